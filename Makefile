@@ -1,0 +1,51 @@
+# Fusewire. Everything is built by CMake and Ninja; these are the short words.
+#   make build   the programs, in build/bin
+#   make demo    the main job: a file system mounted, used and unmounted without /dev/fuse, mount(2) or root
+#   make test    installs what the tests need, builds and runs all of them, sanitizer builds and fuzzers too
+#   make bench   side by side with the real kernel's FUSE, where there is one
+#   make soak    the long versions of the stress tests
+#   make format, make lint
+
+JOBS ?= $(shell nproc)
+BUILD = cmake --build
+
+.PHONY: all build demo test test-release test-asan test-tsan test-fuzz bench soak format lint clean packages
+
+all: build
+
+build:
+	@scripts/install-packages build
+	@cmake --preset release -DFUSEWIRE_TESTS=OFF >/dev/null
+	@$(BUILD) build -j $(JOBS)
+
+demo:
+	@scripts/install-packages demo
+	@cmake --preset release -DFUSEWIRE_TESTS=OFF >/dev/null
+	@$(BUILD) build -j $(JOBS)
+	@scripts/demo
+
+test:
+	@scripts/install-packages test
+	@scripts/run-tests
+
+bench:
+	@scripts/install-packages test
+	@cmake --preset release -DFUSEWIRE_TESTS=ON >/dev/null
+	@$(BUILD) build -j $(JOBS)
+	@bench/compare.py build/bin
+
+soak:
+	@scripts/install-packages test
+	@cmake --preset release -DFUSEWIRE_TESTS=ON >/dev/null
+	@$(BUILD) build -j $(JOBS)
+	@FUSEWIRE_SOAK_SECONDS=$${FUSEWIRE_SOAK_SECONDS:-1800} ctest --test-dir build -L soak --output-on-failure
+
+format:
+	@find src include tests bench examples -name '*.h' -o -name '*.cc' | xargs clang-format -i
+
+lint:
+	@cmake --preset debug >/dev/null
+	@find src -name '*.cc' | xargs -P $(JOBS) -n 4 clang-tidy -p build-debug --quiet
+
+clean:
+	rm -rf build build-debug build-asan build-tsan build-fuzz

@@ -1,0 +1,57 @@
+// The gate's two parts meet here. The machinery (entry, loader, signals, clone, exec) calls the upper block; the
+// dispatcher (paths, descriptors, calls) implements it, and uses the lower one. Freestanding: no libc, no TLS, general
+// registers only; results are the raw kernel convention, 0.. or -errno.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace fusewire::gate {
+
+// The registers of one caught system call.
+struct CallFrame {
+  long nr;
+  long arg[6];
+};
+
+// ---- implemented by the dispatcher ----
+
+// Whether nr goes through dispatch at all (else the entry passes it on). Indexed by number, 512 entries, 0 or 1;
+// clone, fork, vfork, clone3, rt_sigreturn, execve, execveat and the signal calls belong to the machinery.
+extern "C" uint8_t dispatch_table[512];
+// The call, done or passed on. Runs on a gate stack of 64 KiB. May be re-entered by a signal handler.
+extern "C" long dispatch_call(const CallFrame& frame);
+
+// At start, after an exec or in the first program: the namespace's directory and the state the last image left.
+// inherited: nullptr or what before_exec wrote. Exits with a message on stderr when the namespace cannot be used.
+void dispatch_start(const char* namespace_directory, const char* inherited);
+// The child of fork (its memory a copy): forget rings and sockets of the parent.
+void dispatch_after_fork();
+// Text (no '=' or newline, below 512 bytes) that dispatch_start of the next image will get.
+size_t before_exec(char* text, size_t room);
+// Opens path for execution as execve(2) would find it. *virtual_file: the descriptor is a memfd with the whole content.
+// resolved: absolute path as the program shall see it in /proc/self/exe. A descriptor, or -errno. at_flags as execveat.
+// redirect: set when the path is one of the fusermount helpers: the file opened is our own drop-in.
+int open_for_exec(int dirfd, const char* path, int at_flags, char* resolved, size_t room, bool* virtual_file);
+// For reading an interpreter or a script's #! line by path: as open_for_exec without x permission.
+int open_for_load(const char* path);
+// What /proc/self/exe is for this image; kept by the machinery, read by the dispatcher.
+const char* exe_path();
+// One line for the namespace's log: "cannot: …". Never blocks for long, never fails.
+void log_line(const char* text);
+
+// ---- implemented by the machinery ----
+
+// A raw system call from the allowed range.
+extern "C" long raw_syscall(long nr, long a = 0, long b = 0, long c = 0, long d = 0, long e = 0, long f = 0);
+// Copies between the program's memory and the gate's that survive bad pointers: 0 or -EFAULT.
+int copy_from_program(void* to, const void* from, size_t bytes);
+int copy_to_program(void* to, const void* from, size_t bytes);
+// Length of a NUL-terminated string in the program's memory, or -EFAULT, or -ENAMETOOLONG when room is not enough;
+// copies it with its NUL.
+long copy_string_from_program(char* to, const char* from, size_t room);
+// The path of the gate's own file, to exec again and to find its neighbours (fusewire, fusermount drop-in).
+const char* gate_path();
+[[noreturn]] void die(const char* what, const char* detail = "");
+
+}  // namespace fusewire::gate

@@ -1,0 +1,34 @@
+// What other programs ask of running namespaces: find them, read their mount table, talk to their leader.
+// Errors are sentences for a person.
+#pragma once
+
+#include <expected>
+#include <string>
+#include <vector>
+
+#include "host/leader_protocol.h"
+#include "host/mount_table.h"
+
+namespace fusewire::host {
+
+struct MountInfo {  // a copy of one MountEntry, checked
+  MountState state;
+  uint32_t connection, daemon_pid, host_pid, user_id;
+  std::string path, type, source;
+  uint64_t requests, replies, rejected;
+  uint32_t waiting, max_background, congestion_threshold, open_files;
+};
+
+struct NamespaceInfo {
+  std::string directory;
+  uint32_t leader_pid;
+  std::vector<MountInfo> mounts;
+};
+
+// The namespace this process stands in ($FUSEWIRE_NAMESPACE), else every live namespace of this user.
+std::expected<std::vector<NamespaceInfo>, std::string> list_namespaces();
+
+// Sends one request to the leader of directory and waits for its answer.
+std::expected<LeaderReply, std::string> ask_leader(const std::string& directory, const LeaderRequest& request);
+
+}  // namespace fusewire::host

@@ -1,0 +1,32 @@
+// Caller: the task that makes a system call: its credentials, and the signals that may reach it while it sleeps.
+// Made by the driver (host process, test) for one call, and outlives that call's coroutine.
+// Thread rule: fields are read by the half under the connection lock; interrupt() and kill() take the lock themselves.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+namespace fusewire::kernel {
+
+class Connection;
+struct Request;
+
+struct Caller {
+  uint32_t uid = 0;   // fsuid
+  uint32_t gid = 0;   // fsgid
+  uint32_t ruid = 0, suid = 0;  // for the allow_other rule (K110): all six must match
+  uint32_t rgid = 0, sgid = 0;
+  std::span<const uint32_t> groups;  // supplementary; owned by the driver
+  uint32_t pid = 0;   // the thread, as the daemon shall see it
+  uint32_t tgid = 0;  // the process; with lock_owner the identity of POSIX locks
+  uint32_t umask = 022;
+  bool privileged = false;  // CAP_DAC_OVERRIDE, CAP_FOWNER and kin: root of the namespace
+  uint64_t lock_owner = 0;  // one per file table (files_struct); scrambled before the daemon sees it (K138)
+
+  // Set by Connection while a request of this caller waits.
+  Request* waiting = nullptr;
+  bool interrupted = false;  // a signal came (K050): an INTERRUPT is queued if the request was SENT
+  bool killed = false;       // the task is gone: a PENDING request is dropped, a SENT one is waited for by nobody
+};
+
+}  // namespace fusewire::kernel

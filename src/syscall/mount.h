@@ -1,0 +1,136 @@
+// Mount: one mounted file system as its users see it: system calls by path and by open file (D3). sys_* take what the
+// Linux calls take, walk inside, and answer what Linux answers. Flags and modes have Linux's x86-64 values.
+//
+// A path starts at a Place: an open file of this mount (dirfd, cwd) or the root. A walk that leaves the mount ("..",
+// above the root, or an absolute symlink) ends with Errno::eleave and fills Leave: the caller goes on from there.
+// Paths are byte strings without NUL; "" means the start itself where AT_EMPTY_PATH allows it, else ENOENT.
+//
+// Thread rule: coroutines under the connection lock. A path or buffer argument must outlive the call's Task.
+// Ownership: OpenFile belongs to the Mount from open to release(); every user of one holds it by its token.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "kernel/connection.h"
+#include "syscall/types.h"
+
+namespace fusewire::syscall {
+
+using kernel::Caller;
+using kernel::Errno;
+using kernel::Kmalloc;
+using kernel::Result;
+using kernel::Task;
+
+class OpenFile;  // open_file.h: struct file of the half: inode, dentry, f_flags, f_pos, fh
+
+// Where the walk left, and what is still to be walked. rest is absolute (from "/") or, with from_parent, relative to the
+// directory that holds the mount point. Storage is the caller's.
+struct Leave {
+  std::span<char> storage;   // PATH_MAX
+  size_t length = 0;
+  bool from_parent = false;
+  uint8_t which = 0;         // of two paths: 0 the first, 1 the second
+  bool directory = false;    // (reserved) a trailing slash demanded a directory
+  std::string_view rest() const { return {storage.data(), length}; }
+};
+
+struct Place {
+  OpenFile* start = nullptr;  // nullptr: the root of the mount
+  std::string_view path;
+};
+
+class Mount {
+ public:
+  static Result<Mount*> create(kernel::Connection& connection, uint64_t dev);
+  // The mount is gone for new walks; files still open live on (K042). Frees everything when the last is released.
+  void unmount();
+
+  // --- by path. nofollow: AT_SYMLINK_NOFOLLOW or O_NOFOLLOW's meaning; empty_path: AT_EMPTY_PATH.
+  // flags: O_*, O_PATH and O_DIRECTORY included; mode before the umask of caller.
+  Task<Result<OpenFile*>> sys_openat(Caller&, Place, uint32_t flags, uint32_t mode, Leave&);
+  // execute: as open for execve (O_EXEC): x permission, regular files only.
+  Task<Result<OpenFile*>> sys_open_exec(Caller&, Place, Leave&);
+  Task<Result<Stat>> sys_statx(Caller&, Place, uint32_t at_flags, uint32_t mask, Leave&);
+  Task<Result<void>> sys_faccessat(Caller&, Place, uint32_t mask, uint32_t at_flags, Leave&);
+  Task<Result<size_t>> sys_readlinkat(Caller&, Place, std::span<char> target, Leave&);
+  Task<Result<void>> sys_mkdirat(Caller&, Place, uint32_t mode, Leave&);
+  Task<Result<void>> sys_mknodat(Caller&, Place, uint32_t mode, uint32_t rdev, Leave&);
+  Task<Result<void>> sys_symlinkat(Caller&, std::string_view target, Place, Leave&);
+  // at_flags: AT_REMOVEDIR for rmdir.
+  Task<Result<void>> sys_unlinkat(Caller&, Place, uint32_t at_flags, Leave&);
+  // flags: RENAME_NOREPLACE 1, RENAME_EXCHANGE 2, RENAME_WHITEOUT 4.
+  Task<Result<void>> sys_renameat2(Caller&, Place from, Place to, uint32_t flags, Leave&);
+  // at_flags: AT_SYMLINK_FOLLOW, AT_EMPTY_PATH for from.
+  Task<Result<void>> sys_linkat(Caller&, Place from, Place to, uint32_t at_flags, Leave&);
+  Task<Result<void>> sys_fchmodat(Caller&, Place, uint32_t mode, uint32_t at_flags, Leave&);
+  // uid, gid: UINT32_MAX leaves it.
+  Task<Result<void>> sys_fchownat(Caller&, Place, uint32_t uid, uint32_t gid, uint32_t at_flags, Leave&);
+  Task<Result<void>> sys_truncate(Caller&, Place, uint64_t size, Leave&);
+  Task<Result<void>> sys_utimensat(Caller&, Place, Timespec atime, Timespec mtime, uint32_t at_flags, Leave&);
+  Task<Result<Statfs>> sys_statfs(Caller&, Place, Leave&);
+  // x permission on a directory, as chdir(2); the file opened is O_PATH.
+  Task<Result<OpenFile*>> sys_chdir(Caller&, Place, Leave&);
+  Task<Result<void>> sys_setxattr(Caller&, Place, std::string_view name, std::span<const std::byte> value,
+                                  uint32_t flags, uint32_t at_flags, Leave&);
+  // size 0 buffers ask for the size.
+  Task<Result<size_t>> sys_getxattr(Caller&, Place, std::string_view name, std::span<std::byte> value,
+                                    uint32_t at_flags, Leave&);
+  Task<Result<size_t>> sys_listxattr(Caller&, Place, std::span<char> list, uint32_t at_flags, Leave&);
+  Task<Result<void>> sys_removexattr(Caller&, Place, std::string_view name, uint32_t at_flags, Leave&);
+
+  // --- by open file. O_PATH files give EBADF where Linux does.
+  // offset: -1 for read(2), write(2) at the file position (which they move); else pread(2), pwrite(2).
+  // append: RWF_APPEND or O_APPEND is honoured from f_flags. Any length; split by max_read and max_write.
+  Task<Result<size_t>> sys_read(Caller&, OpenFile&, std::span<std::byte> to, int64_t offset);
+  Task<Result<size_t>> sys_write(Caller&, OpenFile&, std::span<const std::byte> from, int64_t offset);
+  Task<Result<uint64_t>> sys_lseek(Caller&, OpenFile&, int64_t offset, uint32_t whence);
+  // Fills `to` with struct linux_dirent64 records; 0 at the end; EINVAL when not even one record fits.
+  Task<Result<size_t>> sys_getdents64(Caller&, OpenFile&, std::span<std::byte> to);
+  Task<Result<Stat>> sys_fstat(Caller&, OpenFile&, uint32_t mask);
+  Task<Result<void>> sys_ftruncate(Caller&, OpenFile&, uint64_t size);
+  Task<Result<void>> sys_fchmod(Caller&, OpenFile&, uint32_t mode);
+  Task<Result<void>> sys_fchown(Caller&, OpenFile&, uint32_t uid, uint32_t gid);
+  Task<Result<void>> sys_futimens(Caller&, OpenFile&, Timespec atime, Timespec mtime);
+  Task<Result<void>> sys_fsync(Caller&, OpenFile&, bool datasync);
+  Task<Result<void>> sys_fallocate(Caller&, OpenFile&, uint32_t mode, uint64_t offset, uint64_t length);
+  Task<Result<Statfs>> sys_fstatfs(Caller&, OpenFile&);
+  Task<Result<void>> sys_fsetxattr(Caller&, OpenFile&, std::string_view name, std::span<const std::byte> value,
+                                   uint32_t flags);
+  Task<Result<size_t>> sys_fgetxattr(Caller&, OpenFile&, std::string_view name, std::span<std::byte> value);
+  Task<Result<size_t>> sys_flistxattr(Caller&, OpenFile&, std::span<char> list);
+  Task<Result<void>> sys_fremovexattr(Caller&, OpenFile&, std::string_view name);
+  // F_GETFL and F_SETFL: O_APPEND, O_NONBLOCK, O_NOATIME, O_DIRECT may change.
+  Result<uint32_t> sys_getfl(OpenFile&);
+  Result<void> sys_setfl(OpenFile&, uint32_t flags);
+  // POSIX locks; owner is caller.lock_owner. wait: F_SETLKW. Local unless POSIX_LOCKS was negotiated (K138, K139).
+  Task<Result<void>> sys_setlk(Caller&, OpenFile&, Lock lock, bool wait);
+  Task<Result<Lock>> sys_getlk(Caller&, OpenFile&, Lock lock);
+  // LOCK_SH 1, LOCK_EX 2, LOCK_UN 8, LOCK_NB 4; owner is the open file (K141).
+  Task<Result<void>> sys_flock(Caller&, OpenFile&, uint32_t operation);
+  // One close(2) of one descriptor: FLUSH, and the POSIX locks of caller.lock_owner on the inode go (K136).
+  Task<Result<void>> sys_flush(Caller&, OpenFile&);
+  // The path from the mount's root, "/" first; " (deleted)" behind when the name is gone. ERANGE when too small.
+  Result<size_t> sys_path(OpenFile&, std::span<char> path);
+  // cmd and argument as ioctl(2); data in place. ENOTTY where the daemon knows nothing (K201).
+  Task<Result<uint32_t>> sys_ioctl(Caller&, OpenFile&, uint32_t cmd, uint64_t arg, std::span<std::byte> data);
+
+  // The last descriptor of the open file is gone (any process, any way): RELEASE, in the background (K137).
+  void release(OpenFile&);
+  // A process is gone: the POSIX locks of this owner on all inodes go.
+  void release_locks(uint64_t lock_owner);
+
+  kernel::Connection& connection();
+  Kmalloc& kmalloc();
+  uint64_t dev() const;
+  size_t open_files() const;
+
+ protected:
+  Mount() = default;
+  ~Mount() = default;
+};
+
+}  // namespace fusewire::syscall
