@@ -24,6 +24,13 @@ enum class Opcode : uint32_t {
   readdirplus = 44, rename2 = 45, lseek = 46, copy_file_range = 47, setupmapping = 48, removemapping = 49,
   syncfs = 50, tmpfile = 51, statx = 52, copy_file_range_64 = 53, cuse_init = 4096,
 };
+// CUSE_INIT and INIT as a machine of the other byte order sends them: never valid.
+inline constexpr uint32_t opcode_cuse_init_swapped = 1048576, opcode_init_swapped = 436207616;
+
+// ioctl(2) on /dev/fuse: CLONE takes a pointer to the other descriptor, BACKING_OPEN a BackingMap, BACKING_CLOSE a
+// pointer to the id, SYNC_INIT nothing. Others: ENOTTY.
+inline constexpr uint32_t dev_ioctl_clone = 0x8004e500, dev_ioctl_backing_open = 0x4010e501,
+    dev_ioctl_backing_close = 0x4004e502, dev_ioctl_sync_init = 0xe503;
 
 enum class NotifyCode : int32_t {
   poll = 1, inval_inode = 2, inval_entry = 3, store = 4, retrieve = 5, delete_entry = 6, resend = 7, inc_epoch = 8,
@@ -199,6 +206,7 @@ struct SuppGroups { uint32_t nr_groups; };
 
 struct UringEntInOut { uint64_t flags, commit_id; uint32_t payload_sz, padding; uint64_t reserved; };
 struct UringReqHeader { char in_out[128]; char op_in[128]; UringEntInOut ent; };
+inline constexpr uint32_t uring_cmd_register = 1, uring_cmd_commit_and_fetch = 2;
 struct UringCmdReq { uint64_t flags, commit_id; uint16_t qid; uint8_t padding[6]; };
 
 }  // namespace fusewire::wire
