@@ -11,7 +11,7 @@ ListenAddress 127.0.0.1
 HostKey $1/host_key
 AuthorizedKeysFile $1/authorized
 PidFile $1/sshd.pid
-UsePAM no
+UsePAM $([ "$(id -u)" -eq 0 ] && echo no || echo yes)
 StrictModes no
 PasswordAuthentication no
 PermitRootLogin yes
