@@ -35,6 +35,14 @@ inline std::string_view text_of(Bytes bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
+// Where byte stands first in text, or npos. string_view::find would call libc's memchr.
+inline size_t index_of(std::string_view text, char byte) {
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == byte) return i;
+  }
+  return std::string_view::npos;
+}
+
 // The part of bytes from offset on; empty when offset lies behind the end.
 inline Bytes tail(Bytes bytes, size_t offset) {
   return offset < bytes.size() ? bytes.subspan(offset) : Bytes{};

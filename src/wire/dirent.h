@@ -23,7 +23,7 @@ enum class WalkStep : uint8_t {
 namespace dirent_detail {
 
 inline bool name_fits(std::string_view name) {
-  return !name.empty() && name.size() <= name_max && name.find('/') == std::string_view::npos;
+  return !name.empty() && name.size() <= name_max && index_of(name, '/') == std::string_view::npos;
 }
 
 // Walks records whose fixed part is Record and whose name length stands in header_of(record).namelen.
