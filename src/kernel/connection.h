@@ -1,22 +1,28 @@
 // Connection: one mount's link to its daemon (Linux struct fuse_conn): queues, what INIT negotiated, limits, counters.
 // Made by Module::open_connection, mounted by mount(), ended by unmount, abort or the last Device::close.
+// Freed at the end of the Entry in which the last of these went: its devices (close) and its mount (unmount). Whoever
+// holds one of them may use the Connection; nobody else may.
 //
 // Thread rule: everything here runs under the connection lock. Drivers take it through Entry, whose end runs the
 // coroutines that were woken meanwhile; code inside the half never makes an Entry.
 #pragma once
 
 #include <atomic>
-#include <boost/intrusive/list.hpp>
-#include <boost/intrusive/unordered_set.hpp>
 #include <cstdint>
 #include <string_view>
 
 #include "kernel/args.h"
 #include "kernel/caller.h"
 #include "kernel/device.h"
+#include "kernel/device_queues.h"
 #include "kernel/errno.h"
 #include "kernel/host.h"
+#include "kernel/init.h"
+#include "kernel/intrusive.h"
+#include "kernel/lock.h"
+#include "kernel/mount_options.h"
 #include "kernel/request.h"
+#include "kernel/request_queue.h"
 #include "kernel/slab.h"
 #include "kernel/task.h"
 #include "kernel/trace.h"
@@ -26,35 +32,6 @@ namespace fusewire::kernel {
 
 class Module;
 class DeviceImpl;
-
-// Options of mount(2) that concern the half (K004); from mount_options.h's parser.
-struct MountOptions {
-  uint32_t rootmode = 0040000;
-  uint32_t user_id = 0;
-  uint32_t group_id = 0;
-  bool default_permissions = false;
-  bool allow_other = false;
-  bool read_only = false;
-  uint32_t max_read = UINT32_MAX;  // raised to 4096 at least
-  // Upper bounds that the transport sets (a socket's SO_SNDBUF); 0: none.
-  uint32_t transport_max_write = 0;
-};
-
-// What INIT agreed on (K031, §1.4). Read-only after the reply.
-struct Negotiated {
-  uint32_t minor = 0;
-  uint64_t flags = 0;  // flags | flags2 << 32 of the daemon's reply
-  uint32_t max_write = 4096;
-  uint32_t max_readahead = 0;
-  uint32_t max_pages = 32;
-  uint32_t time_gran = 1;
-  bool has(uint64_t flag) const { return (flags & flag) != 0; }
-};
-
-struct Limits {
-  uint32_t max_background = 12;
-  uint32_t congestion_threshold = 9;
-};
 
 // Operations that answered ENOSYS and are not asked again (§1.2, last column).
 struct LearnedEnosys {
@@ -67,10 +44,12 @@ struct Counters {
   std::atomic<uint64_t> replies{0};
   std::atomic<uint64_t> rejected{0};   // malformed replies and notifications
   std::atomic<uint64_t> forgets{0};
+  std::atomic<uint64_t> lost_forgets{0};  // no memory to queue them: the daemon keeps a node too long
   std::atomic<uint32_t> waiting{0};    // fusectl's `waiting` (K030): from the attempt to allocate
 };
 
-// Told of events that concern the caches; implemented by the file system part (notify). May be nullptr.
+// Told of events that concern the caches; implemented by the file system part (notify). May be nullptr: then ENOENT.
+// payload is the daemon's, behind the header: at least the fixed struct of its code; nothing else of it is checked.
 struct NotifyTarget {
   virtual Result<void> notify(wire::NotifyCode code, std::span<const std::byte> payload) = 0;
 
@@ -80,7 +59,7 @@ struct NotifyTarget {
 
 class Connection : public boost::intrusive::list_base_hook<> {
  public:
-  // RAII for drivers: locks; at the end runs woken coroutines, then unlocks.
+  // RAII for drivers: locks; at the end runs woken coroutines, then unlocks. Not recursive.
   class Entry {
    public:
     explicit Entry(Connection& connection);
@@ -91,7 +70,8 @@ class Connection : public boost::intrusive::list_base_hook<> {
     Connection& connection_;
   };
 
-  // Queues INIT (K002); mount(2) returns before the daemon answers. EINVAL for bad options, EBUSY when mounted already.
+  // Queues INIT (K002); mount(2) returns before the daemon answers. EINVAL for bad options, EBUSY when mounted already,
+  // ENOTCONN when it has ended.
   Result<void> mount(const MountOptions& options);
   // Ends the connection because the mount is gone (K042): read gives ENODEV.
   void unmount();
@@ -100,10 +80,15 @@ class Connection : public boost::intrusive::list_base_hook<> {
 
   // request_send and request_wait_answer in one (fuse_simple_request): the size of the last out argument, or the
   // daemon's errno. Waits for INIT's answer first unless args.force. ENOTCONN after the end, ECONNREFUSED after a bad
-  // INIT (K032), EINTR when the caller was killed while the request was PENDING (K051).
+  // INIT (K032), EINTR when the caller was killed while the request was PENDING (K051). A Task that sleeps here must
+  // not be destroyed: kill the caller, or end the connection, and let it finish.
   Task<Result<size_t>> send(Args& args, Caller& caller);
-  // Without waiting (K034, K035): copies of the in arguments are taken. end may be nullptr. nocreds unless caller.
+  // Without waiting (K034, K035): copies of the in arguments are taken; out arguments must live until `end`, which may
+  // be nullptr. nocreds unless caller. EAGAIN, unless args.force, where Linux would sleep: before INIT's answer, and
+  // while max_background requests are on their way.
   Result<void> send_background(const Args& args, RequestEnd* end, const Caller* caller = nullptr);
+  // NOTIFY_REPLY, the answer to the daemon's NOTIFY_RETRIEVE: in front of args' opcode its own notify_unique (K214).
+  Result<void> send_notify_reply(const Args& args, uint64_t notify_unique);
   // nodeid's nlookup references go back to the daemon (K060-K067).
   void queue_forget(uint64_t nodeid, uint64_t nlookup);
 
@@ -114,8 +99,12 @@ class Connection : public boost::intrusive::list_base_hook<> {
   uint32_t id() const { return id_; }
   bool connected() const { return connected_; }
   bool initialized() const { return initialized_; }
+  // INIT failed: every request gets ECONNREFUSED.
+  bool refused() const { return conn_error_; }
   const Negotiated& negotiated() const { return negotiated_; }
   Limits& limits() { return limits_; }
+  // Through the control file system; lets waiting background requests go on (K231).
+  void set_max_background(uint32_t limit);
   LearnedEnosys& learned_enosys() { return learned_enosys_; }
   Counters& counters() { return counters_; }
   const MountOptions& options() const { return options_; }
@@ -143,13 +132,57 @@ class Connection : public boost::intrusive::list_base_hook<> {
   friend class Module;
   friend class DeviceImpl;
 
+  using DeviceList = boost::intrusive::list<DeviceQueues, boost::intrusive::constant_time_size<false>>;
+
+  // Takes the daemon's answer to INIT.
+  struct InitEnd final : RequestEnd {
+    Connection& connection;
+    wire::InitOut reply{};
+    explicit InitEnd(Connection& c) : connection(c) {}
+    void ended(Request& request, Result<size_t> result) override;
+  };
+
+  Result<void> queue_init();
+  void finish_init(Result<size_t> result, const wire::InitOut& reply);
+  void open_gate();
+  bool over() const { return !mounted_ && devices_.empty(); }
+
+  // Whether a request that is not forced may go out now; the errno it gets otherwise.
+  Result<void> admission() const;
+  void check_contract(const Args& args);
+  void fill_header(Request& request, const Caller* caller);
+  Result<Request*> make_background(const Args& args, RequestEnd* end, const Caller* caller);
+  void queue(Request& request);
+  void queue_interrupt(Request& request);
+  void start_background();
+  void wake_readers();
+  // The request is over, and on no queue: wakes its sender, or tells and frees a background one.
+  void finish(Request& request, Result<size_t> result);
+  // was_waiting: it had not reached the input queue.
+  void finish_background(Request& request, bool was_waiting);
+  void release(Request& request);
+  void drop(Forget& forget);
+
+  void end();
+  void finish_all(RequestList& requests);
+  void resend();
+  Result<void> dispatch_notify(int32_t code, std::span<const std::byte> payload);
+  // For messages without a Request: FORGETs and INTERRUPTs. Nothing unless tracing.
+  void trace_header(TraceStep step, const wire::InHeader& header);
+  void trace_connection(TraceStep step, uint32_t code, uint32_t bytes, const char* name);
+  TraceEvent make_event(TraceStep step) const;
+
   Module& module_;
   const uint32_t id_;
-  std::atomic<uint32_t> lock_{0};
+  Mutex lock_;
   ReadyList ready_;
+  bool mounted_ = false;
+  bool ended_ = false;
+  bool freeing_ = false;
   bool connected_ = false;    // from mount to the end
   bool initialized_ = false;  // INIT answered, or the connection ended
   bool conn_error_ = false;
+  bool aborted_ = false;      // ended by abort(), and the daemon asked to be told so (K010)
   bool tracing_ = false;
   MountOptions options_{};
   Negotiated negotiated_{};
@@ -160,7 +193,12 @@ class Connection : public boost::intrusive::list_base_hook<> {
   Device* first_device_ = nullptr;
   uint64_t attr_version_ = 1, evict_counter_ = 1;
   uint32_t epoch_ = 0;
-  // H2: queues (pending, background, interrupt, forget), blocked waitq, devices.
+
+  InitEnd init_end_{*this};
+  RequestList gated_;  // their senders wait for INIT's answer (Linux blocked_waitq)
+  InputQueue input_;
+  BackgroundQueue background_;
+  DeviceList devices_;
 };
 
 using ConnectionList = boost::intrusive::list<Connection, boost::intrusive::constant_time_size<false>>;

@@ -1,14 +1,16 @@
 // Slab caches of the kernel's half: fixed-size objects out of pages from Host, made at Module::init, freed at exit.
 // "kmalloc" is a row of them by size class; it serves names, coroutine frames and reply buffers.
-// Thread rule: none of its own; called under the connection lock (or before the first connection).
+// Thread rule: any thread; every cache has its own lock, since the connections of a Module share the caches.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <new>
 #include <utility>
 
 #include "kernel/host.h"
+#include "kernel/lock.h"
 
 namespace fusewire::kernel {
 
@@ -18,10 +20,10 @@ class SlabCache {
   void init(Host& host, const char* name, size_t object_size);
   // Gives all pages back. Panics when objects are still out: exit proves that nothing is left.
   void destroy();
-  // nullptr when the host has no pages. Memory is not zeroed.
+  // nullptr when the host has no pages. Memory is not zeroed; aligned to 16.
   void* alloc();
   void free(void* object);
-  size_t in_use() const { return in_use_; }
+  size_t in_use() const { return in_use_.load(std::memory_order_relaxed); }
   size_t object_size() const { return object_size_; }
   const char* name() const { return name_; }
 
@@ -37,12 +39,21 @@ class SlabCache {
   }
 
  private:
-  struct Free { Free* next; };
-  struct Page { Page* next; size_t bytes; };
+  struct Free {
+    Free* next;
+  };
+  struct Page {
+    Page* next;
+    size_t bytes;
+  };
+
+  bool grow();
+
   Host* host_ = nullptr;
   const char* name_ = "";
   size_t object_size_ = 0;
-  size_t in_use_ = 0;
+  std::atomic<size_t> in_use_{0};
+  Mutex lock_;
   Free* free_ = nullptr;
   Page* pages_ = nullptr;
 };
@@ -58,9 +69,14 @@ class Kmalloc {
 
  private:
   static constexpr size_t classes = 8;  // 64, 128, 256, 512, 1024, 2048, 4096, 8192
+  static constexpr size_t smallest = 64;
+  static constexpr size_t largest = smallest << (classes - 1);
+
+  static size_t class_of(size_t bytes);
+
   Host* host_ = nullptr;
   SlabCache cache_[classes];
-  size_t big_in_use_ = 0;
+  std::atomic<size_t> big_in_use_{0};
 };
 
 }  // namespace fusewire::kernel

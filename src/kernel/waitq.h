@@ -3,8 +3,9 @@
 // Thread rule: under the connection lock. A sleeper's Waiter lives in its coroutine frame.
 #pragma once
 
-#include <boost/intrusive/list.hpp>
 #include <coroutine>
+
+#include "kernel/intrusive.h"
 
 namespace fusewire::kernel {
 
