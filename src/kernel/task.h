@@ -14,6 +14,10 @@
 #include "kernel/errno.h"
 #include "kernel/slab.h"
 
+// GCC 12 takes a promise's operator new with the coroutine's parameters for one that its operator delete does not match,
+// and says so at every coroutine: the rest of the translation unit must not hear it.
+#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
+
 namespace fusewire::kernel {
 
 template <typename A>
