@@ -1,0 +1,130 @@
+// Calls that move data from descriptor to descriptor. Where programs fall back to read and write by themselves, the
+// call is refused with the errno that makes them; sendfile is done.
+#include <linux/aio_abi.h>
+
+#include "gate/file_call.h"
+#include "gate/handlers.h"
+#include "gate/native.h"
+#include "gate/process.h"
+
+namespace fusewire::gate {
+
+namespace {
+
+using host::CallNumber;
+
+bool is_ours(long fd) {
+  VirtualFile file;
+  return identify(static_cast<int>(fd), file) != Descriptor::native;
+}
+
+// One side of a copy: a file of a mount, or a native descriptor.
+struct Side {
+  bool is_virtual = false;
+  VirtualFile file;
+  int fd = -1;
+};
+
+Side side_of(long fd) {
+  Side s;
+  s.fd = static_cast<int>(fd);
+  s.is_virtual = is_virtual(s.fd, s.file);
+  return s;
+}
+
+long position_of(const Side& s, long nr, int64_t offset, int whence) {
+  if (s.is_virtual) return file_call(s.file, CallNumber::lseek, nr, {offset, whence});
+  return raw_syscall(SYS_lseek, s.fd, offset, whence);
+}
+
+long write_out(const Side& out, long nr, const char* data, size_t bytes) {
+  if (!out.is_virtual) return native::write(out.fd, data, bytes);
+  RingCall call(out.file.connection, CallNumber::write, nr);
+  if (call.error() != 0) return call.error();
+  call.set_file(out.file.token);
+  call.set_arg(0, -1);
+  __builtin_memcpy(call.data_area().data(), data, bytes);
+  call.set_data_length(bytes);
+  return call.run();
+}
+
+long copy_piece_from_mount(const Side& in, const Side& out, long nr, int64_t offset, size_t bytes) {
+  RingCall call(in.file.connection, CallNumber::read, nr);
+  if (call.error() != 0) return call.error();
+  call.set_file(in.file.token);
+  call.set_arg(0, offset);
+  call.set_arg(1, static_cast<int64_t>(bytes));
+  const long n = call.run();
+  return n <= 0 ? n : write_out(out, nr, call.result_data(static_cast<size_t>(n)).data(), static_cast<size_t>(n));
+}
+
+// Native to mount: read right into the slot.
+long copy_piece_to_mount(const Side& in, const Side& out, long nr, int64_t offset, size_t bytes) {
+  RingCall call(out.file.connection, CallNumber::write, nr);
+  if (call.error() != 0) return call.error();
+  call.set_file(out.file.token);
+  call.set_arg(0, -1);
+  const long n = raw_syscall(SYS_pread64, in.fd, native::of(call.data_area().data()), static_cast<long>(bytes), offset);
+  if (n <= 0) return n;
+  call.set_data_length(static_cast<size_t>(n));
+  return call.run();
+}
+
+long send(const CallFrame& f, const Side& in, const Side& out, int64_t& offset, size_t count) {
+  size_t done = 0;
+  while (done < count) {
+    const size_t left = count - done;
+    const size_t bytes = left < host::io_bytes_max ? left : size_t{host::io_bytes_max};
+    const long n = in.is_virtual ? copy_piece_from_mount(in, out, f.nr, offset, bytes)
+                                 : copy_piece_to_mount(in, out, f.nr, offset, bytes);
+    if (n < 0 && done == 0) return n;
+    if (n <= 0) break;
+    done += static_cast<size_t>(n);
+    offset += n;
+    if (static_cast<size_t>(n) < bytes) break;
+  }
+  return static_cast<long>(done);
+}
+
+}  // namespace
+
+long call_sendfile(const CallFrame& f) {
+  const Side out = side_of(f.arg[0]), in = side_of(f.arg[1]);
+  if (!in.is_virtual && !out.is_virtual) return pass_on;
+  auto* where = reinterpret_cast<int64_t*>(f.arg[2]);
+  int64_t offset = 0;
+  if (where != nullptr && copy_from_program(&offset, where, sizeof offset) != 0) return -EFAULT;
+  if (where == nullptr) offset = position_of(in, f.nr, 0, SEEK_CUR);
+  if (offset < 0) return where == nullptr ? static_cast<long>(offset) : -EINVAL;
+  const auto count = static_cast<size_t>(f.arg[3]);
+  const long n = send(f, in, out, offset, count < 0x7ffff000 ? count : 0x7ffff000);
+  if (n <= 0) return n;
+  if (where != nullptr) return copy_to_program(where, &offset, sizeof offset) != 0 ? -EFAULT : n;
+  position_of(in, f.nr, offset, SEEK_SET);
+  return n;
+}
+
+// Linux gives EXDEV for two file systems that cannot copy between them; cp and others then read and write.
+long call_copy_file_range(const CallFrame& f) {
+  return is_ours(f.arg[0]) || is_ours(f.arg[2]) ? -EXDEV : pass_on;
+}
+
+long call_splice(const CallFrame& f) { return is_ours(f.arg[0]) || is_ours(f.arg[2]) ? -EINVAL : pass_on; }
+long call_tee(const CallFrame& f) { return is_ours(f.arg[0]) || is_ours(f.arg[1]) ? -EINVAL : pass_on; }
+long call_vmsplice(const CallFrame& f) { return is_ours(f.arg[0]) ? -EINVAL : pass_on; }
+
+// Asynchronous I/O would reach the shadow instead of the file.
+long call_io_submit(const CallFrame& f) {
+  if (!possible.virtual_file) return pass_on;
+  const auto* blocks = reinterpret_cast<iocb* const*>(f.arg[2]);
+  for (long i = 0; i < f.arg[1]; i++) {
+    const iocb* block = nullptr;
+    iocb copy;
+    if (copy_from_program(&block, blocks + i, sizeof block) != 0) return -EFAULT;
+    if (copy_from_program(&copy, block, sizeof copy) != 0) return -EFAULT;
+    if (is_ours(static_cast<int>(copy.aio_fildes))) return -ENOSYS;
+  }
+  return pass_on;
+}
+
+}  // namespace fusewire::gate

@@ -1,0 +1,32 @@
+// Which descriptor is virtual. The truth is the descriptor itself, since dup, fork, exec and SCM_RIGHTS move it natively:
+// a shadow memfd carries connection and token in its name, a device is a socket bound to an address of the leader's.
+//
+// Thread rule: any thread, any signal handler; never sleeps.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "gate/text.h"
+
+namespace fusewire::gate {
+
+// What an open file of a mount is known by.
+struct VirtualFile {
+  uint32_t connection = 0;
+  uint64_t token = 0;
+};
+
+enum class Descriptor : uint8_t { native, virtual_file, device };
+
+// Learns the device number of this kernel's memfds; before the first identify.
+void descriptors_start();
+
+// What fd is; file is filled for virtual_file. While the process can hold neither kind, no system call is made.
+Descriptor identify(int fd, VirtualFile& file);
+inline bool is_virtual(int fd, VirtualFile& file) { return identify(fd, file) == Descriptor::virtual_file; }
+
+// "/memfd:fusewire:<connection>:<token> (deleted)", as /proc/<pid>/fd/<n> shows a shadow.
+bool parse_shadow_link(std::string_view link, VirtualFile& file);
+
+}  // namespace fusewire::gate

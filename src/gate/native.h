@@ -1,0 +1,57 @@
+// The host kernel's own system calls, for the gate's use: never caught, results raw (-errno).
+#pragma once
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+
+#include <cstddef>
+#include <cstdint>
+
+#include "gate/gate.h"
+#include "gate/text.h"
+
+namespace fusewire::gate::native {
+
+inline long of(const void* p) { return reinterpret_cast<long>(p); }
+
+inline long call(const CallFrame& f) {
+  return raw_syscall(f.nr, f.arg[0], f.arg[1], f.arg[2], f.arg[3], f.arg[4], f.arg[5]);
+}
+inline int getpid() { return static_cast<int>(raw_syscall(SYS_getpid)); }
+inline int gettid() { return static_cast<int>(raw_syscall(SYS_gettid)); }
+inline int open(const char* path, int flags, int mode = 0) {
+  return static_cast<int>(raw_syscall(SYS_openat, AT_FDCWD, of(path), flags, mode));
+}
+inline int close(int fd) { return static_cast<int>(raw_syscall(SYS_close, fd)); }
+inline long read(int fd, void* to, size_t n) { return raw_syscall(SYS_read, fd, of(to), static_cast<long>(n)); }
+inline long write(int fd, const void* from, size_t n) {
+  return raw_syscall(SYS_write, fd, of(from), static_cast<long>(n));
+}
+inline int fstat(int fd, struct stat* st) { return static_cast<int>(raw_syscall(SYS_fstat, fd, of(st))); }
+inline int fcntl(int fd, int cmd, long arg = 0) { return static_cast<int>(raw_syscall(SYS_fcntl, fd, cmd, arg)); }
+inline int memfd_create(const char* name, unsigned flags) {
+  return static_cast<int>(raw_syscall(SYS_memfd_create, of(name), flags));
+}
+inline int chdir(const char* path) { return static_cast<int>(raw_syscall(SYS_chdir, of(path))); }
+inline long getcwd(char* to, size_t room) { return raw_syscall(SYS_getcwd, of(to), static_cast<long>(room)); }
+inline long readlink(const char* path, char* to, size_t room) {
+  return raw_syscall(SYS_readlinkat, AT_FDCWD, of(path), of(to), static_cast<long>(room));
+}
+
+// Where /proc/self/fd/<fd> leads, into to: 0 or -errno.
+template <size_t room>
+int descriptor_path(int fd, Text<room>& to) {
+  Text<40> link;
+  link.add("/proc/self/fd/").add_decimal(fd);
+  const long n = readlink(link.c_str(), to.data(), room - 1);
+  to.set_length(n < 0 ? 0 : static_cast<size_t>(n));
+  return n < 0 ? static_cast<int>(n) : 0;
+}
+
+}  // namespace fusewire::gate::native

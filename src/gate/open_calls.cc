@@ -1,0 +1,93 @@
+// open(2) and its kin.
+#include <linux/openat2.h>
+
+#include "gate/device_calls.h"
+#include "gate/handlers.h"
+#include "gate/leader.h"
+#include "gate/native.h"
+#include "gate/path_engine.h"
+#include "gate/proc_files.h"
+#include "gate/process.h"
+
+namespace fusewire::gate {
+
+namespace {
+
+struct Open {
+  PathArgument argument;
+  uint64_t flags = 0;
+  uint64_t mode = 0;
+};
+
+bool follows(uint64_t flags) {
+  return (flags & O_NOFOLLOW) == 0 && (flags & (O_CREAT | O_EXCL)) != (O_CREAT | O_EXCL);
+}
+
+// Files that the namespace shows differently from the host kernel, by their usual names.
+bool open_special(const char* path, uint64_t flags, long& result) {
+  Text<64> name;
+  const long n = copy_string_from_program(name.data(), path, 64);
+  if (n <= 0) return false;
+  name.set_length(static_cast<size_t>(n));
+  if (!name.view().starts_with("/dev/") && !name.view().starts_with("/proc/") && name.view() != "/etc/mtab") {
+    return false;
+  }
+  if (name.view() == "/dev/fuse") {
+    result = open_device(flags);
+    return true;
+  }
+  const ProcFile file = proc_file_named(name.view());
+  if (file == ProcFile::none) return false;
+  result = open_proc_file(file, name.c_str(), flags);
+  return true;
+}
+
+long open_path(const CallFrame& frame, Open open) {
+  const auto* path = reinterpret_cast<const char*>(frame.arg[open.argument.path_index]);
+  long special = 0;
+  if (open_special(path, open.flags, special)) return special;
+  open.argument.how.follow = follows(open.flags);
+  return path_call(
+      frame, open.argument, host::CallNumber::openat, {},
+      [&](RingCall& call) {
+        call.set_arg(0, static_cast<int64_t>(open.flags));
+        call.set_arg(1, static_cast<int64_t>(open.mode));
+        possible.virtual_file = true;
+        return 0L;
+      },
+      [&](RingCall& call, long result) { return opened_descriptor(call, result, (open.flags & O_CLOEXEC) != 0); });
+}
+
+uint64_t flags_of(long argument) { return static_cast<uint32_t>(argument); }
+uint64_t mode_of(long argument) { return static_cast<uint64_t>(argument) & 07777; }
+
+}  // namespace
+
+long call_open(const CallFrame& f) {
+  return open_path(f, {.argument = {-1, 0, {}}, .flags = flags_of(f.arg[1]), .mode = mode_of(f.arg[2])});
+}
+
+long call_creat(const CallFrame& f) {
+  return open_path(f, {.argument = {-1, 0, {}}, .flags = O_CREAT | O_WRONLY | O_TRUNC, .mode = mode_of(f.arg[1])});
+}
+
+long call_openat(const CallFrame& f) {
+  return open_path(f, {.argument = {0, 1, {}}, .flags = flags_of(f.arg[2]), .mode = mode_of(f.arg[3])});
+}
+
+long call_openat2(const CallFrame& f) {
+  open_how how{};
+  if (static_cast<size_t>(f.arg[3]) != sizeof how) return pass_on;
+  if (copy_from_program(&how, reinterpret_cast<const void*>(f.arg[2]), sizeof how) != 0) return -EFAULT;
+  const PathArgument argument{0, 1, {.follow = follows(how.flags)}};
+  if ((how.resolve & ~uint64_t{RESOLVE_NO_MAGICLINKS}) == 0) {
+    return open_path(f, {.argument = argument, .flags = how.flags, .mode = how.mode});
+  }
+  Where where;
+  const long r = resolve_argument(f, argument, where);
+  if (r < 0) return r;
+  if (where.is_virtual) return refuse(-ENOSYS, "openat2", where.text.view(), "RESOLVE_ flags are not served in mounts");
+  return pass_on;
+}
+
+}  // namespace fusewire::gate

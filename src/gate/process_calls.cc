@@ -1,0 +1,96 @@
+// The process's own state: working directory, umask, credentials.
+#include "gate/file_call.h"
+#include "gate/handlers.h"
+#include "gate/mounts.h"
+#include "gate/native.h"
+#include "gate/path_engine.h"
+#include "gate/process.h"
+#include "host/leader_protocol.h"
+
+namespace fusewire::gate {
+
+namespace {
+
+void leave_virtual_cwd(Process& p) {
+  const int old = p.cwd.fd.exchange(-1);
+  if (old >= 0) forget_internal(p, old);
+}
+
+// The directory opened becomes the cwd; the real one is then an empty directory, so that a call that is not ours cannot
+// reach a wrong file by a relative path.
+long enter_virtual_cwd(RingCall& call, long result) {
+  possible.virtual_file = true;
+  const long opened = opened_descriptor(call, result, false);
+  if (opened < 0) return opened;
+  Process& p = process();
+  const int fd = keep_internal(p, static_cast<int>(opened), false);
+  const long moved = native::chdir(in_namespace(host::void_name).c_str());
+  if (moved < 0) {
+    forget_internal(p, fd);
+    return moved;
+  }
+  leave_virtual_cwd(p);
+  p.cwd.connection = call.connection();
+  p.cwd.token = call.opened_token();
+  p.cwd.fd = fd;
+  possible.virtual_cwd = true;
+  return 0;
+}
+
+long after_native_chdir(long r) {
+  if (r == 0 && possible.virtual_cwd) leave_virtual_cwd(process());
+  return r;
+}
+
+}  // namespace
+
+long call_chdir(const CallFrame& f) {
+  bool entered = false;
+  const long r = path_call(f, {-1, 0, {}}, host::CallNumber::chdir, {}, no_fill, [&](RingCall& call, long result) {
+    entered = true;
+    return enter_virtual_cwd(call, result);
+  });
+  if (entered) return r;
+  return after_native_chdir(r == pass_on ? native::call(f) : r);
+}
+
+long call_fchdir(const CallFrame& f) {
+  VirtualFile file;
+  const auto fd = static_cast<int>(f.arg[0]);
+  if (possible.internal && is_internal(process(), fd)) return -EBADF;
+  if (!is_virtual(fd, file)) return after_native_chdir(native::call(f));
+  RingCall call(file.connection, host::CallNumber::chdir, f.nr);
+  if (call.error() != 0) return call.error();
+  call.set_file(file.token);
+  call.set_path1(".");
+  return enter_virtual_cwd(call, call.run());
+}
+
+long call_getcwd(const CallFrame& f) {
+  if (!possible.virtual_cwd) return pass_on;
+  const VirtualCwd& cwd = process().cwd;
+  if (cwd.fd < 0) return pass_on;
+  PathText path;
+  const long r = path_of_file({cwd.connection, cwd.token}, path);
+  if (r < 0) return r;
+  if (path.view().ends_with(" (deleted)")) return -ENOENT;
+  const size_t bytes = path.length() + 1;
+  if (bytes > static_cast<size_t>(f.arg[1])) return -ERANGE;
+  const int copied = copy_to_program(reinterpret_cast<void*>(f.arg[0]), path.c_str(), bytes);
+  return copied != 0 ? -EFAULT : static_cast<long>(bytes);
+}
+
+long call_umask(const CallFrame& f) {
+  const long old = native::call(f);
+  process().umask = static_cast<uint32_t>(f.arg[0]) & 0777;
+  return old;
+}
+
+// Hosts believe what the kernel says of a connected socket, at the time it was connected.
+long call_set_credentials(const CallFrame& f) {
+  const long r = native::call(f);
+  if (r >= 0 && possible.internal) retire_rings(process());
+  return r;
+}
+
+}  // namespace fusewire::gate
