@@ -110,6 +110,10 @@ struct RingHeader {
 inline constexpr size_t ring_slots_offset = 4096;
 inline constexpr size_t ring_data_offset = ring_slots_offset + slot_count * sizeof(Slot);
 inline constexpr size_t ring_bytes = (ring_data_offset + size_t{slot_count} * slot_data_bytes + 4095) & ~size_t{4095};
+// Where a call's data stands in the slot's data area: behind both paths and their NULs (an empty path is one NUL too).
+inline constexpr uint64_t call_data_offset(uint32_t path1_length, uint32_t path2_length) {
+  return uint64_t{path1_length} + 1 + path2_length + 1;
+}
 // Where results' data stands: at the start of the slot's data.
 
 inline Slot& ring_slot(void* ring, uint32_t i) {

@@ -7,17 +7,9 @@
 #include <vector>
 
 #include "host/leader_protocol.h"
-#include "host/mount_table.h"
+#include "host/mount_table_file.h"
 
 namespace fusewire::host {
-
-struct MountInfo {  // a copy of one MountEntry, checked
-  MountState state;
-  uint32_t connection, daemon_pid, host_pid, user_id;
-  std::string path, type, source;
-  uint64_t requests, replies, rejected;
-  uint32_t waiting, max_background, congestion_threshold, open_files;
-};
 
 struct NamespaceInfo {
   std::string directory;

@@ -16,6 +16,7 @@ enum class LeaderOperation : uint32_t {
   abort,            // connection
   set_limits,       // connection; value[0] max_background, value[1] congestion_threshold; UINT32_MAX leaves it
   log,              // text: one line for the namespace's log
+  set_tracing,      // value[0] 1 on, 0 off; options: absolute path of the trace file, JSON lines are appended
 };
 
 struct LeaderRequest {

@@ -1,0 +1,62 @@
+// Call: one system call of a client on its way through the half, and run(), which carries it out on the mount.
+// Everything of the slot that is looked at more than once (fields, paths, names, values) is a copy in host memory; file
+// data of read and write alone is carried in place.
+// Owner: the CallServer. Thread rule: the one of its connection.
+#pragma once
+
+#include <array>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "host/client.h"
+#include "host/file_registry.h"
+#include "syscall/mount.h"
+
+namespace fusewire::host {
+
+struct CallEnd {
+  // Under the connection lock, in the call's own coroutine: note it and return.
+  virtual void finished(Call& call) = 0;
+
+ protected:
+  ~CallEnd() = default;
+};
+
+struct Call {
+  std::shared_ptr<Client> client;
+  uint32_t slot = 0;
+  CallFields fields{};
+  std::string path1, path2;
+  std::vector<std::byte> data;   // in: the value; out: the first `output` bytes go to the slot
+  size_t output = 0;
+  std::array<char, 4096> leave_storage;
+  syscall::Leave leave{};
+  kernel::Caller caller{};
+  RegisteredFile* file = nullptr;
+  RegisteredFile* file2 = nullptr;
+  syscall::OpenFile* opened = nullptr;
+  syscall::Mount* mount = nullptr;
+  CallEnd* end = nullptr;
+  bool interrupted = false;
+  int64_t result = 0;            // 0.. or -errno
+  std::optional<kernel::Task<kernel::Result<int64_t>>> task;
+
+  kernel::Kmalloc& kmalloc() { return mount->kmalloc(); }
+  std::span<std::byte> slot_data() const { return client->data(slot); }
+};
+
+// Fills paths and data from the slot; fields stand already. 0 or -errno when the slot holds nonsense.
+int copy_arguments(Call& call);
+
+// Whether the number is known, and whether it is one on an open file (`file` must then be a token).
+bool is_known(CallNumber number);
+bool is_on_file(CallNumber number);
+// The name of the call, as Linux has it.
+const char* call_name(CallNumber number);
+
+// The whole call: sets result and opened, then tells end. Started by the server under Connection::Entry.
+kernel::Task<kernel::Result<int64_t>> run(Call& call);
+
+}  // namespace fusewire::host

@@ -1,0 +1,231 @@
+#include "host/call_server.h"
+
+#include <bit>
+#include <cerrno>
+#include <cstring>
+
+namespace fusewire::host {
+namespace {
+
+constexpr size_t blank_calls_kept = 64;
+
+void fill_caller(Call& call) {
+  const Credentials& who = call.client->credentials();
+  kernel::Caller& caller = call.caller;
+  caller = {};
+  caller.uid = who.uid, caller.ruid = who.ruid, caller.suid = who.suid;
+  caller.gid = who.gid, caller.rgid = who.rgid, caller.sgid = who.sgid;
+  caller.groups = who.groups;
+  caller.pid = call.client->confirm_thread(call.fields.tid);
+  caller.tgid = who.pid;
+  caller.umask = call.fields.umask & 0777;
+  caller.privileged = who.privileged;
+  caller.lock_owner = call.client->lock_owner;
+}
+
+}  // namespace
+
+uint64_t CallServer::add(UniqueFd socket) {
+  std::shared_ptr<Client> client = Client::welcome(std::move(socket), connection_id_, owner_uid_);
+  if (!client) return 0;
+  client->lock_owner = take_lock_owner(client->credentials().pid);
+  const uint64_t key = next_key_++;
+  clients_.emplace(key, std::move(client));
+  return key;
+}
+
+uint64_t CallServer::take_lock_owner(uint32_t pid) {
+  LockOwner& owner = lock_owners_[pid];
+  if (owner.clients++ == 0) owner.id = host_.random();
+  return owner.id;
+}
+
+void CallServer::put_lock_owner(const Client& client) {
+  auto owner = lock_owners_.find(client.credentials().pid);
+  if (--owner->second.clients > 0) return;
+  lock_owners_.erase(owner);
+  if (!mount_) return;
+  kernel::Connection::Entry entry(mount_->connection());
+  mount_->release_locks(client.lock_owner);
+}
+
+void CallServer::take(uint64_t key) {
+  const std::shared_ptr<Client> client = clients_.at(key);
+  for (uint64_t submitted = client->take_submitted(); submitted != 0; submitted &= submitted - 1)
+    begin(client, static_cast<uint32_t>(std::countr_zero(submitted)));
+  if (client->calls == 0) return;
+  for (Call* call : client->in_flight) {
+    if (!call || call->interrupted || !client->interrupt_asked(call->slot)) continue;
+    call->interrupted = true;
+    kernel::Connection::Entry entry(call->mount->connection());
+    call->mount->connection().interrupt(call->caller);
+  }
+}
+
+void CallServer::begin(const std::shared_ptr<Client>& client, uint32_t slot) {
+  if (client->in_flight[slot] || !client->is_submitted(slot)) return;
+  if (!mount_) return answer_at_once(*client, slot, -ENOTCONN);
+  std::unique_ptr<Call> call = take_blank();
+  call->client = client;
+  call->slot = slot;
+  call->fields = client->copy_fields(slot);
+  const int error = prepare(*call);
+  if (error < 0) {
+    ++refused_;
+    answer_at_once(*client, slot, error);
+    if (call->file) files_.unuse(*call->file);
+    call->client.reset();
+    blank_.push_back(std::move(call));
+    return;
+  }
+  client->in_flight[slot] = call.get();
+  ++client->calls;
+  ++calls_;
+  start(*call.release());
+}
+
+int CallServer::prepare(Call& call) {
+  call.file = call.file2 = nullptr;
+  if (!is_known(call.fields.number)) return -EINVAL;
+  if (const int error = copy_arguments(call); error < 0) return error;
+  if (!take_files(call)) return -EBADF;
+  call.leave = {};
+  call.leave.storage = call.leave_storage;
+  call.output = 0;
+  call.opened = nullptr;
+  call.mount = mount_;
+  call.end = this;
+  call.interrupted = false;
+  fill_caller(call);
+  return 0;
+}
+
+bool CallServer::take_files(Call& call) {
+  const CallFields& fields = call.fields;
+  if (fields.file != 0 || is_on_file(fields.number)) {
+    call.file = files_.use(fields.file);
+    if (!call.file) return false;
+  }
+  if (fields.file2 == 0) return true;
+  call.file2 = files_.use(fields.file2);
+  return call.file2 != nullptr;
+}
+
+void CallServer::start(Call& call) {
+  kernel::Connection::Entry entry(mount_->connection());
+  trace(kernel::TraceStep::call, call, 0);
+  call.task.emplace(run(call));
+  call.task->start();
+  // No memory for the coroutine's frame: it is done without having run.
+  if (call.task->done() && !call.task->take()) {
+    call.result = -ENOMEM;
+    finished_.push_back(&call);
+  }
+}
+
+void CallServer::finished(Call& call) {
+  trace(kernel::TraceStep::returned, call, call.result < 0 ? static_cast<int32_t>(call.result) : 0);
+  finished_.push_back(&call);
+}
+
+void CallServer::trace(kernel::TraceStep step, Call& call, int32_t error) {
+  kernel::Connection& connection = call.mount->connection();
+  if (!connection.tracing()) return;
+  host_.traced_call = {.entered = call.fields.entered, .nr = call.fields.nr};
+  connection.trace_call(step, call_name(call.fields.number), call.caller, error);
+}
+
+bool CallServer::answer_finished() {
+  if (finished_.empty()) return false;
+  // Releasing files may let further calls finish.
+  for (size_t i = 0; i < finished_.size(); ++i) answer(*finished_[i]);
+  finished_.clear();
+  return true;
+}
+
+void CallServer::answer(Call& call) {
+  std::unique_ptr<Call> owned(&call);
+  {
+    kernel::Connection::Entry entry(call.mount->connection());
+    call.task.reset();
+  }
+  if (call.opened) hand_over_file(call);
+  put_result(call);
+  const std::shared_ptr<Client> client = std::move(call.client);
+  client->in_flight[call.slot] = nullptr;
+  --client->calls;
+  --calls_;
+  client->finish(call.slot);
+  if (call.file) files_.unuse(*call.file);
+  if (call.file2) files_.unuse(*call.file2);
+  if (blank_.size() < blank_calls_kept) blank_.push_back(std::move(owned));
+  if (client->gone && client->calls == 0) put_lock_owner(*client);
+}
+
+void CallServer::hand_over_file(Call& call) {
+  uint64_t token = 0;
+  auto shadow = files_.add(*call.opened, token);
+  if (!shadow) {
+    call.result = shadow.error();
+    kernel::Connection::Entry entry(call.mount->connection());
+    call.mount->release(*call.opened);
+    return;
+  }
+  const int sent = call.client->gone ? -EPIPE : call.client->send_file(token, call.slot, shadow->get());
+  call.client->slot(call.slot).token = token;
+  if (sent == 0) return;
+  // Nobody has the descriptor: no close will ever tell of it.
+  call.result = -ENFILE;
+  files_.abandon(token);
+}
+
+void CallServer::put_result(Call& call) {
+  Slot& slot = call.client->slot(call.slot);
+  const std::span<std::byte> area = call.slot_data();
+  if (call.result >= 0 && call.output > 0) std::memcpy(area.data(), call.data.data(), call.output);
+  if (call.result == -static_cast<int64_t>(kernel::Errno::eleave)) {
+    const std::string_view rest = call.leave.rest();
+    slot.leave_which = call.leave.which;
+    slot.leave_from_parent = call.leave.from_parent;
+    slot.leave_length = static_cast<uint32_t>(rest.size());
+    std::memcpy(area.data(), rest.data(), rest.size());
+    area[rest.size()] = std::byte{0};
+  }
+  slot.result = call.result;
+}
+
+void CallServer::answer_at_once(Client& client, uint32_t slot, int64_t result) {
+  client.slot(slot).result = result;
+  client.finish(slot);
+}
+
+void CallServer::hang_up(uint64_t key) {
+  const std::shared_ptr<Client> client = clients_.at(key);
+  clients_.erase(key);
+  client->gone = true;
+  if (client->calls == 0) return put_lock_owner(*client);
+  kernel::Connection::Entry entry(mount_->connection());
+  for (Call* call : client->in_flight)
+    if (call) call->mount->connection().kill(call->caller);
+}
+
+void CallServer::refuse_everything() {
+  for (const auto& [key, client] : clients_)
+    for (uint32_t slot = 0; slot < slot_count; ++slot)
+      if (!client->in_flight[slot] && client->is_submitted(slot)) answer_at_once(*client, slot, -ENOTCONN);
+}
+
+std::vector<uint64_t> CallServer::keys() const {
+  std::vector<uint64_t> keys;
+  for (const auto& [key, client] : clients_) keys.push_back(key);
+  return keys;
+}
+
+std::unique_ptr<Call> CallServer::take_blank() {
+  if (blank_.empty()) return std::make_unique<Call>();
+  std::unique_ptr<Call> call = std::move(blank_.back());
+  blank_.pop_back();
+  return call;
+}
+
+}  // namespace fusewire::host

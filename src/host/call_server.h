@@ -1,0 +1,76 @@
+// CallServer: the clients of one connection and their calls: takes slots off the rings, checks them, runs them through
+// the half and answers. Nothing a client writes can harm another one: fields are copied before they are checked, and a
+// bad call gets EINVAL, EBADF (a token that is nobody's) or ENAMETOOLONG.
+// Thread rule: one thread; methods take Connection::Entry themselves.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "host/call_runner.h"
+#include "host/process_host.h"
+
+namespace fusewire::host {
+
+class CallServer final : CallEnd {
+ public:
+  CallServer(ProcessHost& host, FileRegistry& files, uint32_t connection, uint32_t owner_uid)
+      : host_(host), files_(files), connection_id_(connection), owner_uid_(owner_uid) {}
+
+  // Calls go to this mount from now on; nullptr: they get ENOTCONN.
+  void set_mount(syscall::Mount* mount) { mount_ = mount; }
+
+  // A process connected. Its key for the following methods, and the sockets to watch; 0 when it was turned away.
+  uint64_t add(UniqueFd socket);
+  Client& client(uint64_t key) { return *clients_.at(key); }
+  bool has(uint64_t key) const { return clients_.contains(key); }
+  // The doorbell rang: begins what is submitted, and passes interrupts on.
+  void take(uint64_t key);
+  // The process hung up: its calls are killed; it is forgotten when they have ended.
+  void hang_up(uint64_t key);
+  // Answers every call that has ended since. True when there were any.
+  bool answer_finished();
+  // Answers what is submitted and not begun with ENOTCONN: the host ends.
+  void refuse_everything();
+  std::vector<uint64_t> keys() const;
+
+  size_t calls() const { return calls_; }
+  uint64_t refused() const { return refused_; }
+
+ private:
+  void begin(const std::shared_ptr<Client>& client, uint32_t slot);
+  int prepare(Call& call);
+  bool take_files(Call& call);
+  void start(Call& call);
+  void finished(Call& call) override;
+  void answer(Call& call);
+  void answer_at_once(Client& client, uint32_t slot, int64_t result);
+  void hand_over_file(Call& call);
+  void put_result(Call& call);
+  void put_lock_owner(const Client& client);
+  uint64_t take_lock_owner(uint32_t pid);
+  std::unique_ptr<Call> take_blank();
+  void trace(kernel::TraceStep step, Call& call, int32_t error);
+
+  struct LockOwner {
+    uint64_t id = 0;
+    uint32_t clients = 0;
+  };
+
+  ProcessHost& host_;
+  FileRegistry& files_;
+  const uint32_t connection_id_;
+  const uint32_t owner_uid_;
+  syscall::Mount* mount_ = nullptr;
+  uint64_t next_key_ = 1;
+  std::unordered_map<uint64_t, std::shared_ptr<Client>> clients_;
+  std::unordered_map<uint32_t, LockOwner> lock_owners_;  // by process: several rings of one share it
+  std::vector<std::unique_ptr<Call>> blank_;             // finished calls, kept for their memory
+  std::vector<Call*> finished_;
+  size_t calls_ = 0;
+  uint64_t refused_ = 0;
+};
+
+}  // namespace fusewire::host

@@ -1,0 +1,70 @@
+// Client: one process's connection to a host process: its socket, its ring, who it is, and its calls in flight.
+// Kept by shared_ptr: a call in flight holds it, so that the ring stays mapped until the half is done with its memory,
+// also when the process has died.
+// Thread rule: one thread. The ring's bytes change at any time under our feet.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "host/call.h"
+#include "host/credentials.h"
+#include "host/unique_fd.h"
+
+namespace fusewire::host {
+
+struct Call;
+
+// A copy of what a slot asks.
+struct CallFields {
+  CallNumber number;
+  uint32_t tid, umask, path1_length, path2_length, data_length;
+  uint64_t file, file2;
+  int64_t arg[6];
+  uint64_t entered;
+  uint32_t nr;
+};
+
+class Client {
+ public:
+  // Makes ring and doorbell for the process at the other end of socket and sends them. nullptr when it may not come
+  // in, or is gone already.
+  static std::shared_ptr<Client> welcome(UniqueFd socket, uint32_t connection, uint32_t owner_uid);
+  ~Client();
+  Client(const Client&) = delete;
+
+  int socket() const { return socket_.get(); }
+  int doorbell() const { return doorbell_.get(); }
+  const Credentials& credentials() const { return credentials_; }
+  uint32_t confirm_thread(uint32_t tid) { return threads_.confirm(credentials_.pid, tid); }
+
+  // The slots submitted since the last time, a bit each.
+  uint64_t take_submitted();
+  bool is_submitted(uint32_t slot) const;
+  CallFields copy_fields(uint32_t slot) const;
+  bool interrupt_asked(uint32_t slot) const;
+  // The whole data area of a slot.
+  std::span<std::byte> data(uint32_t slot) const;
+  Slot& slot(uint32_t i) const { return ring_slot(ring_, i); }
+  // The result is in the slot: wakes the thread that waits for it.
+  void finish(uint32_t slot) const;
+  // Hands the descriptor of an opened file over. 0 or -errno.
+  int send_file(uint64_t token, uint32_t slot, int fd) const;
+
+  bool gone = false;                          // the process hung up
+  std::array<Call*, slot_count> in_flight{};  // by slot
+  uint32_t calls = 0;                         // of them not null
+  uint64_t lock_owner = 0;
+
+ private:
+  Client() = default;
+
+  UniqueFd socket_, doorbell_;
+  void* ring_ = nullptr;
+  Credentials credentials_;
+  Threads threads_;
+};
+
+}  // namespace fusewire::host

@@ -1,0 +1,142 @@
+#include "host/file_registry.h"
+
+#include <fmt/format.h>
+#include <sys/inotify.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+
+#include <cctype>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <set>
+#include <vector>
+
+#include "host/call.h"
+
+namespace fusewire::host {
+namespace {
+
+constexpr uint32_t watched = IN_CLOSE_WRITE | IN_CLOSE_NOWRITE | IN_OPEN;
+
+uint64_t random_token() {
+  uint64_t token = 0;
+  while (token == 0) (void)!::getrandom(&token, sizeof token, 0);
+  return token;
+}
+
+// The tokens of all shadows of this connection that processes we may look at have descriptors of.
+std::set<uint64_t> held_tokens(uint32_t connection) {
+  const std::string prefix = fmt::format("/memfd:{}{}:", shadow_name_prefix, connection);
+  std::set<uint64_t> tokens;
+  std::error_code error;
+  using std::filesystem::directory_iterator;
+  for (directory_iterator process("/proc", error), end; !error && process != end; process.increment(error)) {
+    if (!std::isdigit(static_cast<unsigned char>(process->path().filename().native()[0]))) continue;
+    std::error_code gone;
+    for (directory_iterator fd(process->path() / "fd", gone); !gone && fd != end; fd.increment(gone)) {
+      char target[128] = {};
+      if (::readlink(fd->path().c_str(), target, sizeof target - 1) <= 0) continue;
+      if (std::strncmp(target, prefix.c_str(), prefix.size()) == 0)
+        tokens.insert(std::strtoull(target + prefix.size(), nullptr, 16));
+    }
+  }
+  return tokens;
+}
+
+}  // namespace
+
+int FileRegistry::start() {
+  inotify_.reset(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
+  return inotify_ ? 0 : -errno;
+}
+
+std::expected<UniqueFd, int> FileRegistry::add(syscall::OpenFile& file, uint64_t& token) {
+  token = random_token();
+  const std::string name = fmt::format("{}{}:{:016x}", shadow_name_prefix, connection_, token);
+  UniqueFd shadow(::memfd_create(name.c_str(), MFD_CLOEXEC));
+  if (!shadow) return std::unexpected(-errno);
+  // The watch comes before the mode: watching needs the right to read, which the mode takes away.
+  const int watch =
+      ::inotify_add_watch(inotify_.get(), fmt::format("/proc/self/fd/{}", shadow.get()).c_str(), watched);
+  if (watch < 0) return std::unexpected(errno == ENOSPC ? -ENFILE : -errno);
+  if (::fchmod(shadow.get(), shadow_mode) != 0) {
+    const int error = errno;
+    ::inotify_rm_watch(inotify_.get(), watch);
+    return std::unexpected(-error);
+  }
+  files_.emplace(token, RegisteredFile{.file = &file, .token = token, .watch = watch});
+  watches_.emplace(watch, token);
+  return shadow;
+}
+
+void FileRegistry::abandon(uint64_t token) {
+  if (auto found = files_.find(token); found != files_.end()) close(found->second);
+}
+
+RegisteredFile* FileRegistry::use(uint64_t token) {
+  auto found = files_.find(token);
+  if (found == files_.end() || found->second.closed) return nullptr;
+  ++found->second.uses;
+  return &found->second;
+}
+
+void FileRegistry::unuse(RegisteredFile& file) {
+  --file.uses;
+  if (file.closed) drop(file);
+}
+
+void FileRegistry::take_events() {
+  alignas(inotify_event) char buffer[16 * 1024];
+  bool search_reopened = false, search_all = false;
+  for (;;) {
+    const ssize_t size = ::read(inotify_.get(), buffer, sizeof buffer);
+    for (ssize_t at = 0; at < size;) {
+      inotify_event event;
+      std::memcpy(&event, buffer + at, sizeof event);
+      at += static_cast<ssize_t>(sizeof event + event.len);
+      if (event.mask & IN_Q_OVERFLOW) search_all = true;
+      auto watch = watches_.find(event.wd);
+      if (watch == watches_.end()) continue;
+      RegisteredFile& file = files_.at(watch->second);
+      if (event.mask & IN_OPEN) file.reopened = true;
+      if (!(event.mask & (IN_CLOSE_WRITE | IN_CLOSE_NOWRITE))) continue;
+      if (file.reopened) search_reopened = true;
+      else close(file);
+    }
+    if (size < static_cast<ssize_t>(sizeof buffer / 2)) break;
+  }
+  if (search_all) ++overflows_;
+  if (search_all || search_reopened) close_unheld(!search_all);
+}
+
+void FileRegistry::close_unheld(bool only_reopened) {
+  const std::set<uint64_t> held = held_tokens(connection_);
+  std::vector<uint64_t> gone;
+  for (const auto& [token, file] : files_)
+    if (!file.closed && (file.reopened || !only_reopened) && !held.contains(token)) gone.push_back(token);
+  for (uint64_t token : gone) close(files_.at(token));
+}
+
+void FileRegistry::close(RegisteredFile& file) {
+  ::inotify_rm_watch(inotify_.get(), file.watch);
+  watches_.erase(file.watch);
+  file.closed = true;
+  drop(file);
+}
+
+void FileRegistry::drop(RegisteredFile& file) {
+  if (file.uses > 0) return;
+  syscall::OpenFile& open_file = *file.file;
+  files_.erase(file.token);
+  kernel::Connection::Entry entry(mount_->connection());
+  mount_->release(open_file);
+}
+
+void FileRegistry::release_all() {
+  while (!watches_.empty()) close(files_.at(watches_.begin()->second));
+}
+
+}  // namespace fusewire::host

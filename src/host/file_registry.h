@@ -1,0 +1,66 @@
+// FileRegistry: the open files of one mount that programs hold descriptors of (D5), found by token.
+//
+// Each open file has a shadow: a memfd whose one open file description the program's descriptors share. The kernel tells
+// of its end, however it comes (close, exit, kill -9, a message with it in flight dropped), by inotify: then the half's
+// file is released. Where that is not enough to go by (somebody opened the shadow once more through /proc/<pid>/fd, or
+// the kernel's event queue overflowed), the descriptors of all processes are searched for the shadow's name; one that
+// only travels in a message, or that another user's process holds, is not seen then and counts as closed.
+// Thread rule: one thread, outside Connection::Entry (release takes it itself).
+#pragma once
+
+#include <cstdint>
+#include <expected>
+#include <unordered_map>
+
+#include "host/unique_fd.h"
+#include "syscall/mount.h"
+
+namespace fusewire::host {
+
+struct RegisteredFile {
+  syscall::OpenFile* file = nullptr;
+  uint64_t token = 0;
+  int watch = -1;
+  uint32_t uses = 0;      // calls in flight that stand on it
+  bool reopened = false;  // the shadow has had a second open file description
+  bool closed = false;
+};
+
+class FileRegistry {
+ public:
+  explicit FileRegistry(uint32_t connection) : connection_(connection) {}
+
+  // 0 or -errno: no inotify, no file is ever opened.
+  int start();
+  void set_mount(syscall::Mount* mount) { mount_ = mount; }
+  // Readable when closes wait to be taken.
+  int event_fd() const { return inotify_.get(); }
+  void take_events();
+
+  // Makes token and shadow of an open file; the descriptor goes to the program, and the caller's copy must be closed
+  // once it is sent. On failure (-errno) the file is still the caller's.
+  std::expected<UniqueFd, int> add(syscall::OpenFile& file, uint64_t& token);
+  // Releases a file that nobody got the descriptor of.
+  void abandon(uint64_t token);
+  // nullptr when there is no such file. Held until unuse.
+  RegisteredFile* use(uint64_t token);
+  void unuse(RegisteredFile& file);
+  void release_all();
+
+  size_t size() const { return files_.size(); }
+  uint64_t overflows() const { return overflows_; }
+
+ private:
+  void close(RegisteredFile& file);
+  void close_unheld(bool only_reopened);
+  void drop(RegisteredFile& file);
+
+  const uint32_t connection_;
+  syscall::Mount* mount_ = nullptr;
+  UniqueFd inotify_;
+  std::unordered_map<uint64_t, RegisteredFile> files_;  // by token
+  std::unordered_map<int, uint64_t> watches_;           // token by watch
+  uint64_t overflows_ = 0;
+};
+
+}  // namespace fusewire::host

@@ -1,0 +1,312 @@
+#include "host/host_process.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/epoll.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+#include "host/packet_socket.h"
+#include "kernel/mount_options.h"
+
+namespace fusewire::host {
+namespace {
+
+constexpr int events_per_turn = 64;
+constexpr uint32_t flag_read_only = 1;                   // MS_RDONLY
+constexpr uint32_t flag_force = 1, flag_detach = 2;      // MNT_FORCE, MNT_DETACH
+constexpr uint32_t leave_it = UINT32_MAX;
+
+uint64_t tag_of(uint32_t source, uint64_t key) { return key << 8 | source; }
+
+int32_t error_of(kernel::Errno error) { return -static_cast<int32_t>(error); }
+
+HostMessage reply(int32_t error) { return {.kind = HostMessageKind::reply, .error = error}; }
+
+}  // namespace
+
+HostProcess::HostProcess(HostStart start)
+    : start_(std::move(start)),
+      traces_(start_.connection),
+      host_(traces_),
+      module_(host_),
+      files_(start_.connection),
+      calls_(host_, files_, start_.connection, start_.owner_uid) {}
+
+HostProcess::~HostProcess() = default;
+
+int HostProcess::set_up() {
+  if (!module_.init()) return -ENOMEM;
+  if (const int error = files_.start(); error < 0) return error;
+  epoll_.reset(::epoll_create1(EPOLL_CLOEXEC));
+  if (!epoll_) return -errno;
+  const kernel::Result<kernel::Connection*> connection = module_.open_connection();
+  if (!connection) return error_of(connection.error());
+  connection_ = *connection;
+  device_ = &connection_->device();
+  if (!start_.trace_file.empty()) (void)traces_.start(start_.trace_file);
+  connection_->set_tracing(traces_.on());
+  const int device_fd = start_.device.get();
+  door_ = std::make_unique<SocketDoor>(*device_, std::move(start_.device), start_.device_buffer);
+  ::fcntl(start_.listener.get(), F_SETFL, O_NONBLOCK);
+  const int errors[] = {watch(start_.control.get(), EPOLLIN, Source::control),
+                        watch(start_.listener.get(), EPOLLIN, Source::listener),
+                        watch(device_fd, EPOLLIN, Source::device),
+                        watch(files_.event_fd(), EPOLLIN, Source::files)};
+  return *std::min_element(std::begin(errors), std::end(errors));
+}
+
+int HostProcess::watch(int fd, uint32_t events, Source source, uint64_t key) {
+  epoll_event event{};
+  event.events = events;
+  event.data.u64 = tag_of(static_cast<uint32_t>(source), key);
+  return ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) == 0 ? 0 : -errno;
+}
+
+void HostProcess::serve() {
+  publish();
+  while (!is_over()) turn();
+  shut_down();
+}
+
+bool HostProcess::is_over() { return leader_gone_ || (!device_ && !mount_); }
+
+void HostProcess::turn() {
+  std::array<epoll_event, events_per_turn> events;
+  const int count = ::epoll_wait(epoll_.get(), events.data(), events_per_turn, -1);
+  for (int i = 0; i < count; ++i) {
+    const uint64_t tag = events[static_cast<size_t>(i)].data.u64;
+    handle(static_cast<Source>(tag & 0xff), tag >> 8, events[static_cast<size_t>(i)].events);
+  }
+  settle();
+}
+
+void HostProcess::handle(Source source, uint64_t key, uint32_t events) {
+  switch (source) {
+    case Source::control: return take_control();
+    case Source::listener: return accept_clients();
+    case Source::device:
+      if (door_ && (events & (EPOLLIN | EPOLLHUP | EPOLLERR))) door_->receive();
+      return;
+    case Source::files: return files_.take_events();
+    case Source::doorbell:
+      if (calls_.has(key)) calls_.take(key);
+      return;
+    case Source::client:
+      if (!calls_.has(key)) return;
+      return drop_client(key);
+  }
+}
+
+// Lets everything that this turn's events set going come to rest: callers are woken first, then the daemon is.
+void HostProcess::settle() {
+  do {
+    calls_.answer_finished();
+    if (door_) door_->pump();
+  } while (calls_.answer_finished());
+
+  if (door_ && door_->daemon_pid() != daemon_pid_) {
+    daemon_pid_ = door_->daemon_pid();
+    traces_.set_daemon_pid(daemon_pid_);
+    tell(HostMessageKind::daemon_pid, daemon_pid_);
+  }
+  if (door_ && (door_->gone() || door_->connection_ended())) close_device();
+  if (unmounting_ && mount_ && calls_.calls() == 0 && files_.size() == 0 && (!door_ || door_->idle())) finish_umount();
+  if (door_ && door_->connection_ended()) close_device();
+  if (door_) watch_device_for_room();
+  publish();
+  traces_.flush();
+}
+
+void HostProcess::watch_device_for_room() {
+  if (door_->blocked() == watches_room_) return;
+  watches_room_ = door_->blocked();
+  epoll_event event{};
+  event.events = EPOLLIN | (watches_room_ ? EPOLLOUT : 0u);
+  event.data.u64 = tag_of(static_cast<uint32_t>(Source::device), 0);
+  ::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, door_->fd(), &event);
+}
+
+void HostProcess::take_control() {
+  HostRequest request;
+  const Packet packet =
+      receive_packet(start_.control.get(), std::as_writable_bytes(std::span(&request, 1)), MSG_DONTWAIT);
+  if (packet.size == -EAGAIN) return;
+  if (packet.size != sizeof request) {
+    leader_gone_ = true;
+    return;
+  }
+  request.text[sizeof request.text - 1] = '\0';
+  const HostMessage message = carry_out(request);
+  (void)send_message(start_.control.get(), message);
+}
+
+HostMessage HostProcess::carry_out(const HostRequest& request) {
+  switch (request.operation) {
+    case HostOperation::mount: return mount(request);
+    case HostOperation::umount: return reply(umount(request.flags));
+    case HostOperation::abort: abort(); return reply(0);
+    case HostOperation::set_limits: set_limits(request); return reply(0);
+    case HostOperation::set_tracing: return reply(set_tracing(request));
+  }
+  return reply(-EINVAL);
+}
+
+HostMessage HostProcess::mount(const HostRequest& request) {
+  if (mount_ || !device_) return reply(mount_ ? -EBUSY : -ENOTCONN);
+  const kernel::Result<kernel::ParsedMountData> parsed = kernel::parse_mount_data(request.text);
+  if (!parsed) return reply(error_of(parsed.error()));
+  kernel::MountOptions options = parsed->options;
+  options.read_only = options.read_only || (request.flags & flag_read_only) != 0;
+  options.transport_max_write = SocketDoor::max_write(start_.device_buffer);
+  options.privileged_daemon = request.value[0] == 0;
+
+  kernel::Connection::Entry entry(*connection_);
+  if (const kernel::Result<void> mounted = connection_->mount(options); !mounted)
+    return reply(error_of(mounted.error()));
+  const kernel::Result<syscall::Mount*> mount = syscall::Mount::create(*connection_, request.dev);
+  if (!mount) {
+    connection_->unmount();
+    return reply(error_of(mount.error()));
+  }
+  mount_ = *mount;
+  calls_.set_mount(mount_);
+  files_.set_mount(mount_);
+  HostMessage message = reply(0);
+  message.allow_other = options.allow_other;
+  message.default_permissions = options.default_permissions;
+  message.max_read = options.max_read;
+  message.read_only = options.read_only;
+  return message;
+}
+
+int32_t HostProcess::umount(uint32_t flags) {
+  if (!mount_) return -EINVAL;
+  const bool busy = files_.size() > 0 || calls_.calls() > 0;
+  if (busy && !(flags & (flag_force | flag_detach))) return -EBUSY;
+  if (flags & flag_force) abort();
+  unmounting_ = true;
+  return 0;
+}
+
+void HostProcess::drop_client(uint64_t key) {
+  // The process and its children may hold the doorbell still: closing our end would not end the watch.
+  ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, calls_.client(key).doorbell(), nullptr);
+  ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, calls_.client(key).socket(), nullptr);
+  calls_.hang_up(key);
+}
+
+void HostProcess::drop_clients() {
+  calls_.refuse_everything();
+  for (const uint64_t key : calls_.keys()) drop_client(key);
+}
+
+void HostProcess::finish_umount() {
+  drop_clients();
+  calls_.set_mount(nullptr);
+  files_.set_mount(nullptr);
+  syscall::Mount& mount = *mount_;
+  mount_ = nullptr;
+  {
+    kernel::Connection::Entry entry(*connection_);
+    mount.unmount();
+  }
+  if (!device_) connection_ = nullptr;
+}
+
+void HostProcess::close_device() {
+  const bool was_mounted = mount_ != nullptr;
+  door_.reset();
+  device_->close();
+  device_ = nullptr;
+  if (!mount_) connection_ = nullptr;
+  calls_.answer_finished();
+  if (was_mounted && !end_told_) {
+    end_told_ = true;
+    tell(HostMessageKind::ended);
+  }
+}
+
+void HostProcess::abort() {
+  if (!connection_) return;
+  kernel::Connection::Entry entry(*connection_);
+  connection_->abort();
+}
+
+void HostProcess::set_limits(const HostRequest& request) {
+  if (!connection_) return;
+  kernel::Connection::Entry entry(*connection_);
+  if (request.value[0] != leave_it) connection_->set_max_background(request.value[0]);
+  if (request.value[1] != leave_it) connection_->limits().congestion_threshold = request.value[1];
+}
+
+int32_t HostProcess::set_tracing(const HostRequest& request) {
+  int error = 0;
+  if (request.value[0] != 0) error = traces_.start(request.text);
+  else traces_.stop();
+  if (!connection_) return error;
+  kernel::Connection::Entry entry(*connection_);
+  connection_->set_tracing(traces_.on());
+  return error;
+}
+
+void HostProcess::tell(HostMessageKind kind, uint32_t value) {
+  (void)send_message(start_.control.get(), HostMessage{.kind = kind, .value = value}, {}, MSG_DONTWAIT);
+}
+
+void HostProcess::accept_clients() {
+  for (;;) {
+    UniqueFd socket(::accept4(start_.listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    if (!socket) {
+      // Without descriptors the queue cannot be emptied: its sockets must not wake us for ever.
+      if (errno == EMFILE || errno == ENFILE) turn_one_away();
+      return;
+    }
+    const uint64_t key = calls_.add(std::move(socket));
+    if (key == 0) continue;
+    const Client& client = calls_.client(key);
+    if (watch(client.socket(), EPOLLRDHUP, Source::client, key) < 0 ||
+        watch(client.doorbell(), EPOLLIN | EPOLLET, Source::doorbell, key) < 0)
+      calls_.hang_up(key);
+  }
+}
+
+void HostProcess::turn_one_away() {
+  start_.log.line(fmt::format("cannot: connection {}: no descriptors left for another program", start_.connection));
+  spare_.reset();
+  UniqueFd(::accept4(start_.listener.get(), nullptr, nullptr, SOCK_CLOEXEC)).reset();
+  spare_.reset(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+}
+
+void HostProcess::publish() {
+  MountStatistics* statistics = start_.statistics;
+  if (!statistics || !connection_) return;
+  const auto put = [](auto& to, auto value) {
+    if (to.load(std::memory_order_relaxed) != value) to.store(value, std::memory_order_relaxed);
+  };
+  const kernel::Counters& counters = connection_->counters();
+  put(statistics->requests, counters.requests.load(std::memory_order_relaxed));
+  put(statistics->replies, counters.replies.load(std::memory_order_relaxed));
+  put(statistics->rejected, counters.rejected.load(std::memory_order_relaxed));
+  put(statistics->forgets, counters.forgets.load(std::memory_order_relaxed));
+  put(statistics->waiting, counters.waiting.load(std::memory_order_relaxed));
+  put(statistics->max_background, connection_->limits().max_background);
+  put(statistics->congestion_threshold, connection_->limits().congestion_threshold);
+  put(statistics->open_files, static_cast<uint32_t>(files_.size()));
+}
+
+void HostProcess::shut_down() {
+  abort();
+  drop_clients();
+  calls_.answer_finished();
+  files_.release_all();
+  if (mount_) finish_umount();
+  if (device_) close_device();
+  // Calls that even the end of their connection could not end would be a bug of the half; their memory is in use.
+  if (calls_.calls() == 0) module_.exit();
+}
+
+}  // namespace fusewire::host

@@ -1,0 +1,97 @@
+// HostProcess: a process of its own for one connection. It runs the kernel's half (Module, one Connection, one Mount)
+// between the clients' rings and the daemon's socket, in one thread that sleeps in epoll.
+//
+// Life: made by the leader at open("/dev/fuse"); mounted; then either the daemon ends first (calls answer ENOTCONN until
+// the umount) or the umount comes first (the host lives until the last file is closed and the daemon has been told). It
+// ends when both have happened, or when the leader is gone.
+// Statistics go into the connection's entry of the mount table.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "host/call_server.h"
+#include "host/file_registry.h"
+#include "host/host_control.h"
+#include "host/log.h"
+#include "host/mount_table.h"
+#include "host/process_host.h"
+#include "host/socket_door.h"
+#include "host/trace_writer.h"
+#include "host/unique_fd.h"
+#include "kernel/module.h"
+
+namespace fusewire::host {
+
+struct HostStart {
+  uint32_t connection = 0;
+  uint32_t owner_uid = 0;
+  UniqueFd control;              // to the leader
+  UniqueFd device;               // the host's end of the device socket
+  UniqueFd listener;             // where clients connect
+  uint32_t device_buffer = 0;    // what raise_buffers gave, the smaller of both ends
+  MountStatistics* statistics = nullptr;
+  std::string trace_file;        // empty: no tracing yet
+  Log log;
+};
+
+class HostProcess {
+ public:
+  explicit HostProcess(HostStart start);
+  ~HostProcess();
+  HostProcess(const HostProcess&) = delete;
+
+  // 0 or -errno when the half cannot be brought up.
+  int set_up();
+  // Serves until the end described above, and leaves nothing behind.
+  void serve();
+  const Log& log() const { return start_.log; }
+
+ private:
+  enum class Source : uint32_t { control, listener, device, files, client, doorbell };
+
+  int watch(int fd, uint32_t events, Source source, uint64_t key = 0);
+  void turn();
+  void handle(Source source, uint64_t key, uint32_t events);
+  void settle();
+  bool is_over();
+
+  void take_control();
+  HostMessage carry_out(const HostRequest& request);
+  HostMessage mount(const HostRequest& request);
+  int32_t umount(uint32_t flags);
+  void set_limits(const HostRequest& request);
+  int32_t set_tracing(const HostRequest& request);
+  void tell(HostMessageKind kind, uint32_t value = 0);
+
+  void accept_clients();
+  void turn_one_away();
+  void drop_client(uint64_t key);
+  void drop_clients();
+  void abort();
+  void finish_umount();
+  void close_device();
+  void watch_device_for_room();
+  void publish();
+  void shut_down();
+
+  HostStart start_;
+  TraceWriter traces_;
+  ProcessHost host_;
+  kernel::Module module_;
+  FileRegistry files_;
+  CallServer calls_;
+  UniqueFd epoll_, spare_;
+  kernel::Connection* connection_ = nullptr;  // until its device is closed and its mount is gone
+  kernel::Device* device_ = nullptr;          // until closed
+  std::unique_ptr<SocketDoor> door_;          // as long as device_
+  syscall::Mount* mount_ = nullptr;           // from mount to the end of umount
+  bool leader_gone_ = false;
+  bool unmounting_ = false;
+  bool end_told_ = false;
+  bool watches_room_ = false;
+  uint32_t daemon_pid_ = 0;
+};
+
+}  // namespace fusewire::host

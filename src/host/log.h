@@ -1,0 +1,28 @@
+// Log: the namespace's log: one line, with its time, per call; leader and hosts append to the same file.
+// Thread rule: any; lines are written whole.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "host/unique_fd.h"
+
+namespace fusewire::host {
+
+class Log {
+ public:
+  Log() = default;
+  // verbose: lines go to stderr too.
+  Log(UniqueFd file, bool verbose) : file_(std::move(file)), verbose_(verbose) {}
+
+  // Control characters of text become '?'.
+  void line(std::string_view text) const;
+  int fd() const { return file_.get(); }
+  bool verbose() const { return verbose_; }
+
+ private:
+  UniqueFd file_;
+  bool verbose_ = false;
+};
+
+}  // namespace fusewire::host

@@ -1,0 +1,110 @@
+#include "host/mount_table_file.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sched.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "host/unique_fd.h"
+
+namespace fusewire::host {
+namespace {
+
+constexpr size_t table_bytes = (sizeof(MountTable) + 4095) & ~size_t{4095};
+constexpr int read_attempts = 1000;
+
+std::string text(const char* field, size_t room) { return std::string(field, ::strnlen(field, room)); }
+
+std::expected<MountTable*, std::string> map(int fd, int protection, const std::string& path) {
+  void* memory = ::mmap(nullptr, table_bytes, protection, MAP_SHARED, fd, 0);
+  if (memory == MAP_FAILED)
+    return std::unexpected(fmt::format("cannot map the mount table {}: {}", path, std::strerror(errno)));
+  return static_cast<MountTable*>(memory);
+}
+
+MountInfo copy_entry(const MountEntry& entry) {
+  const MountStatistics& statistics = entry.statistics;
+  return {.state = MountState{entry.state},
+          .connection = entry.connection,
+          .daemon_pid = entry.daemon_pid,
+          .host_pid = entry.host_pid,
+          .user_id = entry.user_id,
+          .path = text(entry.path, sizeof entry.path),
+          .type = text(entry.type, sizeof entry.type),
+          .source = text(entry.source, sizeof entry.source),
+          .requests = statistics.requests.load(std::memory_order_relaxed),
+          .replies = statistics.replies.load(std::memory_order_relaxed),
+          .rejected = statistics.rejected.load(std::memory_order_relaxed),
+          .forgets = statistics.forgets.load(std::memory_order_relaxed),
+          .waiting = statistics.waiting.load(std::memory_order_relaxed),
+          .max_background = statistics.max_background.load(std::memory_order_relaxed),
+          .congestion_threshold = statistics.congestion_threshold.load(std::memory_order_relaxed),
+          .open_files = statistics.open_files.load(std::memory_order_relaxed)};
+}
+
+}  // namespace
+
+std::expected<MountTableFile, std::string> MountTableFile::create(const std::string& path) {
+  UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+  if (!fd || ::ftruncate(fd.get(), table_bytes) != 0)
+    return std::unexpected(fmt::format("cannot make the mount table {}: {}", path, std::strerror(errno)));
+  auto table = map(fd.get(), PROT_READ | PROT_WRITE, path);
+  if (!table) return std::unexpected(table.error());
+  (*table)->version = mount_table_version;
+  (*table)->leader_pid = static_cast<uint32_t>(::getpid());
+  (*table)->magic = mount_table_magic;
+  return MountTableFile(*table);
+}
+
+std::expected<MountTableFile, std::string> MountTableFile::open(const std::string& path) {
+  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  if (!fd) return std::unexpected(fmt::format("cannot open the mount table {}: {}", path, std::strerror(errno)));
+  struct stat status;
+  if (::fstat(fd.get(), &status) != 0 || status.st_size != static_cast<off_t>(table_bytes))
+    return std::unexpected(fmt::format("{} is not a mount table of this version of fusewire", path));
+  auto table = map(fd.get(), PROT_READ, path);
+  if (!table) return std::unexpected(table.error());
+  MountTableFile file(*table);
+  if (file.table().magic != mount_table_magic || file.table().version != mount_table_version)
+    return std::unexpected(fmt::format("{} is not a mount table of this version of fusewire", path));
+  return file;
+}
+
+MountTableFile::MountTableFile(MountTableFile&& other) noexcept : table_(std::exchange(other.table_, nullptr)) {}
+
+MountTableFile::~MountTableFile() {
+  if (table_) ::munmap(table_, table_bytes);
+}
+
+void MountTableFile::change(const std::function<void(MountTable&)>& change) {
+  table_->generation.fetch_add(1, std::memory_order_acq_rel);
+  std::atomic_thread_fence(std::memory_order_release);
+  change(*table_);
+  uint32_t mounted = 0;
+  for (const MountEntry& entry : table_->entry)
+    if (MountState{entry.state} == MountState::mounted || MountState{entry.state} == MountState::ended) ++mounted;
+  table_->mounted = mounted;
+  table_->generation.fetch_add(1, std::memory_order_release);
+}
+
+std::vector<MountInfo> read_entries(const MountTable& table) {
+  std::vector<MountInfo> entries;
+  // A writer that died in the middle leaves the generation odd for ever: then what stands there is the best there is.
+  for (int attempt = 0; attempt < read_attempts; ++attempt) {
+    const uint32_t before = table.generation.load(std::memory_order_acquire);
+    entries.clear();
+    for (const MountEntry& entry : table.entry)
+      if (MountState{entry.state} != MountState::free) entries.push_back(copy_entry(entry));
+    std::atomic_thread_fence(std::memory_order_acquire);
+    if (before % 2 == 0 && table.generation.load(std::memory_order_relaxed) == before) break;
+    ::sched_yield();
+  }
+  return entries;
+}
+
+}  // namespace fusewire::host

@@ -1,0 +1,54 @@
+#include "host/process_host.h"
+
+#include <linux/futex.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+
+namespace fusewire::host {
+namespace {
+
+uint64_t clock_ns(clockid_t clock) {
+  timespec time;
+  ::clock_gettime(clock, &time);
+  return static_cast<uint64_t>(time.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(time.tv_nsec);
+}
+
+}  // namespace
+
+uint64_t ProcessHost::now() { return clock_ns(CLOCK_MONOTONIC); }
+uint64_t ProcessHost::wall_clock() { return clock_ns(CLOCK_REALTIME); }
+
+void* ProcessHost::alloc_pages(size_t bytes) {
+  void* pages = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  return pages == MAP_FAILED ? nullptr : pages;
+}
+
+void ProcessHost::free_pages(void* pages, size_t bytes) { ::munmap(pages, bytes); }
+
+uint64_t ProcessHost::random() {
+  uint64_t value = 0;
+  if (::getrandom(&value, sizeof value, 0) != sizeof value) panic("no random numbers");
+  return value;
+}
+
+void ProcessHost::wait(std::atomic<uint32_t>& word, uint32_t value) {
+  ::syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, value, nullptr, nullptr, 0);
+}
+
+void ProcessHost::wake_one(std::atomic<uint32_t>& word) {
+  ::syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
+}
+
+void ProcessHost::panic(const char* what) {
+  traces_.flush();
+  std::fprintf(stderr, "fusewire host process %d: internal error: %s\n", static_cast<int>(::getpid()), what);
+  std::abort();
+}
+
+}  // namespace fusewire::host

@@ -1,0 +1,31 @@
+// ProcessHost: what the kernel's half needs from an ordinary process (kernel::Host): clocks, pages, random, futex.
+// Thread rule: as kernel::Host; trace is called by the one thread of a host process.
+#pragma once
+
+#include "host/trace_writer.h"
+#include "kernel/host.h"
+
+namespace fusewire::host {
+
+class ProcessHost final : public kernel::Host {
+ public:
+  explicit ProcessHost(TraceWriter& traces) : traces_(traces) {}
+
+  uint64_t now() override;
+  uint64_t wall_clock() override;
+  void* alloc_pages(size_t bytes) override;
+  void free_pages(void* pages, size_t bytes) override;
+  uint64_t random() override;
+  void wait(std::atomic<uint32_t>& word, uint32_t value) override;
+  void wake_one(std::atomic<uint32_t>& word) override;
+  void trace(const kernel::TraceEvent& event) override { traces_.write(event, traced_call); }
+  [[noreturn]] void panic(const char* what) override;
+
+  // The system call that the next call or returned step belongs to.
+  TracedCall traced_call;
+
+ private:
+  TraceWriter& traces_;
+};
+
+}  // namespace fusewire::host
