@@ -48,13 +48,13 @@ struct NewTime {
 
 // SETATTR: what is present is to be changed.
 struct AttributeChange {
-  std::optional<uint32_t> mode;  // permission bits (07777)
-  std::optional<uint32_t> uid, gid;
-  std::optional<uint64_t> size;
-  std::optional<NewTime> atime, mtime;
-  std::optional<timespec> ctime;
-  std::optional<FileHandle> handle;  // the open file it came through
-  bool kill_suidgid = false;         // clear suid, and sgid of a group-executable file (HANDLE_KILLPRIV_V2)
+  std::optional<uint32_t> mode{};  // permission bits (07777)
+  std::optional<uint32_t> uid{}, gid{};
+  std::optional<uint64_t> size{};
+  std::optional<NewTime> atime{}, mtime{};
+  std::optional<timespec> ctime{};
+  std::optional<FileHandle> handle{};  // the open file it came through
+  bool kill_suidgid = false;           // clear suid, and sgid of a group-executable file (HANDLE_KILLPRIV_V2)
 };
 
 struct WriteFlags {
