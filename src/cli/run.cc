@@ -1,0 +1,31 @@
+#include <cstdlib>
+#include <filesystem>
+
+#include "cli/commands.h"
+#include "cli/message.h"
+#include "host/run.h"
+
+namespace fusewire::cli {
+
+namespace {
+
+std::string shell() {
+  const char* own = std::getenv("SHELL");
+  return own != nullptr && own[0] == '/' ? own : "/bin/sh";
+}
+
+}  // namespace
+
+int run_command(const RunArguments& arguments) {
+  host::RunOptions options;
+  options.command = arguments.command.empty() ? std::vector{shell()} : arguments.command;
+  // Hosts open the file themselves, wherever they stand.
+  if (!arguments.trace_file.empty()) options.trace_file = std::filesystem::absolute(arguments.trace_file);
+  options.gate = arguments.gate;
+  options.verbose = arguments.verbose;
+  const auto status = host::run(options);
+  if (!status) return complain(exit_failed, status.error());
+  return *status;
+}
+
+}  // namespace fusewire::cli

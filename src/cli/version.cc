@@ -1,0 +1,7 @@
+#include "cli/version.h"
+
+namespace fusewire::cli {
+
+const char* version() { return FUSEWIRE_VERSION; }
+
+}  // namespace fusewire::cli
