@@ -21,6 +21,11 @@ struct CallFrame {
 extern "C" uint8_t dispatch_table[512];
 // The call, done or passed on. Runs on a gate stack of 64 KiB. May be re-entered by a signal handler.
 extern "C" long dispatch_call(const CallFrame& frame);
+// A result of dispatch_call: the call is none of ours, let the entry make it, unchanged, from the program's own stack.
+// To be preferred over raw_syscall for every call passed on as it came: only then do EINTR, SA_RESTART, handlers that
+// never return, thread cancellation and calls that never return (exit) behave as without the gate. While dispatch_call
+// runs, signals are held back until it returns; a call that sleeps meanwhile (futex, poll, recvmsg, …) ends with -EINTR.
+inline constexpr long pass_on = static_cast<long>(1ul << 63);
 
 // At start, after an exec or in the first program: the namespace's directory and the state the last image left.
 // inherited: nullptr or what before_exec wrote. Exits with a message on stderr when the namespace cannot be used.

@@ -1,0 +1,64 @@
+// What every part of the machinery uses: addresses, pages, text for messages, a lock.
+#pragma once
+
+#include <asm/unistd.h>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "gate/gate.h"
+#include "gate/text.h"
+
+namespace fusewire::gate {
+
+inline constexpr uint64_t page_bytes = 4096;
+constexpr uint64_t page_floor(uint64_t address) { return address & ~(page_bytes - 1); }
+constexpr uint64_t page_ceiling(uint64_t address) { return page_floor(address + page_bytes - 1); }
+
+template <class T>
+uint64_t address_of(T* p) {
+  return reinterpret_cast<uint64_t>(p);
+}
+template <class T>
+long argument(T* p) {
+  return reinterpret_cast<long>(p);
+}
+constexpr bool failed(long result) { return result < 0 && result > -4096; }
+
+// Fresh zeroed memory, or nullptr.
+void* map_memory(size_t bytes);
+void unmap_memory(void* at, size_t bytes);
+
+// Whether the hardware's random source or the kernel's answers: any value will do where it does not.
+uint64_t random_bits();
+
+// A lock between threads, for a few hundred instructions at most. Its holder must not be interruptible by a handler that
+// takes it: hold it only with signals blocked or on a gate stack.
+class SpinLock {
+ public:
+  void lock() {
+    while (held_.exchange(true, std::memory_order_acquire)) {
+      for (int i = 0; i < 100 && held_.load(std::memory_order_relaxed); i++) __builtin_ia32_pause();
+      if (held_.load(std::memory_order_relaxed)) raw_syscall(__NR_sched_yield);
+    }
+  }
+  void unlock() { held_.store(false, std::memory_order_release); }
+  // In the child of fork: whoever held it stayed behind.
+  void reset() { held_.store(false, std::memory_order_relaxed); }
+
+ private:
+  std::atomic<bool> held_{false};
+};
+
+class Locked {
+ public:
+  explicit Locked(SpinLock& lock) : lock_(lock) { lock_.lock(); }
+  ~Locked() { lock_.unlock(); }
+  Locked(const Locked&) = delete;
+
+ private:
+  SpinLock& lock_;
+};
+
+}  // namespace fusewire::gate

@@ -1,0 +1,31 @@
+// Maps an ELF program or interpreter as the kernel would.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "gate/text.h"
+
+namespace fusewire::gate {
+
+struct Image {
+  uint64_t base = 0;           // what AT_BASE says of an interpreter: where the file's address 0 lies
+  uint64_t entry = 0;
+  uint64_t program_headers = 0;
+  uint64_t program_header_count = 0;
+  uint64_t code_low = 0, code_high = 0;
+  uint64_t data_low = 0, data_high = 0;
+  bool executable_stack = false;
+  bool is_go = false;          // its runtime reads its own code
+  char interpreter[path_room] = {};
+};
+
+enum class ElfKind { none, foreign, ours };
+// What the first bytes of a file say: no ELF file at all, one of another architecture, or one that load_elf can take.
+ElfKind elf_kind(const unsigned char* head, size_t bytes);
+
+// Maps the file behind fd. hint: where a position independent one should lie, 0: anywhere. 0 or -errno; after an error
+// parts may stay mapped.
+int load_elf(int fd, uint64_t hint, Image& image);
+
+}  // namespace fusewire::gate
