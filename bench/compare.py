@@ -134,7 +134,7 @@ def main():
     programs = Path(arguments.programs).resolve()
     for program in ("fusewire", "fs_bench"):
         if not (programs / program).exists():
-            parser.error(f"{programs} has no {program}; build it with `make build`, or name the directory of the programs")
+            parser.error(f"{programs} has no {program}; build it with `make bench`, or name the programs' directory")
     rounds = max(arguments.rounds, 7)
     with tempfile.TemporaryDirectory(prefix="fusewire-bench-") as directory:
         no_kernel = why_no_kernel(programs, directory)

@@ -32,11 +32,15 @@ FREESTANDING_HEADERS = set(
     "array atomic bit cstddef cstdint expected optional span string_view coroutine concepts type_traits utility new "
     "limits initializer_list compare".split()
 )
+# Header-only too: Boost's assertion with a handler of ours, and the annotations of an AddressSanitizer build.
+FREESTANDING_HEADERS |= {"boost/assert.hpp", "sanitizer/asan_interface.h"}
 FREESTANDING_PREFIX = "boost/intrusive/"
 
 # What a tests/<directory> may include besides the room of its name and that room's arrows.
 TESTS_ALSO = {
     "support": set(ARROWS),
+    "integration": set(ARROWS),
+    "fuzz": {"syscall", "kernel", "wire"},
     "oracle": {"syscall", "kernel", "wire"},
     "freestanding": {"syscall", "kernel", "wire"},
     "host": {"daemon", "filesystems"},

@@ -52,8 +52,12 @@ class Daemon {
       case wire::Opcode::unlink:
         ++unlinks;
         return write({sizeof(wire::OutHeader), 0, in.unique}, {});
-      case wire::Opcode::forget: case wire::Opcode::batch_forget: ++forgets; return;
-      default: require(false, "the half asks for INIT, LOOKUP, UNLINK and FORGET only");
+      case wire::Opcode::forget:
+      case wire::Opcode::batch_forget:
+        ++forgets;
+        return;
+      default:
+        require(false, "the half asks for INIT, LOOKUP, UNLINK and FORGET only");
     }
   }
 

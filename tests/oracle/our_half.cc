@@ -134,7 +134,8 @@ class HalfSystem final : public System {
     return outcome(run(mount_->sys_ftruncate(caller_, *files_[h], size)));
   }
   Outcome utimens(const char* p, Time atime, Time mtime) override {
-    return outcome(run(mount_->sys_utimensat(caller_, at(p), {atime.sec, atime.nsec}, {mtime.sec, mtime.nsec}, 0, leave_)));
+    return outcome(
+        run(mount_->sys_utimensat(caller_, at(p), {atime.sec, atime.nsec}, {mtime.sec, mtime.nsec}, 0, leave_)));
   }
   Outcome futimens(int h, Time atime, Time mtime) override {
     return outcome(run(mount_->sys_futimens(caller_, *files_[h], {atime.sec, atime.nsec}, {mtime.sec, mtime.nsec})));

@@ -36,9 +36,7 @@ namespace {
 
 constexpr int scenario_seconds = 20;
 
-[[noreturn]] void fail_with(const std::string& what) {
-  throw std::runtime_error(what + ": " + std::strerror(errno));
-}
+[[noreturn]] void fail_with(const std::string& what) { throw std::runtime_error(what + ": " + std::strerror(errno)); }
 
 // A directory with the mount point and a control file system, seen by this process and its children only.
 class Place {
@@ -123,9 +121,12 @@ class DaemonProcess {
     for (;;) {
       pollfd fds[2] = {{control_, POLLIN, 0}, {device_, POLLIN, 0}};
       if (poll(fds, device_ < 0 ? 1 : 2, -1) < 0) continue;
-      if (device_ >= 0 && (fds[1].revents & POLLERR)) end();
-      else if (device_ >= 0 && (fds[1].revents & POLLIN)) serve();
-      else if (fds[0].revents && !obey()) return;
+      if (device_ >= 0 && (fds[1].revents & POLLERR))
+        end();
+      else if (device_ >= 0 && (fds[1].revents & POLLIN))
+        serve();
+      else if (fds[0].revents && !obey())
+        return;
     }
   }
 
@@ -162,9 +163,12 @@ class DaemonProcess {
       pollfd fd = {device_, POLLIN, 0};
       poll(&fd, 1, 0);
       if (fd.revents & POLLERR) return;
-      if (fd.revents & POLLIN) serve();
-      else if (waiting() == 0) return;
-      else poll(&fd, 1, 1);
+      if (fd.revents & POLLIN)
+        serve();
+      else if (waiting() == 0)
+        return;
+      else
+        poll(&fd, 1, 1);
     }
   }
   int waiting() {
@@ -179,10 +183,18 @@ class DaemonProcess {
     if (recv(control_, &command, sizeof command, 0) != sizeof command) return false;
     int result = 0;
     switch (command.kind) {
-      case Command::connection: result = connection_; break;
-      case Command::settle: settle(); break;
-      case Command::action: command.call(daemon_); break;
-      case Command::die: end(); break;
+      case Command::connection:
+        result = connection_;
+        break;
+      case Command::settle:
+        settle();
+        break;
+      case Command::action:
+        command.call(daemon_);
+        break;
+      case Command::die:
+        end();
+        break;
       case Command::notify: {
         Bytes message(sizeof(wire::OutHeader) + command.size);
         wire::OutHeader out{static_cast<uint32_t>(message.size()), static_cast<int32_t>(command.code), 0};

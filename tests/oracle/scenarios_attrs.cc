@@ -10,37 +10,51 @@ using wire::Opcode;
 
 std::vector<Scenario> attr_scenarios() {
   return {
-      {"attributes_are_cached_for_their_timeout", {}, [](User& u) {
+      {"attributes_are_cached_for_their_timeout",
+       {},
+       [](User& u) {
          u.stat("file");
          u.stat("file");
          u.daemon("grows file", [](TreeDaemon& d) { d.set_content("file", "much longer than it was"); });
          u.stat("file");
        }},
-      {"attributes_are_asked_again_when_the_timeout_is_zero", {.attr_valid = 0}, [](User& u) {
+      {"attributes_are_asked_again_when_the_timeout_is_zero",
+       {.attr_valid = 0},
+       [](User& u) {
          u.stat("file");
          u.stat("file");
          const int h = u.open("file", O_RDONLY);
          u.fstat(h);
          u.close(h);
        }},
-      {"attributes_of_the_root_are_asked", {}, [](User& u) {
+      {"attributes_of_the_root_are_asked",
+       {},
+       [](User& u) {
          u.stat(".");
          u.stat(".");
        }},
-      {"getattr_error", {.attr_valid = 0, .rules = {{Opcode::getattr, "file", fail(EIO)}}}, [](User& u) {
+      {"getattr_error",
+       {.attr_valid = 0, .rules = {{Opcode::getattr, "file", fail(EIO)}}},
+       [](User& u) {
          u.stat("file");
          u.stat("dir");
        }},
-      {"statx_is_sent_for_btime", {}, [](User& u) {
+      {"statx_is_sent_for_btime",
+       {},
+       [](User& u) {
          u.statx_btime("file");
          u.statx_btime("file");
          u.stat("file");
        }},
-      {"statx_enosys_falls_back_to_getattr", {.rules = {{Opcode::statx, "", fail(ENOSYS)}}}, [](User& u) {
+      {"statx_enosys_falls_back_to_getattr",
+       {.rules = {{Opcode::statx, "", fail(ENOSYS)}}},
+       [](User& u) {
          u.statx_btime("file");
          u.statx_btime("file");
        }},
-      {"chmod_sends_mode", {}, [](User& u) {
+      {"chmod_sends_mode",
+       {},
+       [](User& u) {
          u.chmod("file", 0600);
          u.stat("file");
          const int h = u.open("file", O_RDONLY);
@@ -49,16 +63,22 @@ std::vector<Scenario> attr_scenarios() {
          u.close(h);
          u.chmod("missing", 0600);
        }},
-      {"chmod_of_a_directory_drops_its_entry_timeout", {}, [](User& u) {
+      {"chmod_of_a_directory_drops_its_entry_timeout",
+       {},
+       [](User& u) {
          u.stat("dir/inner");
          u.chmod("dir", 0700);
          u.stat("dir/inner");
        }},
-      {"chmod_error", {.rules = {{Opcode::setattr, "", fail(EPERM)}}}, [](User& u) {
+      {"chmod_error",
+       {.rules = {{Opcode::setattr, "", fail(EPERM)}}},
+       [](User& u) {
          u.chmod("file", 0600);
          u.stat("file");
        }},
-      {"chown_forms", {}, [](User& u) {
+      {"chown_forms",
+       {},
+       [](User& u) {
          u.chown("file", 7, 8);
          u.chown("file", 9, UINT32_MAX);
          u.chown("file", UINT32_MAX, 10);
@@ -66,14 +86,18 @@ std::vector<Scenario> attr_scenarios() {
          u.lchown("link", 5, 5);
          u.stat("file");
        }},
-      {"truncate_sends_size", {}, [](User& u) {
+      {"truncate_sends_size",
+       {},
+       [](User& u) {
          u.truncate("file", 4);
          u.stat("file");
          u.truncate("file", 100);
          u.truncate("dir", 0);
          u.truncate("file", -1);
        }},
-      {"ftruncate_sends_fh", {}, [](User& u) {
+      {"ftruncate_sends_fh",
+       {},
+       [](User& u) {
          const int h = u.open("file", O_RDWR);
          u.ftruncate(h, 4);
          u.fstat(h);
@@ -82,7 +106,9 @@ std::vector<Scenario> attr_scenarios() {
          u.ftruncate(r, 0);
          u.close(r);
        }},
-      {"utimensat_forms", {}, [](User& u) {
+      {"utimensat_forms",
+       {},
+       [](User& u) {
          u.utimens("file", {0, utime_now}, {0, utime_now});
          u.utimens("file", {1234, 5}, {6789, 7});
          u.utimens("file", {0, utime_omit}, {99, 1});
@@ -96,24 +122,31 @@ std::vector<Scenario> attr_scenarios() {
          u.close(h);
        }},
 
-      {"access_is_asked_without_default_permissions", {.rules = {{Opcode::access, "private", fail(EACCES)}}}, [](User& u) {
+      {"access_is_asked_without_default_permissions",
+       {.rules = {{Opcode::access, "private", fail(EACCES)}}},
+       [](User& u) {
          u.access("file", R_OK);
          u.access("file", R_OK | W_OK);
          u.access("private", R_OK);
          u.access("file", F_OK);
          u.access("dir", X_OK);
        }},
-      {"access_enosys_is_learnt", {.rules = {{Opcode::access, "", fail(ENOSYS)}}}, [](User& u) {
+      {"access_enosys_is_learnt",
+       {.rules = {{Opcode::access, "", fail(ENOSYS)}}},
+       [](User& u) {
          u.access("file", R_OK);
          u.access("file", R_OK);
          u.access("dir/inner", W_OK);
        }},
-      {"access_is_not_asked_with_default_permissions", {.default_permissions = true}, [](User& u) {
+      {"access_is_not_asked_with_default_permissions",
+       {.default_permissions = true},
+       [](User& u) {
          u.access("file", R_OK);
          u.access("file", X_OK);
        }},
       {"default_permissions_for_another_user",
-       {.default_permissions = true, .allow_other = true, .seeds = {{"mine", 0100600, "m", 1000, 1000}}}, [](User& u) {
+       {.default_permissions = true, .allow_other = true, .seeds = {{"mine", 0100600, "m", 1000, 1000}}},
+       [](User& u) {
          u.become(1000, 1000);
          u.open("private", O_RDONLY);
          const int h = u.open("mine", O_RDWR);
@@ -125,14 +158,18 @@ std::vector<Scenario> attr_scenarios() {
          u.chmod("mine", 0640);
          u.access("private", R_OK);
        }},
-      {"without_default_permissions_the_daemon_decides", {.allow_other = true}, [](User& u) {
+      {"without_default_permissions_the_daemon_decides",
+       {.allow_other = true},
+       [](User& u) {
          u.become(1000, 1000);
          const int h = u.open("private", O_RDWR);
          u.close(h);
          u.mkdir("new");
          u.chmod("file", 0600);
        }},
-      {"a_foreigner_is_refused", {}, [](User& u) {
+      {"a_foreigner_is_refused",
+       {},
+       [](User& u) {
          u.stat("file");
          u.become(1000, 1000);
          u.stat("file");
@@ -141,13 +178,17 @@ std::vector<Scenario> attr_scenarios() {
          u.statfs(".");
        }},
 
-      {"statfs_of_a_node", {}, [](User& u) {
+      {"statfs_of_a_node",
+       {},
+       [](User& u) {
          u.statfs(".");
          u.statfs("file");
        }},
       {"statfs_error", {.rules = {{Opcode::statfs, "", fail(EIO)}}}, [](User& u) { u.statfs("."); }},
 
-      {"xattr_set_get_list_remove", {}, [](User& u) {
+      {"xattr_set_get_list_remove",
+       {},
+       [](User& u) {
          u.setxattr("file", "user.one", "first");
          u.setxattr("file", "user.two", "second");
          u.getxattr("file", "user.one");
@@ -166,8 +207,11 @@ std::vector<Scenario> attr_scenarios() {
          u.getxattr("file", "user.empty");
        }},
       {"xattr_enosys_is_eopnotsupp_for_ever",
-       {.rules = {{Opcode::setxattr, "", fail(ENOSYS)}, {Opcode::getxattr, "", fail(ENOSYS)},
-                  {Opcode::listxattr, "", fail(ENOSYS)}, {Opcode::removexattr, "", fail(ENOSYS)}}}, [](User& u) {
+       {.rules = {{Opcode::setxattr, "", fail(ENOSYS)},
+                  {Opcode::getxattr, "", fail(ENOSYS)},
+                  {Opcode::listxattr, "", fail(ENOSYS)},
+                  {Opcode::removexattr, "", fail(ENOSYS)}}},
+       [](User& u) {
          u.setxattr("file", "user.one", "first");
          u.setxattr("file", "user.one", "first");
          u.getxattr("file", "user.one");
@@ -177,11 +221,15 @@ std::vector<Scenario> attr_scenarios() {
          u.removexattr("file", "user.one");
          u.removexattr("file", "user.one");
        }},
-      {"xattr_with_setxattr_ext", {.init_flags = flags::usual | wire::init_flag::setxattr_ext}, [](User& u) {
+      {"xattr_with_setxattr_ext",
+       {.init_flags = flags::usual | wire::init_flag::setxattr_ext},
+       [](User& u) {
          u.setxattr("file", "user.one", "first");
          u.getxattr("file", "user.one");
        }},
-      {"xattr_list_that_is_no_list", {.rules = {{Opcode::listxattr, "", shorter(1)}}}, [](User& u) {
+      {"xattr_list_that_is_no_list",
+       {.rules = {{Opcode::listxattr, "", shorter(1)}}},
+       [](User& u) {
          u.setxattr("file", "user.one", "first");
          u.listxattr("file");
        }},

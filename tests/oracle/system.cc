@@ -7,16 +7,17 @@
 namespace fusewire::oracle {
 
 std::string stat_text(const syscall::Stat& s) {
-  std::string text = fmt::format("ino={} mode={:#o} nlink={} uid={} gid={} size={} blocks={} rdev={} times={},{},{}", s.ino, s.mode,
-                                 s.nlink, s.uid, s.gid, s.size, s.blocks, s.rdev, s.atime, s.mtime, s.ctime);
+  std::string text =
+      fmt::format("ino={} mode={:#o} nlink={} uid={} gid={} size={} blocks={} rdev={} times={},{},{}", s.ino, s.mode,
+                  s.nlink, s.uid, s.gid, s.size, s.blocks, s.rdev, s.atime, s.mtime, s.ctime);
   constexpr uint32_t statx_btime = 0x800;
   if (s.mask & statx_btime) text += fmt::format(" btime={}", s.btime);
   return text;
 }
 
 std::string statfs_text(const syscall::Statfs& s) {
-  return fmt::format("type={:#x} bsize={} blocks={} bfree={} bavail={} files={} ffree={} namelen={} frsize={}", s.type, s.bsize,
-                     s.blocks, s.bfree, s.bavail, s.files, s.ffree, s.namelen, s.frsize);
+  return fmt::format("type={:#x} bsize={} blocks={} bfree={} bavail={} files={} ffree={} namelen={} frsize={}", s.type,
+                     s.bsize, s.blocks, s.bfree, s.bavail, s.files, s.ffree, s.namelen, s.frsize);
 }
 
 std::string dirents_text(std::string_view records) {

@@ -18,23 +18,55 @@ using wire::Opcode;
 namespace {
 
 std::string opcode_name(Opcode opcode) {
-  static const std::map<Opcode, const char*> names = {
-      {Opcode::lookup, "LOOKUP"}, {Opcode::forget, "FORGET"}, {Opcode::getattr, "GETATTR"},
-      {Opcode::setattr, "SETATTR"}, {Opcode::readlink, "READLINK"}, {Opcode::symlink, "SYMLINK"},
-      {Opcode::mknod, "MKNOD"}, {Opcode::mkdir, "MKDIR"}, {Opcode::unlink, "UNLINK"}, {Opcode::rmdir, "RMDIR"},
-      {Opcode::rename, "RENAME"}, {Opcode::link, "LINK"}, {Opcode::open, "OPEN"}, {Opcode::read, "READ"},
-      {Opcode::write, "WRITE"}, {Opcode::statfs, "STATFS"}, {Opcode::release, "RELEASE"}, {Opcode::fsync, "FSYNC"},
-      {Opcode::setxattr, "SETXATTR"}, {Opcode::getxattr, "GETXATTR"}, {Opcode::listxattr, "LISTXATTR"},
-      {Opcode::removexattr, "REMOVEXATTR"}, {Opcode::flush, "FLUSH"}, {Opcode::init, "INIT"},
-      {Opcode::opendir, "OPENDIR"}, {Opcode::readdir, "READDIR"}, {Opcode::releasedir, "RELEASEDIR"},
-      {Opcode::fsyncdir, "FSYNCDIR"}, {Opcode::getlk, "GETLK"}, {Opcode::setlk, "SETLK"},
-      {Opcode::setlkw, "SETLKW"}, {Opcode::access, "ACCESS"}, {Opcode::create, "CREATE"},
-      {Opcode::interrupt, "INTERRUPT"}, {Opcode::bmap, "BMAP"}, {Opcode::destroy, "DESTROY"},
-      {Opcode::ioctl, "IOCTL"}, {Opcode::poll, "POLL"}, {Opcode::notify_reply, "NOTIFY_REPLY"},
-      {Opcode::batch_forget, "BATCH_FORGET"}, {Opcode::fallocate, "FALLOCATE"},
-      {Opcode::readdirplus, "READDIRPLUS"}, {Opcode::rename2, "RENAME2"}, {Opcode::lseek, "LSEEK"},
-      {Opcode::copy_file_range, "COPY_FILE_RANGE"}, {Opcode::syncfs, "SYNCFS"}, {Opcode::tmpfile, "TMPFILE"},
-      {Opcode::statx, "STATX"}, {Opcode::copy_file_range_64, "COPY_FILE_RANGE_64"}};
+  static const std::map<Opcode, const char*> names = {{Opcode::lookup, "LOOKUP"},
+                                                      {Opcode::forget, "FORGET"},
+                                                      {Opcode::getattr, "GETATTR"},
+                                                      {Opcode::setattr, "SETATTR"},
+                                                      {Opcode::readlink, "READLINK"},
+                                                      {Opcode::symlink, "SYMLINK"},
+                                                      {Opcode::mknod, "MKNOD"},
+                                                      {Opcode::mkdir, "MKDIR"},
+                                                      {Opcode::unlink, "UNLINK"},
+                                                      {Opcode::rmdir, "RMDIR"},
+                                                      {Opcode::rename, "RENAME"},
+                                                      {Opcode::link, "LINK"},
+                                                      {Opcode::open, "OPEN"},
+                                                      {Opcode::read, "READ"},
+                                                      {Opcode::write, "WRITE"},
+                                                      {Opcode::statfs, "STATFS"},
+                                                      {Opcode::release, "RELEASE"},
+                                                      {Opcode::fsync, "FSYNC"},
+                                                      {Opcode::setxattr, "SETXATTR"},
+                                                      {Opcode::getxattr, "GETXATTR"},
+                                                      {Opcode::listxattr, "LISTXATTR"},
+                                                      {Opcode::removexattr, "REMOVEXATTR"},
+                                                      {Opcode::flush, "FLUSH"},
+                                                      {Opcode::init, "INIT"},
+                                                      {Opcode::opendir, "OPENDIR"},
+                                                      {Opcode::readdir, "READDIR"},
+                                                      {Opcode::releasedir, "RELEASEDIR"},
+                                                      {Opcode::fsyncdir, "FSYNCDIR"},
+                                                      {Opcode::getlk, "GETLK"},
+                                                      {Opcode::setlk, "SETLK"},
+                                                      {Opcode::setlkw, "SETLKW"},
+                                                      {Opcode::access, "ACCESS"},
+                                                      {Opcode::create, "CREATE"},
+                                                      {Opcode::interrupt, "INTERRUPT"},
+                                                      {Opcode::bmap, "BMAP"},
+                                                      {Opcode::destroy, "DESTROY"},
+                                                      {Opcode::ioctl, "IOCTL"},
+                                                      {Opcode::poll, "POLL"},
+                                                      {Opcode::notify_reply, "NOTIFY_REPLY"},
+                                                      {Opcode::batch_forget, "BATCH_FORGET"},
+                                                      {Opcode::fallocate, "FALLOCATE"},
+                                                      {Opcode::readdirplus, "READDIRPLUS"},
+                                                      {Opcode::rename2, "RENAME2"},
+                                                      {Opcode::lseek, "LSEEK"},
+                                                      {Opcode::copy_file_range, "COPY_FILE_RANGE"},
+                                                      {Opcode::syncfs, "SYNCFS"},
+                                                      {Opcode::tmpfile, "TMPFILE"},
+                                                      {Opcode::statx, "STATX"},
+                                                      {Opcode::copy_file_range_64, "COPY_FILE_RANGE_64"}};
   auto found = names.find(opcode);
   return found == names.end() ? fmt::format("OPCODE {}", static_cast<uint32_t>(opcode)) : found->second;
 }
@@ -94,8 +126,10 @@ std::string quoted(std::string_view bytes) {
   std::string text = "\"";
   for (unsigned char c : bytes) {
     if (c == '"' || c == '\\') text += '\\';
-    if (c >= 0x20 && c < 0x7f) text += static_cast<char>(c);
-    else text += fmt::format("\\{:03o}", c);
+    if (c >= 0x20 && c < 0x7f)
+      text += static_cast<char>(c);
+    else
+      text += fmt::format("\\{:03o}", c);
   }
   return text + '"';
 }
@@ -154,8 +188,15 @@ std::string Describer::fields(Opcode opcode, std::span<const std::byte> body) {
   Reader r{body};
   std::string text;
   switch (opcode) {
-    case Opcode::lookup: case Opcode::unlink: case Opcode::rmdir: case Opcode::removexattr: text = r.name(); break;
-    case Opcode::forget: text = fmt::format(" nlookup={}", r.take<wire::ForgetIn>().nlookup); break;
+    case Opcode::lookup:
+    case Opcode::unlink:
+    case Opcode::rmdir:
+    case Opcode::removexattr:
+      text = r.name();
+      break;
+    case Opcode::forget:
+      text = fmt::format(" nlookup={}", r.take<wire::ForgetIn>().nlookup);
+      break;
     case Opcode::getattr: {
       auto in = r.take<wire::GetattrIn>();
       if (in.getattr_flags & wire::getattr_fh) text = fmt::format(" fh={}", in.fh);
@@ -204,18 +245,23 @@ std::string Describer::fields(Opcode opcode, std::span<const std::byte> body) {
       text = r.name() + fmt::format(" oldnodeid={}", in.oldnodeid);
       break;
     }
-    case Opcode::open: case Opcode::opendir: {
+    case Opcode::open:
+    case Opcode::opendir: {
       auto in = r.take<wire::OpenIn>();
       text = fmt::format(" flags={:#o} open_flags={:#x}", in.flags, in.open_flags);
       break;
     }
-    case Opcode::create: case Opcode::tmpfile: {
+    case Opcode::create:
+    case Opcode::tmpfile: {
       auto in = r.take<wire::CreateIn>(minor_ < 12 ? sizeof(wire::OpenIn) : sizeof(wire::CreateIn));
       text = r.name() + fmt::format(" flags={:#o}", in.flags);
-      if (minor_ >= 12) text += fmt::format(" mode={:#o} umask={:#o} open_flags={:#x}", in.mode, in.umask, in.open_flags);
+      if (minor_ >= 12)
+        text += fmt::format(" mode={:#o} umask={:#o} open_flags={:#x}", in.mode, in.umask, in.open_flags);
       break;
     }
-    case Opcode::read: case Opcode::readdir: case Opcode::readdirplus: {
+    case Opcode::read:
+    case Opcode::readdir:
+    case Opcode::readdirplus: {
       auto in = r.take<wire::ReadIn>();
       text = fmt::format(" fh={} offset={} size={} read_flags={:#x} flags={:#o}", in.fh, in.offset, in.size,
                          in.read_flags, in.flags);
@@ -230,7 +276,8 @@ std::string Describer::fields(Opcode opcode, std::span<const std::byte> body) {
       text += r.bytes();
       break;
     }
-    case Opcode::release: case Opcode::releasedir: {
+    case Opcode::release:
+    case Opcode::releasedir: {
       auto in = r.take<wire::ReleaseIn>();
       text = fmt::format(" fh={} flags={:#o} release_flags={:#x}", in.fh, in.flags, in.release_flags) +
              owner(in.lock_owner);
@@ -241,7 +288,8 @@ std::string Describer::fields(Opcode opcode, std::span<const std::byte> body) {
       text = fmt::format(" fh={}", in.fh) + owner(in.lock_owner);
       break;
     }
-    case Opcode::fsync: case Opcode::fsyncdir: {
+    case Opcode::fsync:
+    case Opcode::fsyncdir: {
       auto in = r.take<wire::FsyncIn>();
       text = fmt::format(" fh={} fsync_flags={:#x}", in.fh, in.fsync_flags);
       break;
@@ -258,17 +306,24 @@ std::string Describer::fields(Opcode opcode, std::span<const std::byte> body) {
       text = r.name() + fmt::format(" size={}", in.size);
       break;
     }
-    case Opcode::listxattr: text = fmt::format(" size={}", r.take<wire::GetxattrIn>().size); break;
-    case Opcode::access: text = fmt::format(" mask={:#x}", r.take<wire::AccessIn>().mask); break;
+    case Opcode::listxattr:
+      text = fmt::format(" size={}", r.take<wire::GetxattrIn>().size);
+      break;
+    case Opcode::access:
+      text = fmt::format(" mask={:#x}", r.take<wire::AccessIn>().mask);
+      break;
     case Opcode::lseek: {
       auto in = r.take<wire::LseekIn>();
       text = fmt::format(" fh={} offset={} whence={}", in.fh, in.offset, in.whence);
       break;
     }
-    case Opcode::getlk: case Opcode::setlk: case Opcode::setlkw: {
+    case Opcode::getlk:
+    case Opcode::setlk:
+    case Opcode::setlkw: {
       auto in = r.take<wire::LkIn>();
       text = fmt::format(" fh={} type={} start={} end={:#x} lk_flags={:#x}{}", in.fh, in.lk.type, in.lk.start,
-                         in.lk.end, in.lk_flags, in.lk.pid ? "" : " lkpid=0") + owner(in.owner);
+                         in.lk.end, in.lk_flags, in.lk.pid ? "" : " lkpid=0") +
+             owner(in.owner);
       break;
     }
     case Opcode::fallocate: {
@@ -283,7 +338,9 @@ std::string Describer::fields(Opcode opcode, std::span<const std::byte> body) {
       text = fmt::format(" major={}", in.major);
       break;
     }
-    default: r.rest = {}; break;
+    default:
+      r.rest = {};
+      break;
   }
   if (r.bad) text += " BAD too short";
   if (!r.rest.empty()) text += fmt::format(" BAD {} bytes more", r.rest.size());
@@ -338,9 +395,12 @@ std::string difference(std::string_view kernel, std::string_view ours) {
       common[i][j] = a[i] == b[j] ? common[i + 1][j + 1] + 1 : std::max(common[i + 1][j], common[i][j + 1]);
   std::string text;
   for (size_t i = 0, j = 0; i < a.size() || j < b.size();) {
-    if (i < a.size() && j < b.size() && a[i] == b[j]) text += " " + a[i++] + '\n', ++j;
-    else if (j == b.size() || (i < a.size() && common[i + 1][j] >= common[i][j + 1])) text += "-" + a[i++] + '\n';
-    else text += "+" + b[j++] + '\n';
+    if (i < a.size() && j < b.size() && a[i] == b[j])
+      text += " " + a[i++] + '\n', ++j;
+    else if (j == b.size() || (i < a.size() && common[i + 1][j] >= common[i][j + 1]))
+      text += "-" + a[i++] + '\n';
+    else
+      text += "+" + b[j++] + '\n';
   }
   return text;
 }

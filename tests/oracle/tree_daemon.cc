@@ -55,7 +55,8 @@ Reaction error_with_payload(int error) {
   return mangle("error with payload", [error](Bytes& reply) { header(reply).error = -error; });
 }
 Reaction wrong_len(int32_t difference) {
-  return mangle("len off by " + std::to_string(difference), [difference](Bytes& reply) { header(reply).len += difference; });
+  return mangle("len off by " + std::to_string(difference),
+                [difference](Bytes& reply) { header(reply).len += difference; });
 }
 
 // One request, taken apart: header, the fixed part, and the names behind it.
@@ -83,29 +84,52 @@ namespace {
 // Size of the op struct in front of names or data.
 size_t fixed_size(Opcode opcode, const Script& script) {
   switch (opcode) {
-    case Opcode::mknod: return script.minor < 12 ? wire::compat_mknod_in_size : sizeof(wire::MknodIn);
-    case Opcode::mkdir: return sizeof(wire::MkdirIn);
-    case Opcode::rename: return sizeof(wire::RenameIn);
-    case Opcode::rename2: return sizeof(wire::Rename2In);
-    case Opcode::link: return sizeof(wire::LinkIn);
-    case Opcode::create: return script.minor < 12 ? sizeof(wire::OpenIn) : sizeof(wire::CreateIn);
-    case Opcode::tmpfile: return sizeof(wire::CreateIn);
-    case Opcode::write: return script.minor < 9 ? wire::compat_write_in_size : sizeof(wire::WriteIn);
-    case Opcode::getxattr: return sizeof(wire::GetxattrIn);
+    case Opcode::mknod:
+      return script.minor < 12 ? wire::compat_mknod_in_size : sizeof(wire::MknodIn);
+    case Opcode::mkdir:
+      return sizeof(wire::MkdirIn);
+    case Opcode::rename:
+      return sizeof(wire::RenameIn);
+    case Opcode::rename2:
+      return sizeof(wire::Rename2In);
+    case Opcode::link:
+      return sizeof(wire::LinkIn);
+    case Opcode::create:
+      return script.minor < 12 ? sizeof(wire::OpenIn) : sizeof(wire::CreateIn);
+    case Opcode::tmpfile:
+      return sizeof(wire::CreateIn);
+    case Opcode::write:
+      return script.minor < 9 ? wire::compat_write_in_size : sizeof(wire::WriteIn);
+    case Opcode::getxattr:
+      return sizeof(wire::GetxattrIn);
     case Opcode::setxattr:
       return script.init_flags & wire::init_flag::setxattr_ext ? sizeof(wire::SetxattrIn)
                                                                : wire::compat_setxattr_in_size;
-    default: return 0;
+    default:
+      return 0;
   }
 }
 
 size_t name_count(Opcode opcode) {
   switch (opcode) {
-    case Opcode::lookup: case Opcode::mknod: case Opcode::mkdir: case Opcode::unlink: case Opcode::rmdir:
-    case Opcode::link: case Opcode::create: case Opcode::tmpfile: case Opcode::getxattr: case Opcode::setxattr:
-    case Opcode::removexattr: return 1;
-    case Opcode::symlink: case Opcode::rename: case Opcode::rename2: return 2;
-    default: return 0;
+    case Opcode::lookup:
+    case Opcode::mknod:
+    case Opcode::mkdir:
+    case Opcode::unlink:
+    case Opcode::rmdir:
+    case Opcode::link:
+    case Opcode::create:
+    case Opcode::tmpfile:
+    case Opcode::getxattr:
+    case Opcode::setxattr:
+    case Opcode::removexattr:
+      return 1;
+    case Opcode::symlink:
+    case Opcode::rename:
+    case Opcode::rename2:
+      return 2;
+    default:
+      return 0;
   }
 }
 
@@ -248,9 +272,12 @@ int TreeDaemon::serve(const Request& request, Bytes& payload) {
   if (!node) return ESTALE;
   if (!request.names.empty()) {
     switch (static_cast<Opcode>(request.in.opcode)) {
-      case Opcode::setxattr: case Opcode::getxattr: case Opcode::removexattr:
+      case Opcode::setxattr:
+      case Opcode::getxattr:
+      case Opcode::removexattr:
         return serve_xattr(request, *node, payload);
-      default: return serve_names(request, payload);
+      default:
+        return serve_names(request, payload);
     }
   }
   return serve_node(request, *node, payload);
@@ -323,14 +350,18 @@ int TreeDaemon::serve_names(const Request& request, Bytes& payload) {
       put_entry(*node, payload);
       return 0;
     }
-    case Opcode::unlink: return unlink(parent, name, false);
-    case Opcode::rmdir: return unlink(parent, name, true);
-    case Opcode::rename: return rename(request, parent, request.body<wire::RenameIn>().newdir, 0);
+    case Opcode::unlink:
+      return unlink(parent, name, false);
+    case Opcode::rmdir:
+      return unlink(parent, name, true);
+    case Opcode::rename:
+      return rename(request, parent, request.body<wire::RenameIn>().newdir, 0);
     case Opcode::rename2: {
       auto in = request.body<wire::Rename2In>();
       return rename(request, parent, in.newdir, in.flags);
     }
-    default: return ENOSYS;
+    default:
+      return ENOSYS;
   }
 }
 
@@ -387,7 +418,8 @@ int TreeDaemon::readdir(const Request& request, Node& node, bool plus, Bytes& pa
     auto& [name, child] = records[i];
     Bytes record;
     if (plus) put(record, i < 2 ? wire::EntryOut{} : entry(*child));
-    put(record, wire::Dirent{child->id + 1000, i + 1, static_cast<uint32_t>(name.size()), (child->mode & S_IFMT) >> 12});
+    put(record,
+        wire::Dirent{child->id + 1000, i + 1, static_cast<uint32_t>(name.size()), (child->mode & S_IFMT) >> 12});
     put_text(record, name);
     record.resize(wire::record_align(record.size()));
     if (payload.size() + record.size() > in.size) break;
@@ -412,7 +444,8 @@ int TreeDaemon::serve_xattr(const Request& request, Node& node, Bytes& payload) 
       if (!node.xattrs.contains(name)) return ENODATA;
       node.xattrs.erase(std::string(name));
       return 0;
-    case Opcode::getxattr: case Opcode::listxattr: {
+    case Opcode::getxattr:
+    case Opcode::listxattr: {
       std::string value;
       if (request.names.empty()) {
         for (auto& [key, unused] : node.xattrs) value += key + '\0';
@@ -426,14 +459,17 @@ int TreeDaemon::serve_xattr(const Request& request, Node& node, Bytes& payload) 
       if (room < value.size()) return ERANGE;
       return put_text(payload, value), 0;
     }
-    default: return ENOSYS;
+    default:
+      return ENOSYS;
   }
 }
 
 int TreeDaemon::serve_node(const Request& request, Node& node, Bytes& payload) {
   switch (static_cast<Opcode>(request.in.opcode)) {
-    case Opcode::getattr: return put_attr(node, payload), 0;
-    case Opcode::setattr: return setattr(request, node, payload);
+    case Opcode::getattr:
+      return put_attr(node, payload), 0;
+    case Opcode::setattr:
+      return setattr(request, node, payload);
     case Opcode::statx: {
       wire::StatxOut out{};
       const wire::Attr a = attr(node);
@@ -445,11 +481,13 @@ int TreeDaemon::serve_node(const Request& request, Node& node, Bytes& payload) {
       out.stat.btime.tv_sec = 1000000000;
       return put(payload, out), 0;
     }
-    case Opcode::readlink: return put_text(payload, node.content), 0;
+    case Opcode::readlink:
+      return put_text(payload, node.content), 0;
     case Opcode::open:
       if (request.body<wire::OpenIn>().flags & O_TRUNC) node.content.clear();
       return put_open(payload), 0;
-    case Opcode::opendir: return put_open(payload), 0;
+    case Opcode::opendir:
+      return put_open(payload), 0;
     case Opcode::read: {
       auto in = request.body<wire::ReadIn>();
       const std::string_view content = node.content;
@@ -469,9 +507,12 @@ int TreeDaemon::serve_node(const Request& request, Node& node, Bytes& payload) {
       out.st.bsize = 4096, out.st.namelen = 255, out.st.frsize = 4096;
       return put(payload, out, script_.minor < 4 ? wire::compat_statfs_size : sizeof out), 0;
     }
-    case Opcode::readdir: return readdir(request, node, false, payload);
-    case Opcode::readdirplus: return readdir(request, node, true, payload);
-    case Opcode::listxattr: return serve_xattr(request, node, payload);
+    case Opcode::readdir:
+      return readdir(request, node, false, payload);
+    case Opcode::readdirplus:
+      return readdir(request, node, true, payload);
+    case Opcode::listxattr:
+      return serve_xattr(request, node, payload);
     case Opcode::lseek: {
       constexpr uint32_t seek_hole = 4;
       auto in = request.body<wire::LseekIn>();
@@ -488,9 +529,18 @@ int TreeDaemon::serve_node(const Request& request, Node& node, Bytes& payload) {
       if (node.content.size() < in.offset + in.length) node.content.resize(in.offset + in.length);
       return 0;
     }
-    case Opcode::setlk: case Opcode::setlkw: case Opcode::release: case Opcode::releasedir: case Opcode::flush:
-    case Opcode::fsync: case Opcode::fsyncdir: case Opcode::access: case Opcode::destroy: return 0;
-    default: return ENOSYS;
+    case Opcode::setlk:
+    case Opcode::setlkw:
+    case Opcode::release:
+    case Opcode::releasedir:
+    case Opcode::flush:
+    case Opcode::fsync:
+    case Opcode::fsyncdir:
+    case Opcode::access:
+    case Opcode::destroy:
+      return 0;
+    default:
+      return ENOSYS;
   }
 }
 

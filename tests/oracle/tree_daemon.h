@@ -1,6 +1,6 @@
 // TreeDaemon: the scripted daemon of the oracle. A small tree in memory, answers computed from raw request bytes, and
-// rules that make single answers fail or lie, or end the connection instead. It does no I/O, so the same daemon serves the real kernel and
-// our half. Thread rule: one thread.
+// rules that make single answers fail or lie, or end the connection instead. It does no I/O, so the same daemon serves
+// the real kernel and our half. Thread rule: one thread.
 #pragma once
 
 #include <cstdint>
@@ -31,11 +31,11 @@ Reaction fail(int error);
 Reaction die();    // the daemon closes its device instead of answering
 Reaction abort();  // somebody writes to fusectl's abort while the request is at the daemon
 Reaction mangle(std::string label, std::function<void(Bytes&)> edit);
-Reaction longer(size_t bytes);             // that much rubbish behind the reply, len says so
-Reaction shorter(size_t bytes);            // that much cut off the end, len says so
-Reaction error_value(int32_t error);       // the header's error as it is, no payload
-Reaction error_with_payload(int error);    // an error and the honest payload
-Reaction wrong_len(int32_t difference);    // len does not fit the message
+Reaction longer(size_t bytes);           // that much rubbish behind the reply, len says so
+Reaction shorter(size_t bytes);          // that much cut off the end, len says so
+Reaction error_value(int32_t error);     // the header's error as it is, no payload
+Reaction error_with_payload(int error);  // an error and the honest payload
+Reaction wrong_len(int32_t difference);  // len does not fit the message
 // Edits the payload as a T.
 template <typename T>
 Reaction edit(std::string label, void (*change)(T&)) {

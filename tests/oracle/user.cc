@@ -10,9 +10,10 @@ namespace {
 
 std::string open_flags(int flags) {
   static constexpr std::pair<int, const char*> names[] = {
-      {O_CREAT, "O_CREAT"}, {O_EXCL, "O_EXCL"}, {O_NOCTTY, "O_NOCTTY"}, {O_TRUNC, "O_TRUNC"}, {O_APPEND, "O_APPEND"},
-      {O_NONBLOCK, "O_NONBLOCK"}, {O_DIRECTORY, "O_DIRECTORY"}, {O_NOFOLLOW, "O_NOFOLLOW"}, {O_CLOEXEC, "O_CLOEXEC"},
-      {O_NOATIME, "O_NOATIME"}, {O_PATH, "O_PATH"}};
+      {O_CREAT, "O_CREAT"},         {O_EXCL, "O_EXCL"},         {O_NOCTTY, "O_NOCTTY"},
+      {O_TRUNC, "O_TRUNC"},         {O_APPEND, "O_APPEND"},     {O_NONBLOCK, "O_NONBLOCK"},
+      {O_DIRECTORY, "O_DIRECTORY"}, {O_NOFOLLOW, "O_NOFOLLOW"}, {O_CLOEXEC, "O_CLOEXEC"},
+      {O_NOATIME, "O_NOATIME"},     {O_PATH, "O_PATH"}};
   static constexpr const char* modes[] = {"O_RDONLY", "O_WRONLY", "O_RDWR", "3"};
   std::string text = modes[flags & O_ACCMODE];
   for (auto [flag, name] : names)
@@ -37,7 +38,8 @@ template <typename F>
 Outcome User::step(std::string text, F&& call) {
   log_.line(std::move(text));
   Outcome outcome = call();
-  std::string said = outcome.error ? fmt::format("= -1 {}", strerrorname_np(outcome.error)) : fmt::format("= {}", outcome.value);
+  std::string said =
+      outcome.error ? fmt::format("= -1 {}", strerrorname_np(outcome.error)) : fmt::format("= {}", outcome.value);
   if (!outcome.error && !outcome.data.empty()) said += " " + outcome.data;
   log_.line(std::move(said));
   system_.settle();
@@ -79,7 +81,8 @@ void User::write(int h, std::string_view data, int64_t offset) {
 }
 void User::lseek(int h, int64_t offset, int whence) {
   static constexpr const char* names[] = {"SEEK_SET", "SEEK_CUR", "SEEK_END", "SEEK_DATA", "SEEK_HOLE"};
-  step(fmt::format("lseek({}, {}, {})", h, offset, whence < 5 ? names[whence] : "?"), [&] { return system_.lseek(h, offset, whence); });
+  step(fmt::format("lseek({}, {}, {})", h, offset, whence < 5 ? names[whence] : "?"),
+       [&] { return system_.lseek(h, offset, whence); });
 }
 void User::getdents(int h, size_t room) {
   step(fmt::format("getdents64({}, {})", h, room), [&] { return system_.getdents(h, room); });
@@ -228,7 +231,8 @@ void User::inval_entry(uint64_t parent, std::string_view name, uint32_t flags) {
 }
 void User::inval_inode(uint64_t nodeid, int64_t offset, int64_t length) {
   step(fmt::format("notify INVAL_INODE {} offset={} length={}", nodeid, offset, length), [&] {
-    return system_.notify(wire::NotifyCode::inval_inode, notification(wire::NotifyInvalInodeOut{nodeid, offset, length}));
+    return system_.notify(wire::NotifyCode::inval_inode,
+                          notification(wire::NotifyInvalInodeOut{nodeid, offset, length}));
   });
 }
 void User::delete_entry(uint64_t parent, uint64_t child, std::string_view name) {

@@ -1,5 +1,5 @@
-// User: what a scenario is written with. Each call goes to the System, then the daemon settles, and call and outcome are
-// on the log with the requests between them. A value comes back to the scenario only where it is a handle.
+// User: what a scenario is written with. Each call goes to the System, then the daemon settles, and call and outcome
+// are on the log with the requests between them. A value comes back to the scenario only where it is a handle.
 #pragma once
 
 #include <fcntl.h>
