@@ -42,7 +42,9 @@ class Parser {
     if (key == "ro") return set(parsed_.options.read_only, true);
     if (key == "rw") return set(parsed_.options.read_only, false);
     // The superblock flags that every file system takes in its data; none of them changes the half.
-    for (const std::string_view common : {"sync", "async", "dirsync", "lazytime", "nolazytime", "nomand"}) {
+    static constexpr std::string_view without_effect[] = {"sync",     "async",      "dirsync",
+                                                          "lazytime", "nolazytime", "nomand"};
+    for (const std::string_view common : without_effect) {
       if (key == common) return {};
     }
     return error(Errno::einval);
