@@ -39,8 +39,9 @@ TEST(MountOptionsTest, each_of_the_four_is_mandatory) {
 }
 
 TEST(MountOptionsTest, all_options_of_fuse_are_understood) {
-  const auto parsed = parse_mount_data(required + ",allow_other,default_permissions,max_read=131072,subtype=sshfs,"
-                                                  "source=host:dir,ro");
+  const std::string data =
+      required + ",allow_other,default_permissions,max_read=131072,subtype=sshfs,source=host:dir,ro";
+  const auto parsed = parse_mount_data(data);
   ASSERT_TRUE(parsed.has_value());
   EXPECT_TRUE(parsed->options.allow_other);
   EXPECT_TRUE(parsed->options.default_permissions);
@@ -89,7 +90,8 @@ TEST(MountOptionsTest, ids_must_not_be_the_invalid_one) {
 }
 
 TEST(MountOptionsTest, empty_options_are_skipped_and_the_last_of_two_counts) {
-  const auto parsed = parse_mount_data(",," + required + ",,max_read=1,max_read=2,");
+  const std::string data = ",," + required + ",,max_read=1,max_read=2,";
+  const auto parsed = parse_mount_data(data);
   ASSERT_TRUE(parsed.has_value());
   EXPECT_EQ(parsed->options.max_read, 2u);
 }
