@@ -1,0 +1,13 @@
+// The control file system of a namespace: ControlFs over the live mount table and the leader.
+#pragma once
+
+#include <string>
+
+#include "host/mount_table.h"
+
+namespace fusewire::cli {
+
+// For host::RunOptions::control_daemon. Serves device_fd (its own from now on) until it ends; the exit status.
+int serve_control(int device_fd, const host::MountTable& table, const std::string& directory);
+
+}  // namespace fusewire::cli
