@@ -168,6 +168,8 @@ TEST_F(ThreadTest, background_requests_of_several_threads_all_end) {
   }
   senders.clear();
   while (end.count < threads_of_each_kind * rounds) std::this_thread::yield();
+  // The last end was told from within the daemon's write: wait for that to be over.
+  kernel::Connection::Entry entry(*connection);
   EXPECT_EQ(connection->counters().waiting, 0u);
 }
 
