@@ -74,7 +74,8 @@ Finding check_dispatch() {
     static char selector = 0;  // SYSCALL_DISPATCH_FILTER_ALLOW
     return ::prctl(pr_set_syscall_user_dispatch, pr_sys_dispatch_on, 0, 0, &selector) == 0 ? 0 : errno;
   });
-  if (error == 0) return {"Syscall User Dispatch", Verdict::ok, "usable", "the gate catches system calls with it", true};
+  if (error == 0)
+    return {"Syscall User Dispatch", Verdict::ok, "usable", "the gate catches system calls with it", true};
   return {"Syscall User Dispatch", Verdict::no, reason(error),
           "the gate cannot catch system calls: programs cannot run in a namespace", true};
 }
@@ -86,7 +87,8 @@ Finding check_seccomp() {
     const sock_fprog program{1, &allow_all};
     return ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0 ? 0 : errno;
   });
-  if (error == 0) return {"seccomp filters", Verdict::ok, "usable", "not needed while Syscall User Dispatch works", false};
+  if (error == 0)
+    return {"seccomp filters", Verdict::ok, "usable", "not needed while Syscall User Dispatch works", false};
   return {"seccomp filters", Verdict::limited, reason(error), "none while Syscall User Dispatch works", false};
 }
 
@@ -150,7 +152,8 @@ Finding check_socket() {
   return {name, size >= enough ? Verdict::ok : Verdict::limited,
           fmt::format("messages up to {} KiB (net.core.wmem_max {})", size >> 10,
                       read_number("/proc/sys/net/core/wmem_max")),
-          size >= enough ? "reads and writes of 128 KiB fit" : "reads and writes are cut to smaller pieces: slower", true};
+          size >= enough ? "reads and writes of 128 KiB fit" : "reads and writes are cut to smaller pieces: slower",
+          true};
 }
 
 Finding check_proc() {
@@ -194,9 +197,12 @@ Finding check_gate(const std::string& configured) {
 
 std::string verdict_name(Verdict verdict) {
   switch (verdict) {
-    case Verdict::ok: return "ok";
-    case Verdict::limited: return "limited";
-    case Verdict::no: return "no";
+    case Verdict::ok:
+      return "ok";
+    case Verdict::limited:
+      return "limited";
+    case Verdict::no:
+      return "no";
   }
   return "?";
 }
@@ -204,11 +210,20 @@ std::string verdict_name(Verdict verdict) {
 std::vector<Finding> check_machine(const std::string& gate) {
   utsname machine{};
   ::uname(&machine);
-  return {check_architecture(machine), check_kernel(machine),    check_gate(gate),
-          check_dispatch(),            check_seccomp(),          check_memfd(),
-          check_inotify(),             check_inotify_limits(),   check_descriptors(),
-          check_socket(),              check_proc(),             check_runtime_directory(),
-          check_real_device(),         check_user_namespaces()};
+  return {check_architecture(machine),
+          check_kernel(machine),
+          check_gate(gate),
+          check_dispatch(),
+          check_seccomp(),
+          check_memfd(),
+          check_inotify(),
+          check_inotify_limits(),
+          check_descriptors(),
+          check_socket(),
+          check_proc(),
+          check_runtime_directory(),
+          check_real_device(),
+          check_user_namespaces()};
 }
 
 bool can_run(const std::vector<Finding>& findings) {

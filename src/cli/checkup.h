@@ -9,7 +9,7 @@ namespace fusewire::cli {
 enum class Verdict { ok, limited, no };
 
 struct Finding {
-  std::string name;         // "Syscall User Dispatch"
+  std::string name;  // "Syscall User Dispatch"
   Verdict verdict = Verdict::ok;
   std::string detail;       // what was found
   std::string consequence;  // what follows from it

@@ -62,9 +62,7 @@ int spawn(pid_t& child, const std::vector<std::string>& command, const sigset_t&
   return error;
 }
 
-int shell_status(int status) {
-  return WIFSIGNALED(status) ? status_signal + WTERMSIG(status) : WEXITSTATUS(status);
-}
+int shell_status(int status) { return WIFSIGNALED(status) ? status_signal + WTERMSIG(status) : WEXITSTATUS(status); }
 
 }  // namespace
 

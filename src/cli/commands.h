@@ -8,8 +8,8 @@
 namespace fusewire::cli {
 
 struct RunArguments {
-  std::string trace_file;            // empty: no trace
-  std::string gate;                  // empty: the one beside this program
+  std::string trace_file;  // empty: no trace
+  std::string gate;        // empty: the one beside this program
   bool verbose = false;
   std::vector<std::string> command;  // empty: the user's shell
 };

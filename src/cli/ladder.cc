@@ -109,9 +109,9 @@ class Drawing {
 
   void heading() {
     const Event& first = run_.requests.front().steps.front();
-    const std::string daemon = "daemon " + (names_.daemon.empty() ? fmt::to_string(first.daemon_pid)
-                                                                  : fmt::format("{} ({})", printable(names_.daemon),
-                                                                                first.daemon_pid));
+    const std::string daemon =
+        "daemon " + (names_.daemon.empty() ? fmt::to_string(first.daemon_pid)
+                                           : fmt::format("{} ({})", printable(names_.daemon), first.daemon_pid));
     if (run_.call) {
       out_ += fmt::format("{}{}  by {}, {}, connection {}\n", printable(run_.call->name), quoted_names(),
                           party(names_.user, "thread", run_.call->pid), daemon, run_.connection);
@@ -135,7 +135,9 @@ class Drawing {
   void request_rows(const RequestRun& request) {
     for (const Event& step : request.steps) {
       switch (step.step) {
-        case TraceStep::queued: queued_rows(step); break;
+        case TraceStep::queued:
+          queued_rows(step);
+          break;
         case TraceStep::sleeping:
           row(step.time, numbered(2), "sleeps", "caller sleeps on the request's waitq", "");
           break;
@@ -147,8 +149,11 @@ class Drawing {
           row(step.time, numbered(4), "", from_right("reply: off `processing`", kernel_width),
               fmt::format("write: {} bytes, {}", step.bytes, error_text(step.error)));
           break;
-        case TraceStep::ended: ended_row(request, step); break;
-        default: break;
+        case TraceStep::ended:
+          ended_row(request, step);
+          break;
+        default:
+          break;
       }
     }
     if (request.find(TraceStep::ended) == nullptr) {
@@ -222,8 +227,8 @@ class Drawing {
       return fmt::format("{}  by {}, connection {}: only a part of it is in this trace\n", printable(only.name),
                          party(names_.user, "thread", only.pid), run_.connection);
     }
-    return fmt::format("{}  by {}, connection {}: {} µs, result {}, no request was needed\n", printable(run_.call->name),
-                       party(names_.user, "thread", run_.call->pid), run_.connection,
+    return fmt::format("{}  by {}, connection {}: {} µs, result {}, no request was needed\n",
+                       printable(run_.call->name), party(names_.user, "thread", run_.call->pid), run_.connection,
                        microseconds(start_, run_.returned->time),
                        run_.returned->error == 0 ? "0" : error_text(run_.returned->error));
   }

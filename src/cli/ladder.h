@@ -1,4 +1,5 @@
-// The ladder: one system call drawn through the three parties of FUSE (docs/architecture.md), from the steps of a trace.
+// The ladder: one system call drawn through the three parties of FUSE (docs/architecture.md), from the steps of a
+// trace.
 //
 //   unlinkat "file"  by rm (thread 33), daemon memfs (20), connection 2
 //          µs      user process            kernel's half                                 daemon

@@ -26,7 +26,8 @@ constexpr std::array<std::string_view, 3> fusermount_names{"fusermount", "fuserm
 
 std::string_view base_name(std::string_view path) { return path.substr(path.rfind('/') + 1); }
 
-// The command to be run, in front of which the options of fusewire end: at "--", or at the first word that is no option.
+// The command to be run, in front of which the options of fusewire end: at "--", or at the first word that is no
+// option.
 struct Words {
   std::vector<std::string> ours;
   std::vector<std::string> behind_dashes;
@@ -126,9 +127,7 @@ class Program {
     app.formatter(formatter);
   }
 
-  CLI::App& subcommand(const char* name, const char* description) {
-    return *app_.add_subcommand(name, description);
-  }
+  CLI::App& subcommand(const char* name, const char* description) { return *app_.add_subcommand(name, description); }
 
   void add_run() {
     CLI::App& run = subcommand("run", "Run a command in a new namespace, in which FUSE works without /dev/fuse");
@@ -152,8 +151,8 @@ class Program {
               "Without --on, CMD runs in a new namespace. The exit status is CMD's.");
     trace.add_option("--on", trace_.on, "trace the mount that DIR lies on, of the namespace this runs in")
         ->type_name("DIR");
-    auto* call = trace.add_option("--call", trace_.call, "draw only this system call or opcode, e.g. unlink")
-                     ->type_name("NAME");
+    auto* call =
+        trace.add_option("--call", trace_.call, "draw only this system call or opcode, e.g. unlink")->type_name("NAME");
     trace.add_flag("--json", trace_.json, "print the steps as JSON lines instead")->excludes(call);
     trace.add_option("--gate", trace_.gate, "the fusewire-gate program to use")->type_name("FILE");
     trace.final_callback([this, &trace] {

@@ -18,10 +18,14 @@ using Row = std::array<std::string, 6>;
 
 std::string_view state_name(host::MountState state) {
   switch (state) {
-    case host::MountState::free: return "free";
-    case host::MountState::opened: return "opened";
-    case host::MountState::mounted: return "mounted";
-    case host::MountState::ended: return "ended";
+    case host::MountState::free:
+      return "free";
+    case host::MountState::opened:
+      return "opened";
+    case host::MountState::mounted:
+      return "mounted";
+    case host::MountState::ended:
+      return "ended";
   }
   return "unknown";
 }
@@ -59,8 +63,12 @@ Row row_of(const host::MountInfo& mount) {
   std::string type = mount.type;
   if (mount.state == host::MountState::ended) type += " (ended)";
   if (mount.state == host::MountState::opened) type = "(not mounted yet)";
-  return {fmt::to_string(mount.connection), mount.path.empty() ? "-" : printable(mount.path), printable(type),
-          fmt::to_string(mount.daemon_pid), fmt::to_string(mount.waiting), fmt::to_string(mount.requests)};
+  return {fmt::to_string(mount.connection),
+          mount.path.empty() ? "-" : printable(mount.path),
+          printable(type),
+          fmt::to_string(mount.daemon_pid),
+          fmt::to_string(mount.waiting),
+          fmt::to_string(mount.requests)};
 }
 
 void print_table(const std::vector<Row>& rows) {

@@ -73,7 +73,8 @@ void print_ladders(const std::string& path, const Shown& shown, const std::strin
     fmt::print("\n{}", draw_ladder(run, shown.names));
     ++drawn;
   }
-  if (drawn == 0) fmt::print("\nnothing to draw: {}\n", call.empty() ? "no traced call was made" : "no call of this name");
+  if (drawn == 0)
+    fmt::print("\nnothing to draw: {}\n", call.empty() ? "no traced call was made" : "no call of this name");
 }
 
 void print_trace(const std::string& path, const Shown& shown, const TraceArguments& arguments) {

@@ -53,11 +53,15 @@ class Grouping {
  public:
   void add(Event event) {
     switch (event.step) {
-      case TraceStep::call: return begin_call(std::move(event));
-      case TraceStep::returned: return end_call(std::move(event));
+      case TraceStep::call:
+        return begin_call(std::move(event));
+      case TraceStep::returned:
+        return end_call(std::move(event));
       case TraceStep::notify:
-      case TraceStep::aborted: return add_connection_event(std::move(event));
-      default: return add_request_step(std::move(event));
+      case TraceStep::aborted:
+        return add_connection_event(std::move(event));
+      default:
+        return add_request_step(std::move(event));
     }
   }
 

@@ -26,14 +26,11 @@ T load(Bytes bytes, size_t offset = 0) {
 inline Bytes bytes_of(std::string_view text) { return std::as_bytes(std::span(text.data(), text.size())); }
 
 template <typename T>
-  requires std::is_trivially_copyable_v<T>
-Bytes bytes_of_struct(const T& value) {
+requires std::is_trivially_copyable_v<T> Bytes bytes_of_struct(const T& value) {
   return std::as_bytes(std::span(&value, 1));
 }
 
-inline std::string_view text_of(Bytes bytes) {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
+inline std::string_view text_of(Bytes bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
 
 // Where byte stands first in text, or npos. string_view::find would call libc's memchr.
 inline size_t index_of(std::string_view text, char byte) {
@@ -44,8 +41,6 @@ inline size_t index_of(std::string_view text, char byte) {
 }
 
 // The part of bytes from offset on; empty when offset lies behind the end.
-inline Bytes tail(Bytes bytes, size_t offset) {
-  return offset < bytes.size() ? bytes.subspan(offset) : Bytes{};
-}
+inline Bytes tail(Bytes bytes, size_t offset) { return offset < bytes.size() ? bytes.subspan(offset) : Bytes{}; }
 
 }  // namespace fusewire::wire

@@ -44,20 +44,29 @@ CheckError take_name(NameKind kind, Bytes& rest, std::string_view& name) {
 // How many bytes of data the request's own struct announces.
 uint64_t announced_data(const RequestView& view) {
   switch (view.info->opcode) {
-    case Opcode::write: return view.get<WriteIn>().size;
-    case Opcode::setxattr: return view.get<SetxattrIn>().size;
-    case Opcode::ioctl: return view.get<IoctlIn>().in_size;
-    case Opcode::notify_reply: return view.get<NotifyRetrieveIn>().size;
-    default: return 0;
+    case Opcode::write:
+      return view.get<WriteIn>().size;
+    case Opcode::setxattr:
+      return view.get<SetxattrIn>().size;
+    case Opcode::ioctl:
+      return view.get<IoctlIn>().in_size;
+    case Opcode::notify_reply:
+      return view.get<NotifyRetrieveIn>().size;
+    default:
+      return 0;
   }
 }
 
 uint64_t expected_trailer(const RequestView& view) {
   switch (view.info->trailer) {
-    case Trailer::counted_data: return announced_data(view);
-    case Trailer::forget_ones: return uint64_t{view.get<BatchForgetIn>().count} * sizeof(ForgetOne);
-    case Trailer::mapping_ones: return uint64_t{view.get<RemovemappingIn>().count} * sizeof(RemovemappingOne);
-    default: return 0;
+    case Trailer::counted_data:
+      return announced_data(view);
+    case Trailer::forget_ones:
+      return uint64_t{view.get<BatchForgetIn>().count} * sizeof(ForgetOne);
+    case Trailer::mapping_ones:
+      return uint64_t{view.get<RemovemappingIn>().count} * sizeof(RemovemappingOne);
+    default:
+      return 0;
   }
 }
 
@@ -104,14 +113,19 @@ CheckError check_content(Opcode opcode, const ReplyContext& context, const Reply
     case Opcode::symlink:
     case Opcode::link:
     case Opcode::create:
-    case Opcode::tmpfile: return check_entry(view.fixed);
+    case Opcode::tmpfile:
+      return check_entry(view.fixed);
     case Opcode::getattr:
     case Opcode::setattr:
       return attributes_are_sane(view.get<AttrOut>().attr) ? CheckError::none : CheckError::bad_attributes;
-    case Opcode::readdir: return check_dirents(view.data);
-    case Opcode::readdirplus: return check_direntpluses(view.data);
-    case Opcode::listxattr: return context.size_probe ? CheckError::none : check_name_list(view.data);
-    default: return CheckError::none;
+    case Opcode::readdir:
+      return check_dirents(view.data);
+    case Opcode::readdirplus:
+      return check_direntpluses(view.data);
+    case Opcode::listxattr:
+      return context.size_probe ? CheckError::none : check_name_list(view.data);
+    default:
+      return CheckError::none;
   }
 }
 
@@ -125,14 +139,19 @@ ReplyRoom reply_room(const OpcodeInfo& info, const ReplyContext& context) {
   switch (info.reply) {
     case ReplyKind::never:
     case ReplyKind::optional_empty:
-    case ReplyKind::empty: return {};
-    case ReplyKind::fixed: return {size, size, 0};
-    case ReplyKind::up_to: return {0, size, 0};
-    case ReplyKind::variable: return {0, 0, context.room};
+    case ReplyKind::empty:
+      return {};
+    case ReplyKind::fixed:
+      return {size, size, 0};
+    case ReplyKind::up_to:
+      return {0, size, 0};
+    case ReplyKind::variable:
+      return {0, 0, context.room};
     case ReplyKind::sized:
       if (context.size_probe) return {size, size, 0};
       return {0, 0, context.room};
-    case ReplyKind::fixed_and_data: return {size, size, context.room};
+    case ReplyKind::fixed_and_data:
+      return {size, size, context.room};
   }
   return {};
 }
@@ -153,8 +172,10 @@ CheckError check_notify_data(NotifyView& view, Bytes rest) {
     case Trailer::nodeids:
       return rest.size() == uint64_t{view.get<NotifyPruneOut>().count} * sizeof(uint64_t) ? CheckError::none
                                                                                           : CheckError::data_mismatch;
-    case Trailer::rest: return CheckError::none;
-    default: return rest.empty() ? CheckError::none : CheckError::trailing_bytes;
+    case Trailer::rest:
+      return CheckError::none;
+    default:
+      return rest.empty() ? CheckError::none : CheckError::trailing_bytes;
   }
 }
 
@@ -162,27 +183,48 @@ CheckError check_notify_data(NotifyView& view, Bytes rest) {
 
 std::string_view check_error_name(CheckError error) {
   switch (error) {
-    case CheckError::none: return "none";
-    case CheckError::short_header: return "short_header";
-    case CheckError::length_mismatch: return "length_mismatch";
-    case CheckError::unknown_opcode: return "unknown_opcode";
-    case CheckError::unknown_notify: return "unknown_notify";
-    case CheckError::short_fixed: return "short_fixed";
-    case CheckError::name_not_terminated: return "name_not_terminated";
-    case CheckError::empty_name: return "empty_name";
-    case CheckError::slash_in_name: return "slash_in_name";
-    case CheckError::name_too_long: return "name_too_long";
-    case CheckError::data_mismatch: return "data_mismatch";
-    case CheckError::trailing_bytes: return "trailing_bytes";
-    case CheckError::bad_extensions: return "bad_extensions";
-    case CheckError::error_range: return "error_range";
-    case CheckError::error_with_payload: return "error_with_payload";
-    case CheckError::unexpected_reply: return "unexpected_reply";
-    case CheckError::reply_too_short: return "reply_too_short";
-    case CheckError::reply_too_long: return "reply_too_long";
-    case CheckError::bad_directory_record: return "bad_directory_record";
-    case CheckError::bad_name_list: return "bad_name_list";
-    case CheckError::bad_attributes: return "bad_attributes";
+    case CheckError::none:
+      return "none";
+    case CheckError::short_header:
+      return "short_header";
+    case CheckError::length_mismatch:
+      return "length_mismatch";
+    case CheckError::unknown_opcode:
+      return "unknown_opcode";
+    case CheckError::unknown_notify:
+      return "unknown_notify";
+    case CheckError::short_fixed:
+      return "short_fixed";
+    case CheckError::name_not_terminated:
+      return "name_not_terminated";
+    case CheckError::empty_name:
+      return "empty_name";
+    case CheckError::slash_in_name:
+      return "slash_in_name";
+    case CheckError::name_too_long:
+      return "name_too_long";
+    case CheckError::data_mismatch:
+      return "data_mismatch";
+    case CheckError::trailing_bytes:
+      return "trailing_bytes";
+    case CheckError::bad_extensions:
+      return "bad_extensions";
+    case CheckError::error_range:
+      return "error_range";
+    case CheckError::error_with_payload:
+      return "error_with_payload";
+    case CheckError::unexpected_reply:
+      return "unexpected_reply";
+    case CheckError::reply_too_short:
+      return "reply_too_short";
+    case CheckError::reply_too_long:
+      return "reply_too_long";
+    case CheckError::bad_directory_record:
+      return "bad_directory_record";
+    case CheckError::bad_name_list:
+      return "bad_name_list";
+    case CheckError::bad_attributes:
+      return "bad_attributes";
   }
   return "?";
 }
@@ -194,9 +236,12 @@ int32_t check_error_errno(CheckError error) {
     // The program gets EIO for these; the daemon's write succeeds.
     case CheckError::bad_directory_record:
     case CheckError::bad_name_list:
-    case CheckError::bad_attributes: return 0;
-    case CheckError::name_too_long: return enametoolong;
-    default: return einval;
+    case CheckError::bad_attributes:
+      return 0;
+    case CheckError::name_too_long:
+      return enametoolong;
+    default:
+      return einval;
   }
 }
 

@@ -9,8 +9,8 @@ namespace fusewire::wire {
 
 enum class CheckError : uint8_t {
   none,
-  short_header,         // not even a header
-  length_mismatch,      // header.len is not the size of the message
+  short_header,     // not even a header
+  length_mismatch,  // header.len is not the size of the message
   unknown_opcode,
   unknown_notify,
   short_fixed,          // the struct is cut
@@ -18,17 +18,17 @@ enum class CheckError : uint8_t {
   empty_name,
   slash_in_name,
   name_too_long,
-  data_mismatch,        // the data are not as long as the struct says
-  trailing_bytes,       // something stands behind the end of the message
-  bad_extensions,       // the extension block does not fit, or its records do not add up, or none may stand here
-  error_range,          // error outside (-512, 0]
+  data_mismatch,   // the data are not as long as the struct says
+  trailing_bytes,  // something stands behind the end of the message
+  bad_extensions,  // the extension block does not fit, or its records do not add up, or none may stand here
+  error_range,     // error outside (-512, 0]
   error_with_payload,
-  unexpected_reply,     // the request has none, or this is a notification
+  unexpected_reply,  // the request has none, or this is a notification
   reply_too_short,
   reply_too_long,
-  bad_directory_record, // K191
-  bad_name_list,        // LISTXATTR: the last name has no NUL (K121)
-  bad_attributes,       // no valid file type, or a size above INT64_MAX (K075)
+  bad_directory_record,  // K191
+  bad_name_list,         // LISTXATTR: the last name has no NUL (K121)
+  bad_attributes,        // no valid file type, or a size above INT64_MAX (K075)
 };
 
 // "name_not_terminated".
@@ -40,8 +40,8 @@ int32_t check_error_errno(CheckError error);
 template <typename T>
 class Checked {
  public:
-  Checked(const T& value) : value_(value) {}           // NOLINT(google-explicit-constructor)
-  Checked(CheckError error) : error_(error) {}         // NOLINT(google-explicit-constructor)
+  Checked(const T& value) : value_(value) {}    // NOLINT(google-explicit-constructor)
+  Checked(CheckError error) : error_(error) {}  // NOLINT(google-explicit-constructor)
 
   explicit operator bool() const { return error_ == CheckError::none; }
   CheckError error() const { return error_; }

@@ -39,11 +39,11 @@ enum class NameKind : uint8_t {
 // What stands behind struct and names.
 enum class Trailer : uint8_t {
   none,
-  counted_data,   // as many bytes as the struct says
-  forget_ones,    // BatchForgetIn::count times ForgetOne
-  mapping_ones,   // RemovemappingIn::count times RemovemappingOne
-  nodeids,        // NotifyPruneOut::count times uint64_t
-  rest,           // whatever comes: room for later minors
+  counted_data,  // as many bytes as the struct says
+  forget_ones,   // BatchForgetIn::count times ForgetOne
+  mapping_ones,  // RemovemappingIn::count times RemovemappingOne
+  nodeids,       // NotifyPruneOut::count times uint64_t
+  rest,          // whatever comes: room for later minors
 };
 
 enum class ReplyKind : uint8_t {
@@ -59,41 +59,41 @@ enum class ReplyKind : uint8_t {
 
 // What the kernel's half makes of ENOSYS. Sticky: it remembers and never asks again on this connection.
 enum class Enosys : uint8_t {
-  not_applicable,      // no reply, or nobody looks at it
-  to_user,             // the program gets ENOSYS
-  sticky_success,      // the program gets 0
+  not_applicable,  // no reply, or nobody looks at it
+  to_user,         // the program gets ENOSYS
+  sticky_success,  // the program gets 0
   sticky_eopnotsupp,
   sticky_einval,
-  sticky_fallback,     // other requests do the work: OpcodeInfo::fallback, or generic code where that is 0
-  sticky_open,         // opens succeed with fh 0 and cached data, and no RELEASE is sent
-  sticky_poll,         // always ready
-  sticky_disable,      // the request is simply never sent again (INTERRUPT)
+  sticky_fallback,  // other requests do the work: OpcodeInfo::fallback, or generic code where that is 0
+  sticky_open,      // opens succeed with fh 0 and cached data, and no RELEASE is sent
+  sticky_poll,      // always ready
+  sticky_disable,   // the request is simply never sent again (INTERRUPT)
   eperm,
   enotty,
-  connection_error,    // the mount is unusable
+  connection_error,  // the mount is unusable
 };
 
 namespace request_kind {
-inline constexpr uint8_t force = 1,       // sent even before INIT is answered, not interruptible (K034)
-    background = 2,                       // always counted in max_background
-    may_be_background = 4,                // READ ahead, WRITE back
-    nocreds = 8,                          // uid, gid and pid are 0
-    extensions = 16,                      // an extension block may stand at the end (K118, K119)
-    restricted_mounts = 32;               // only block device and virtiofs mounts send it
+inline constexpr uint8_t force = 1,  // sent even before INIT is answered, not interruptible (K034)
+    background = 2,                  // always counted in max_background
+    may_be_background = 4,           // READ ahead, WRITE back
+    nocreds = 8,                     // uid, gid and pid are 0
+    extensions = 16,                 // an extension block may stand at the end (K118, K119)
+    restricted_mounts = 32;          // only block device and virtiofs mounts send it
 }
 
 struct OpcodeInfo {
   Opcode opcode{};
   std::string_view name{};
   uint8_t since_minor = 0;
-  SizeByMinor fixed{};               // the request's struct
+  SizeByMinor fixed{};  // the request's struct
   std::array<NameKind, 2> names{};
   Trailer trailer = Trailer::none;
   ReplyKind reply = ReplyKind::empty;
-  SizeByMinor reply_fixed{};         // the reply's struct
+  SizeByMinor reply_fixed{};  // the reply's struct
   Enosys enosys = Enosys::to_user;
-  uint8_t kind = 0;                  // request_kind bits
-  Opcode fallback{};                 // with Enosys::sticky_fallback
+  uint8_t kind = 0;   // request_kind bits
+  Opcode fallback{};  // with Enosys::sticky_fallback
 
   constexpr bool is(uint8_t bits) const { return (kind & bits) != 0; }
   constexpr bool has_reply() const { return reply != ReplyKind::never; }
@@ -113,7 +113,7 @@ struct NotifyInfo {
   std::string_view name{};
   uint8_t since_minor = 0;
   uint16_t fixed = 0;
-  bool has_name = false;             // namelen bytes and a NUL behind the struct
+  bool has_name = false;  // namelen bytes and a NUL behind the struct
   Trailer trailer = Trailer::none;
 };
 
@@ -127,8 +127,8 @@ constexpr SizeByMinor size_of(uint32_t compat_size = 0, uint8_t compat_below = 0
 inline constexpr SizeByMinor nothing{};
 inline constexpr SizeByMinor entry_out = size_of<EntryOut>(compat_entry_out_size, 9);
 inline constexpr SizeByMinor attr_out = size_of<AttrOut>(compat_attr_out_size, 9);
-inline constexpr SizeByMinor created_out{sizeof(EntryOut) + sizeof(OpenOut),
-                                         compat_entry_out_size + sizeof(OpenOut), 9};
+inline constexpr SizeByMinor created_out{sizeof(EntryOut) + sizeof(OpenOut), compat_entry_out_size + sizeof(OpenOut),
+                                         9};
 inline constexpr uint8_t released = request_kind::background | request_kind::force | request_kind::nocreds;
 
 using Names = std::array<NameKind, 2>;

@@ -28,7 +28,9 @@ void print_setattr(TextWriter& out, const SetattrIn& in) {
 bool print_file_request(TextWriter& out, const RequestView& view) {
   switch (view.info->opcode) {
     case Opcode::open:
-    case Opcode::opendir: out.field_octal("flags", view.get<OpenIn>().flags); return true;
+    case Opcode::opendir:
+      out.field_octal("flags", view.get<OpenIn>().flags);
+      return true;
     case Opcode::read:
     case Opcode::readdir:
     case Opcode::readdirplus: {
@@ -47,7 +49,9 @@ bool print_file_request(TextWriter& out, const RequestView& view) {
       out.field("fh", in.fh).field_octal("flags", in.flags).field_hex("release_flags", in.release_flags);
       return true;
     }
-    case Opcode::flush: out.field("fh", view.get<FlushIn>().fh); return true;
+    case Opcode::flush:
+      out.field("fh", view.get<FlushIn>().fh);
+      return true;
     case Opcode::fsync:
     case Opcode::fsyncdir: {
       const auto in = view.get<FsyncIn>();
@@ -95,22 +99,31 @@ bool print_file_request(TextWriter& out, const RequestView& view) {
       out.field("fh", in.fh).field("foffset", in.foffset).field("size", in.len).field("moffset", in.moffset);
       return true;
     }
-    default: return false;
+    default:
+      return false;
   }
 }
 
 // The structs of calls on a node, and of the connection.
 void print_node_request(TextWriter& out, const RequestView& view) {
   switch (view.info->opcode) {
-    case Opcode::forget: out.field("nlookup", view.get<ForgetIn>().nlookup); return;
-    case Opcode::batch_forget: out.field("count", view.get<BatchForgetIn>().count); return;
+    case Opcode::forget:
+      out.field("nlookup", view.get<ForgetIn>().nlookup);
+      return;
+    case Opcode::batch_forget:
+      out.field("count", view.get<BatchForgetIn>().count);
+      return;
     case Opcode::getattr: {
       const auto in = view.get<GetattrIn>();
       if (in.getattr_flags & getattr_fh) out.field("fh", in.fh);
       return;
     }
-    case Opcode::setattr: print_setattr(out, view.get<SetattrIn>()); return;
-    case Opcode::statx: out.field_hex("mask", view.get<StatxIn>().sx_mask); return;
+    case Opcode::setattr:
+      print_setattr(out, view.get<SetattrIn>());
+      return;
+    case Opcode::statx:
+      out.field_hex("mask", view.get<StatxIn>().sx_mask);
+      return;
     case Opcode::mknod: {
       const auto in = view.get<MknodIn>();
       out.field_octal("mode", in.mode).field_hex("rdev", in.rdev).field_octal("umask", in.umask);
@@ -127,21 +140,29 @@ void print_node_request(TextWriter& out, const RequestView& view) {
       out.field_octal("flags", in.flags).field_octal("mode", in.mode).field_octal("umask", in.umask);
       return;
     }
-    case Opcode::rename: out.field("newdir", view.get<RenameIn>().newdir); return;
+    case Opcode::rename:
+      out.field("newdir", view.get<RenameIn>().newdir);
+      return;
     case Opcode::rename2: {
       const auto in = view.get<Rename2In>();
       out.field("newdir", in.newdir).field_hex("flags", in.flags);
       return;
     }
-    case Opcode::link: out.field("oldnodeid", view.get<LinkIn>().oldnodeid); return;
+    case Opcode::link:
+      out.field("oldnodeid", view.get<LinkIn>().oldnodeid);
+      return;
     case Opcode::setxattr: {
       const auto in = view.get<SetxattrIn>();
       out.field("size", in.size).field_hex("flags", in.flags);
       return;
     }
     case Opcode::getxattr:
-    case Opcode::listxattr: out.field("size", view.get<GetxattrIn>().size); return;
-    case Opcode::access: out.field_octal("mask", view.get<AccessIn>().mask); return;
+    case Opcode::listxattr:
+      out.field("size", view.get<GetxattrIn>().size);
+      return;
+    case Opcode::access:
+      out.field_octal("mask", view.get<AccessIn>().mask);
+      return;
     case Opcode::init: {
       const auto in = view.get<InitIn>();
       out.field("major", in.major).field("minor", in.minor).field("max_readahead", in.max_readahead);
@@ -153,15 +174,22 @@ void print_node_request(TextWriter& out, const RequestView& view) {
       out.field("major", in.major).field("minor", in.minor).field_hex("flags", in.flags);
       return;
     }
-    case Opcode::interrupt: out.field("target", view.get<InterruptIn>().unique); return;
-    case Opcode::bmap: out.field("block", view.get<BmapIn>().block); return;
+    case Opcode::interrupt:
+      out.field("target", view.get<InterruptIn>().unique);
+      return;
+    case Opcode::bmap:
+      out.field("block", view.get<BmapIn>().block);
+      return;
     case Opcode::notify_reply: {
       const auto in = view.get<NotifyRetrieveIn>();
       out.field("offset", in.offset).field("size", in.size);
       return;
     }
-    case Opcode::removemapping: out.field("count", view.get<RemovemappingIn>().count); return;
-    default: return;
+    case Opcode::removemapping:
+      out.field("count", view.get<RemovemappingIn>().count);
+      return;
+    default:
+      return;
   }
 }
 
@@ -209,7 +237,9 @@ void print_reply_fields(TextWriter& out, Opcode opcode, const ReplyContext& cont
     case Opcode::mknod:
     case Opcode::mkdir:
     case Opcode::symlink:
-    case Opcode::link: print_entry(out, view.get<EntryOut>()); return;
+    case Opcode::link:
+      print_entry(out, view.get<EntryOut>());
+      return;
     case Opcode::create:
     case Opcode::tmpfile: {
       const size_t entry_size = view.fixed.size() - sizeof(OpenOut);
@@ -230,10 +260,16 @@ void print_reply_fields(TextWriter& out, Opcode opcode, const ReplyContext& cont
       return;
     }
     case Opcode::open:
-    case Opcode::opendir: print_open(out, view.get<OpenOut>()); return;
+    case Opcode::opendir:
+      print_open(out, view.get<OpenOut>());
+      return;
     case Opcode::write:
-    case Opcode::copy_file_range: out.field("written", view.get<WriteOut>().size); return;
-    case Opcode::copy_file_range_64: out.field("written", view.get<CopyFileRangeOut>().bytes_copied); return;
+    case Opcode::copy_file_range:
+      out.field("written", view.get<WriteOut>().size);
+      return;
+    case Opcode::copy_file_range_64:
+      out.field("written", view.get<CopyFileRangeOut>().bytes_copied);
+      return;
     case Opcode::statfs: {
       const auto st = view.get<StatfsOut>().st;
       out.field("blocks", st.blocks).field("bfree", st.bfree).field("bsize", st.bsize).field("files", st.files);
@@ -243,16 +279,33 @@ void print_reply_fields(TextWriter& out, Opcode opcode, const ReplyContext& cont
     case Opcode::listxattr:
       if (context.size_probe) out.field("size", view.get<GetxattrOut>().size);
       return;
-    case Opcode::readlink: out.text(" ").quoted(text_of(view.data)); return;
+    case Opcode::readlink:
+      out.text(" ").quoted(text_of(view.data));
+      return;
     case Opcode::readdir:
-    case Opcode::readdirplus: out.field("entries", count_records(opcode, view.data)); return;
-    case Opcode::getlk: print_lock(out, view.get<LkOut>().lk); return;
-    case Opcode::init: print_init(out, view.get<InitOut>()); return;
-    case Opcode::bmap: out.field("block", view.get<BmapOut>().block); return;
-    case Opcode::ioctl: out.field_signed("result", view.get<IoctlOut>().result); return;
-    case Opcode::poll: out.field_hex("revents", view.get<PollOut>().revents); return;
-    case Opcode::lseek: out.field("offset", view.get<LseekOut>().offset); return;
-    default: return;
+    case Opcode::readdirplus:
+      out.field("entries", count_records(opcode, view.data));
+      return;
+    case Opcode::getlk:
+      print_lock(out, view.get<LkOut>().lk);
+      return;
+    case Opcode::init:
+      print_init(out, view.get<InitOut>());
+      return;
+    case Opcode::bmap:
+      out.field("block", view.get<BmapOut>().block);
+      return;
+    case Opcode::ioctl:
+      out.field_signed("result", view.get<IoctlOut>().result);
+      return;
+    case Opcode::poll:
+      out.field_hex("revents", view.get<PollOut>().revents);
+      return;
+    case Opcode::lseek:
+      out.field("offset", view.get<LseekOut>().offset);
+      return;
+    default:
+      return;
   }
 }
 
@@ -304,7 +357,9 @@ size_t print_notify(Bytes message, std::span<char> text) {
   }
   out.text(view->info->name);
   switch (view->info->code) {
-    case NotifyCode::poll: out.field("kh", view->get<NotifyPollWakeupOut>().kh); break;
+    case NotifyCode::poll:
+      out.field("kh", view->get<NotifyPollWakeupOut>().kh);
+      break;
     case NotifyCode::inval_inode: {
       const auto in = view->get<NotifyInvalInodeOut>();
       out.field("nodeid", in.ino).field_signed("offset", in.off).field_signed("size", in.len);
@@ -331,9 +386,12 @@ size_t print_notify(Bytes message, std::span<char> text) {
       out.field("parent", in.parent).field("child", in.child);
       break;
     }
-    case NotifyCode::prune: out.field("count", view->get<NotifyPruneOut>().count); break;
+    case NotifyCode::prune:
+      out.field("count", view->get<NotifyPruneOut>().count);
+      break;
     case NotifyCode::resend:
-    case NotifyCode::inc_epoch: break;
+    case NotifyCode::inc_epoch:
+      break;
   }
   if (view->info->has_name) out.text(" ").quoted(view->name);
   return out.size();

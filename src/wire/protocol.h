@@ -6,6 +6,9 @@
 
 namespace fusewire::wire {
 
+// One struct, one line, where it fits: the messages are read side by side.
+// clang-format off
+
 inline constexpr uint32_t major_version = 7;
 inline constexpr uint32_t minor_version = 45;
 inline constexpr uint64_t root_id = 1;
@@ -208,5 +211,7 @@ struct UringEntInOut { uint64_t flags, commit_id; uint32_t payload_sz, padding; 
 struct UringReqHeader { char in_out[128]; char op_in[128]; UringEntInOut ent; };
 inline constexpr uint32_t uring_cmd_register = 1, uring_cmd_commit_and_fetch = 2;
 struct UringCmdReq { uint64_t flags, commit_id; uint16_t qid; uint8_t padding[6]; };
+
+// clang-format on
 
 }  // namespace fusewire::wire

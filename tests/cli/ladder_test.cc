@@ -45,8 +45,13 @@ std::vector<Event> unlink_events() {
   read.processing = 1;
   Event replied = request(TraceStep::replied, 1'030'500);
   replied.bytes = 16;
-  return {call(TraceStep::call, 1'004'000), queued, request(TraceStep::sleeping, 1'009'700), read, replied,
-          request(TraceStep::ended, 1'031'000), call(TraceStep::returned, 1'040'200)};
+  return {call(TraceStep::call, 1'004'000),
+          queued,
+          request(TraceStep::sleeping, 1'009'700),
+          read,
+          replied,
+          request(TraceStep::ended, 1'031'000),
+          call(TraceStep::returned, 1'040'200)};
 }
 
 std::string draw(const std::vector<Event>& events) {

@@ -1,6 +1,6 @@
-// libFuzzer: arbitrary bytes as a request, as a reply to every opcode and as a notification; each is checked and printed.
-// The first two bytes choose the dialect, and whether the message's own length is made right, so that most inputs get
-// behind that check. What the checks let through must keep what they promise.
+// libFuzzer: arbitrary bytes as a request, as a reply to every opcode and as a notification; each is checked and
+// printed. The first two bytes choose the dialect, and whether the message's own length is made right, so that most
+// inputs get behind that check. What the checks let through must keep what they promise.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>

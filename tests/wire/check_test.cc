@@ -113,7 +113,10 @@ TEST_F(Check, data_are_as_long_as_the_struct_says) {
 
 TEST_F(Check, the_count_of_a_batch_forget_is_its_length) {
   const auto batch = [&](uint32_t count) {
-    return request(Opcode::batch_forget).add(BatchForgetIn{count, 0}).add(ForgetOne{2, 1}).add(ForgetOne{3, 1})
+    return request(Opcode::batch_forget)
+        .add(BatchForgetIn{count, 0})
+        .add(ForgetOne{2, 1})
+        .add(ForgetOne{3, 1})
         .finish();
   };
   EXPECT_EQ(request_error(batch(2)), CheckError::none);
@@ -137,8 +140,7 @@ TEST_F(Check, old_dialects_have_small_structs) {
 
 TEST_F(Check, init_is_read_by_its_own_minor) {
   EXPECT_EQ(request_error(request(Opcode::init).add(InitIn{7, 35, 0, 0, 0, {}}, 16).finish()), CheckError::none);
-  EXPECT_EQ(request_error(request(Opcode::init).add(InitIn{7, 36, 0, 0, 0, {}}, 16).finish()),
-            CheckError::short_fixed);
+  EXPECT_EQ(request_error(request(Opcode::init).add(InitIn{7, 36, 0, 0, 0, {}}, 16).finish()), CheckError::short_fixed);
   EXPECT_EQ(request_error(request(Opcode::init).add(InitIn{7, 45, 0, 0, 0, {}}).finish()), CheckError::none);
   // A kernel of the future has more to say.
   EXPECT_EQ(request_error(request(Opcode::init).add(InitIn{7, 99, 0, 0, 0, {}}).data(bytes_of("12345678")).finish()),
@@ -205,8 +207,7 @@ TEST_F(Check, an_error_has_no_payload) {
 
 TEST_F(Check, fixed_replies_are_exact) {
   EXPECT_EQ(reply_error(Opcode::open, reply().add(OpenOut{}, 15).finish()), CheckError::reply_too_short);
-  EXPECT_EQ(reply_error(Opcode::open, reply().add(OpenOut{}).data(bytes_of("x")).finish()),
-            CheckError::reply_too_long);
+  EXPECT_EQ(reply_error(Opcode::open, reply().add(OpenOut{}).data(bytes_of("x")).finish()), CheckError::reply_too_long);
   EXPECT_EQ(reply_error(Opcode::unlink, reply().data(bytes_of("x")).finish()), CheckError::reply_too_long);
 }
 
@@ -300,8 +301,7 @@ TEST_F(Check, a_notified_name_is_as_long_as_it_says) {
 }
 
 TEST_F(Check, stored_data_and_pruned_nodes_are_counted) {
-  EXPECT_TRUE(
-      check_notify(notify(NotifyCode::store).add(NotifyStoreOut{1, 0, 3, 0}).data(bytes_of("abc")).finish()));
+  EXPECT_TRUE(check_notify(notify(NotifyCode::store).add(NotifyStoreOut{1, 0, 3, 0}).data(bytes_of("abc")).finish()));
   EXPECT_EQ(
       check_notify(notify(NotifyCode::store).add(NotifyStoreOut{1, 0, 4, 0}).data(bytes_of("abc")).finish()).error(),
       CheckError::data_mismatch);

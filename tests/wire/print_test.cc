@@ -12,9 +12,7 @@ namespace {
 
 class Print : public testing::Test {
  protected:
-  RequestBuilder request(Opcode opcode) {
-    return RequestBuilder(buffer_, opcode, 12, 1).caller(0, 0, 33);
-  }
+  RequestBuilder request(Opcode opcode) { return RequestBuilder(buffer_, opcode, 12, 1).caller(0, 0, 33); }
   ReplyBuilder reply() { return ReplyBuilder(buffer_, 12); }
 
   static std::string request_line(Bytes message) {
