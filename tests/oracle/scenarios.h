@@ -32,5 +32,6 @@ std::vector<Scenario> attr_scenarios();   // attributes, permissions, xattrs, st
 std::vector<Scenario> file_scenarios();   // open, data, locks, close
 std::vector<Scenario> dir_scenarios();    // directories
 std::vector<Scenario> wrong_scenarios();  // malformed replies, notifications, ends of the connection, old minors
+std::vector<Scenario> edge_scenarios();   // odd paths, flags and arguments, other users
 
 }  // namespace fusewire::oracle
