@@ -4,6 +4,9 @@
 // A trampoline is made at a site's first hit and the program's calls return through it from then on; the site
 // itself is rewritten at the third (programs that run for a moment never pay for it). In this order no thread can ever
 // be about to execute the bytes behind the `syscall` that the jump overwrites.
+//
+// Where nothing behind it can be moved (`mov $nr, %eax; syscall; ret`), the `mov` becomes the jump, if it is certain to
+// be one: at the beginning of a function, and with the number that the call had. The `syscall` itself stays then.
 #include <linux/mman.h>
 
 #include "gate/base.h"
@@ -19,12 +22,18 @@ namespace {
 
 constexpr uint64_t syscall_bytes = 2;
 constexpr uint64_t jump_bytes = 5;
+constexpr uint64_t cache_line = 64;
 constexpr uint32_t hot = 3;
 
 //   0: lea  return_address(%rip), %rcx
 //   7: lea  resume(%rip), %r11
 //  14: jmp  *entry(%rip)
 //  20: resume: the displaced instructions, then jmp back
+// or, when it was the instruction in front that made room (displaced is 0):
+//   0: mov  $nr, %eax
+//   5: lea  return_address(%rip), %rcx
+//  12: mov  %rcx, %r11
+//  15: jmp  *entry(%rip)
 struct alignas(64) Trampoline {
   uint8_t code[48];
   uint64_t entry;
@@ -34,6 +43,7 @@ struct alignas(64) Trampoline {
 static_assert(sizeof(Trampoline) == 64);
 constexpr uint64_t resume_offset = 20;
 constexpr uint64_t max_displaced = 48 - resume_offset - jump_bytes;
+constexpr uint64_t number_bytes = 5;  // mov $nr, %eax
 
 uint64_t site_of(const Trampoline& t) { return address_of(&t) + static_cast<uint64_t>(static_cast<int64_t>(t.to_site)); }
 uint64_t resume_of(const Trampoline& t) { return address_of(&t) + resume_offset; }
@@ -51,7 +61,8 @@ Region regions[max_regions];
 struct Site {
   std::atomic<uint64_t> address{0};
   std::atomic<uint32_t> hits{0};
-  std::atomic<bool> hopeless{false};  // not patchable: left to the signal
+  std::atomic<bool> hopeless{false};  // nothing more to be done: left to the signal, or to another form
+  bool tried = false;                 // to make a trampoline; under the lock
   std::atomic<Trampoline*> trampoline{nullptr};
 };
 constexpr uint64_t max_sites = 2048;
@@ -146,6 +157,33 @@ bool still_the_same(const Trampoline& t, uint64_t site) {
   return __builtin_memcmp(reinterpret_cast<void*>(site + syscall_bytes), t.code + resume_offset, t.displaced) == 0;
 }
 
+Trampoline* build_number_trampoline(uint64_t site) {
+  Trampoline* t = take_trampoline(site);
+  if (t == nullptr) return nullptr;
+  const uint64_t at = address_of(t);
+  static constexpr uint8_t tail[] = {0x48, 0x8d, 0x0d, 0, 0, 0, 0, 0x49, 0x89, 0xcb, 0xff, 0x25, 0, 0, 0, 0};
+  __builtin_memcpy(t->code, reinterpret_cast<void*>(site - number_bytes), number_bytes);
+  __builtin_memcpy(t->code + number_bytes, tail, sizeof tail);
+  put_distance(t->code + 8, at + 12, site + syscall_bytes);
+  put_distance(t->code + 17, at + 21, address_of(&t->entry));
+  t->entry = address_of(common_entry);
+  t->displaced = 0;
+  t->to_site = static_cast<int32_t>(static_cast<int64_t>(site - at));
+  return t;
+}
+
+// Whether the instruction before the site is the `mov $nr, %eax` of a function that does nothing else.
+bool is_number_stub(uint64_t site, long nr) {
+  constexpr uint64_t function_alignment = 16, landing_bytes = 4;  // endbr64
+  const uint64_t start = site - number_bytes;
+  if (start % function_alignment != 0 && start % function_alignment != landing_bytes) return false;
+  const auto* p = reinterpret_cast<const uint8_t*>(start);
+  const bool landing = start % function_alignment != landing_bytes || __builtin_memcmp(p - 4, "\xf3\x0f\x1e\xfa", 4) == 0;
+  int32_t number;
+  __builtin_memcpy(&number, p + 1, sizeof number);
+  return landing && p[0] == 0xb8 && number == nr;
+}
+
 // How many bytes behind the `syscall` may be displaced: whole instructions, at least three bytes, none of which cares
 // where it stands. 0: none.
 uint64_t displaceable(uint64_t site) {
@@ -160,45 +198,69 @@ uint64_t displaceable(uint64_t site) {
 // compiler, which rewrites its own.
 bool is_library_code(const Mapping& m) { return m.executable && !m.writable && !m.shared && m.from_file; }
 
-void write_jump(uint64_t site, int32_t distance) {
-  auto* p = reinterpret_cast<uint8_t*>(site);
+struct Pages {
+  uint64_t from, bytes;
+};
+
+Pages pages_of_jump(uint64_t at) {
+  const uint64_t from = page_floor(at);
+  return {from, page_floor(at + jump_bytes - 1) + page_bytes - from};
+}
+
+bool protect(const Pages& pages, int protection) {
+  return raw_syscall(__NR_mprotect, static_cast<long>(pages.from), static_cast<long>(pages.bytes), protection) == 0;
+}
+constexpr int readable_code = PROT_READ | PROT_EXEC, writable_code = readable_code | PROT_WRITE;
+
+// Has every processor that runs this program forget what it fetched: taking a right away interrupts them all.
+void serialise(const Pages& pages) {
+  protect(pages, readable_code);
+  protect(pages, writable_code);
+}
+
+// Two bytes in one step; they lie in one cache line.
+void write_head(uint64_t at, uint16_t head) {
+  asm volatile("xchgw %w0, %1" : "+r"(head), "+m"(*reinterpret_cast<uint16_t*>(at))::"memory");
+}
+
+// The five bytes at `at` become a jump.
+void write_jump(uint64_t at, int32_t distance, const Pages& pages) {
   uint8_t bytes[jump_bytes] = {0xe9};
   __builtin_memcpy(bytes + 1, &distance, sizeof distance);
   constexpr uint64_t word = sizeof(uint64_t);
-  if (site % word <= word - jump_bytes) {
-    auto* at = reinterpret_cast<uint64_t*>(site & ~(word - 1));
-    uint64_t value = *at;
-    __builtin_memcpy(reinterpret_cast<uint8_t*>(&value) + site % word, bytes, jump_bytes);
-    __atomic_store_n(at, value, __ATOMIC_SEQ_CST);
+  if (at % word <= word - jump_bytes) {
+    auto* whole = reinterpret_cast<uint64_t*>(at & ~(word - 1));
+    uint64_t value = *whole;
+    __builtin_memcpy(reinterpret_cast<uint8_t*>(&value) + at % word, bytes, jump_bytes);
+    __atomic_store_n(whole, value, __ATOMIC_SEQ_CST);
     return;
   }
-  // Two steps: first a jump to itself holds whoever comes by, then the tail, then the head.
-  parked = {site, distance};
-  const uint16_t park = 0xfeeb;
-  __atomic_store_n(reinterpret_cast<uint16_t*>(p), park, __ATOMIC_SEQ_CST);
-  for (uint64_t i = syscall_bytes; i < jump_bytes; i++) __atomic_store_n(p + i, bytes[i], __ATOMIC_SEQ_CST);
+  // In steps: first a jump to itself holds whoever comes by, then the tail, then the head. Within one cache line other
+  // processors see them in this order by themselves.
+  const bool one_line = at % cache_line <= cache_line - jump_bytes;
+  parked = {at, distance};
+  constexpr uint16_t jump_to_itself = 0xfeeb;
+  write_head(at, jump_to_itself);
+  if (!one_line) serialise(pages);
+  auto* p = reinterpret_cast<uint8_t*>(at);
+  for (uint64_t i = 2; i < jump_bytes; i++) __atomic_store_n(p + i, bytes[i], __ATOMIC_SEQ_CST);
+  if (!one_line) serialise(pages);
   uint16_t head;
   __builtin_memcpy(&head, bytes, sizeof head);
-  __atomic_store_n(reinterpret_cast<uint16_t*>(p), head, __ATOMIC_SEQ_CST);
+  write_head(at, head);
   parked = {};
 }
 
-bool rewrite(uint64_t site, const Trampoline& t) {
-  // The first two bytes must change in one step, not across a word; and all five must come to another processor's
-  // instruction fetch in the order they were written, so not across a cache line.
-  constexpr uint64_t word = sizeof(uint64_t), line = 64;
-  if (site % word == word - 1 || site % line > line - jump_bytes) return false;
+// Makes the five bytes at `at` a jump to t. They stay as they are when the code may not be written.
+void rewrite(uint64_t at, const Trampoline& t) {
+  if (at % cache_line == cache_line - 1) return;
   Mapping m;
-  const uint64_t last = site + jump_bytes - 1;
-  if (!find_mapping(site, m) || !is_library_code(m) || last >= m.high) return false;
-  const uint64_t from = page_floor(site), bytes = page_floor(last) + page_bytes - from;
-  if (raw_syscall(__NR_mprotect, static_cast<long>(from), static_cast<long>(bytes),
-                  PROT_READ | PROT_WRITE | PROT_EXEC) < 0) {
-    return false;
-  }
-  write_jump(site, static_cast<int32_t>(static_cast<int64_t>(address_of(&t) - (site + jump_bytes))));
-  raw_syscall(__NR_mprotect, static_cast<long>(from), static_cast<long>(bytes), PROT_READ | PROT_EXEC);
-  return true;
+  const uint64_t last = at + jump_bytes - 1;
+  if (!find_mapping(at, m) || !is_library_code(m) || last >= m.high) return;
+  const Pages pages = pages_of_jump(at);
+  if (!protect(pages, writable_code)) return;
+  write_jump(at, static_cast<int32_t>(static_cast<int64_t>(address_of(&t) - (at + jump_bytes))), pages);
+  protect(pages, readable_code);
 }
 
 bool is_syscall(uint64_t site) {
@@ -206,15 +268,27 @@ bool is_syscall(uint64_t site) {
   return p[0] == 0x0f && p[1] == 0x05;
 }
 
-Trampoline* first_trampoline(Site& s, uint64_t site) {
-  Mapping m;
+// The other form, for sites whose successors cannot be moved.
+void rewrite_number(uint64_t site, long nr) {
+  if (!is_number_stub(site, nr)) return;
+  const Trampoline* t = build_number_trampoline(site);
+  if (t != nullptr) rewrite(site - number_bytes, *t);
+}
+
+// The mapping of code that first hits found last: they come in clusters.
+Mapping last_code;
+
+// At a site's first hit. What is remembered of the mapping may be stale; rewrite() looks anew.
+void first_trampoline(Site& s, uint64_t site) {
   constexpr uint64_t longest_displaced = 16;
-  if (!find_mapping(site, m) || !is_library_code(m) || site + syscall_bytes + longest_displaced > m.high) return nullptr;
+  if (site < last_code.low || site >= last_code.high) {
+    Mapping m;
+    if (!find_mapping(site, m) || !is_library_code(m)) return;
+    last_code = m;
+  }
+  if (site + syscall_bytes + longest_displaced > last_code.high) return;
   const uint64_t n = displaceable(site);
-  if (n == 0) return nullptr;
-  Trampoline* t = build_trampoline(site, n);
-  s.trampoline = t;
-  return t;
+  if (n != 0) s.trampoline.store(build_trampoline(site, n), std::memory_order_release);
 }
 
 // The trampoline whose code pc stands in, or nullptr.
@@ -229,30 +303,32 @@ Trampoline* trampoline_at(uint64_t pc) {
 
 }  // namespace
 
-uint64_t resume_address(uint64_t site) {
+uint64_t resume_address(uint64_t site, long nr) {
   const uint64_t after = site + syscall_bytes;
   Site* s = find_site(site);
   if (s == nullptr || s->hopeless) return after;
   const uint32_t hits = s->hits.fetch_add(1) + 1;
-  Trampoline* t = s->trampoline;
+  Trampoline* t = s->trampoline.load(std::memory_order_acquire);
   if (t != nullptr && hits != hot) {
+    // Rewritten by another thread meanwhile, or still as it was; not something else that was mapped there since.
     return !is_syscall(site) || still_the_same(*t, site) ? resume_of(*t) : after;
   }
   const Locked lock(patch_lock);
+  // Whoever comes first, so that nobody returns to the bytes behind the site that a trampoline stands for.
+  if (!s->tried) {
+    s->tried = true;
+    first_trampoline(*s, site);
+  }
   t = s->trampoline;
-  if (t == nullptr) t = first_trampoline(*s, site);
+  if (hits < hot) return t == nullptr ? after : resume_of(*t);
   if (t == nullptr) {
     s->hopeless = true;
+    rewrite_number(site, nr);
     return after;
   }
   if (!is_syscall(site)) return resume_of(*t);
-  if (!still_the_same(*t, site)) {
-    s->hopeless = true;
-    return after;
-  }
-  if (hits == hot && (error_check_bytes(reinterpret_cast<uint8_t*>(after)) != 0 || !may_be_jumped_into(site))) {
-    rewrite(site, *t);
-  }
+  if (!still_the_same(*t, site)) return after;
+  if (error_check_bytes(reinterpret_cast<uint8_t*>(after)) != 0 || !may_be_jumped_into(site)) rewrite(site, *t);
   return resume_of(*t);
 }
 
@@ -261,7 +337,9 @@ void leave_trampoline(Registers& r) {
   if (t == nullptr || t->entry == 0) return;
   const uint64_t offset = r.rip - address_of(t);
   const uint64_t after = site_of(*t) + syscall_bytes;
-  if (offset < resume_offset) {
+  if (t->displaced == 0) {
+    r.rip = offset == 0 ? site_of(*t) - number_bytes : site_of(*t);
+  } else if (offset < resume_offset) {
     r.rip = site_of(*t);
   } else if (offset == resume_offset + t->displaced) {
     r.rip = after + t->displaced;
@@ -273,10 +351,12 @@ void leave_trampoline(Registers& r) {
 
 void patch_after_fork() {
   if (parked.site != 0) {
-    // Its page is still writable: the thread that parked it had not come to the mprotect.
+    const Pages pages = pages_of_jump(parked.site);
+    protect(pages, writable_code);
     auto* p = reinterpret_cast<uint8_t*>(parked.site);
     p[0] = 0xe9;
     __builtin_memcpy(p + 1, &parked.distance, sizeof parked.distance);
+    protect(pages, readable_code);
     parked = {};
   }
   patch_lock.reset();

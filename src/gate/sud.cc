@@ -73,7 +73,7 @@ bool redirect_call(const SignalInfo& info, Registers& r) {
   // seccomp has put the number into rax for a restart; user dispatch leaves it there.
   r.rax = static_cast<uint64_t>(static_cast<long>(info.call_number));
   r.rcx = r.rip;
-  r.r11 = resume_address(r.rip - syscall_bytes);
+  r.r11 = resume_address(r.rip - syscall_bytes, info.call_number);
   r.rip = address_of(common_entry);
   return true;
 }
