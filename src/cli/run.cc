@@ -2,6 +2,7 @@
 #include <filesystem>
 
 #include "cli/commands.h"
+#include "cli/control_daemon.h"
 #include "cli/message.h"
 #include "host/run.h"
 
@@ -23,6 +24,7 @@ int run_command(const RunArguments& arguments) {
   if (!arguments.trace_file.empty()) options.trace_file = std::filesystem::absolute(arguments.trace_file);
   options.gate = arguments.gate;
   options.verbose = arguments.verbose;
+  options.control_daemon = serve_control;
   const auto status = host::run(options);
   if (!status) return complain(exit_failed, status.error());
   return *status;

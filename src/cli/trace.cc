@@ -13,6 +13,7 @@
 
 #include "cli/child.h"
 #include "cli/commands.h"
+#include "cli/control_daemon.h"
 #include "cli/ladder.h"
 #include "cli/message.h"
 #include "cli/mounts.h"
@@ -144,6 +145,7 @@ int trace_in_new_namespace(const TraceArguments& arguments) {
   options.command = arguments.command;
   options.gate = arguments.gate;
   options.trace_file = file->path();
+  options.control_daemon = serve_control;
   const auto status = host::run(options);
   if (!status) return complain(exit_failed, status.error());
   print_trace(file->path(), {.connection = {}, .names = {}}, arguments);
