@@ -26,7 +26,7 @@ class Parser {
   Result<void> take(std::string_view option) {
     std::string_view value = option;
     const std::string_view key = take_until(value, '=');
-    if (key.empty()) return {};
+    if (key.empty() || take_common(key)) return {};
     if (key.size() == option.size()) return take_flag(key);
     return take_value(key, value);
   }
@@ -36,17 +36,21 @@ class Parser {
   }
 
  private:
-  Result<void> take_flag(std::string_view key) {
-    if (key == "default_permissions") return set(parsed_.options.default_permissions, true);
-    if (key == "allow_other") return set(parsed_.options.allow_other, true);
-    if (key == "ro") return set(parsed_.options.read_only, true);
-    if (key == "rw") return set(parsed_.options.read_only, false);
-    // The superblock flags that every file system takes in its data; none of them changes the half.
+  // The superblock's flags, which every file system takes in its data, and whose values nobody looks at (Linux
+  // fs_context.c: vfs_parse_sb_flag). Only ro and rw change the half.
+  bool take_common(std::string_view key) {
     static constexpr std::string_view without_effect[] = {"sync",     "async",      "dirsync",
                                                           "lazytime", "nolazytime", "nomand"};
     for (const std::string_view common : without_effect) {
-      if (key == common) return {};
+      if (key == common) return true;
     }
+    if (key != "ro" && key != "rw") return false;
+    parsed_.options.read_only = key == "ro";
+    return true;
+  }
+  Result<void> take_flag(std::string_view key) {
+    if (key == "default_permissions") return set(parsed_.options.default_permissions, true);
+    if (key == "allow_other") return set(parsed_.options.allow_other, true);
     return error(Errno::einval);
   }
   Result<void> take_value(std::string_view key, std::string_view value) {
@@ -68,7 +72,7 @@ class Parser {
     return {};
   }
   static Result<void> set_once(std::string_view& field, std::string_view value) {
-    if (!field.empty()) return error(Errno::einval);
+    if (!field.empty() || value.empty()) return error(Errno::einval);
     field = value;
     return {};
   }

@@ -36,7 +36,7 @@ struct ParsedMountData {
   MountOptions options;
   uint32_t fd = 0;
   std::string_view subtype;  // borrowed from the data
-  std::string_view source;
+  std::string_view source;   // where mount(2)'s own source argument was given, Linux refuses this one with EINVAL
 };
 
 // The text of mount(2)'s data: "fd=3,rootmode=40000,user_id=0,group_id=0,allow_other,max_read=131072". EINVAL when one of

@@ -68,13 +68,16 @@ TEST(MountOptionsTest, flags_take_no_value_and_values_need_one) {
 }
 
 TEST(MountOptionsTest, values_must_be_numbers_of_32_bits) {
-  for (const char* wrong : {"x", "-1", "1x", "4294967296", "99999999999999999999", " 1", "0x", "1 "})
+  for (const char* wrong : {"x", "-1", "1x", "4294967296", "99999999999999999999", " 1", "0x", "1 ", "08"})
     EXPECT_TRUE(refused(required + ",max_read=" + wrong)) << wrong;
 }
 
 TEST(MountOptionsTest, numbers_take_linux_s_prefixes) {
   EXPECT_EQ(parse_mount_data(required + ",max_read=0x1000")->options.max_read, 4096u);
   EXPECT_EQ(parse_mount_data(required + ",max_read=010000")->options.max_read, 4096u);
+  EXPECT_EQ(parse_mount_data(required + ",max_read=0X10")->options.max_read, 16u);
+  EXPECT_EQ(parse_mount_data(required + ",max_read=+5")->options.max_read, 5u);
+  EXPECT_EQ(parse_mount_data(required + ",max_read=5\n")->options.max_read, 5u);
   EXPECT_EQ(parse_mount_data(required + ",max_read=0")->options.max_read, 0u);
 }
 
@@ -96,13 +99,16 @@ TEST(MountOptionsTest, empty_options_are_skipped_and_the_last_of_two_counts) {
   EXPECT_EQ(parsed->options.max_read, 2u);
 }
 
-TEST(MountOptionsTest, two_subtypes_or_sources_are_refused) {
+TEST(MountOptionsTest, two_subtypes_or_sources_or_an_empty_one_are_refused) {
+  EXPECT_TRUE(refused(required + ",subtype="));
   EXPECT_TRUE(refused(required + ",subtype=a,subtype=b"));
   EXPECT_TRUE(refused(required + ",source=a,source=b"));
 }
 
 TEST(MountOptionsTest, flags_common_to_all_file_systems_are_accepted) {
-  EXPECT_FALSE(refused(required + ",rw,async,nomand,lazytime"));
+  EXPECT_FALSE(refused(required + ",rw,async,nomand,lazytime,dirsync,nolazytime"));
+  EXPECT_FALSE(refused(required + ",sync=1")) << "Linux does not look at their values";
+  EXPECT_TRUE(refused(required + ",nosuid")) << "a flag of the mount, not of the file system";
 }
 
 }  // namespace
