@@ -9,6 +9,7 @@
 namespace fusewire::kernel {
 
 class Connection;
+struct LocalWait;
 struct Request;
 
 struct Caller {
@@ -25,6 +26,7 @@ struct Caller {
 
   // Set by Connection while a request of this caller waits.
   Request* waiting = nullptr;
+  LocalWait* local_wait = nullptr;  // a sleep inside the half, for a lock (local_wait.h); interrupt and kill end it
   bool interrupted = false;  // a signal came (K050): an INTERRUPT is queued if the request was SENT
   bool killed = false;       // the task is gone: a PENDING request is dropped, a SENT one is waited for by nobody
 };

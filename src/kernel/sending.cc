@@ -1,5 +1,6 @@
 // The caller's side of a Connection: a request's way from its sender to the input queue, and its end.
 #include "kernel/connection.h"
+#include "kernel/local_wait.h"
 #include "kernel/module.h"
 #include "wire/opcode_table.h"
 
@@ -190,6 +191,7 @@ void Connection::wake_readers() {
 
 void Connection::interrupt(Caller& caller) {
   caller.interrupted = true;
+  if (caller.local_wait && (caller.local_wait->interruptible || caller.killed)) caller.local_wait->end();
   Request* request = caller.waiting;
   if (!request || learned_enosys_.interrupt) return;
   request->interrupted = true;
@@ -198,8 +200,9 @@ void Connection::interrupt(Caller& caller) {
 
 void Connection::kill(Caller& caller) {
   caller.killed = true;
+  if (caller.local_wait) caller.local_wait->end();
   Request* request = caller.waiting;
-  if (!request) return;
+  if (!request) return interrupt(caller);
   if (request->state == RequestState::waiting && request->queue_hook.is_linked()) {
     gated_.erase(gated_.iterator_to(*request));
     request->waitq.wake_all();

@@ -17,6 +17,10 @@
 #include "kernel/connection.h"
 #include "syscall/types.h"
 
+namespace fusewire::kernel {
+class File;
+}
+
 namespace fusewire::syscall {
 
 using kernel::Caller;
@@ -25,7 +29,7 @@ using kernel::Kmalloc;
 using kernel::Result;
 using kernel::Task;
 
-class OpenFile;  // open_file.h: struct file of the half: inode, dentry, f_flags, f_pos, fh
+using OpenFile = kernel::File;  // kernel/file.h: struct file of the half: inode, dentry, f_flags, f_pos, fh
 
 // Where the walk left, and what is still to be walked. rest is absolute (from "/") or, with from_parent, relative to the
 // directory that holds the mount point. Storage is the caller's.

@@ -1,0 +1,270 @@
+#include "kernel/file_io.h"
+
+#include "kernel/attributes.h"
+
+namespace fusewire::kernel {
+
+namespace {
+
+using abi::page_size;
+
+constexpr uint64_t page_floor(uint64_t offset) { return offset & ~(page_size - 1); }
+constexpr uint64_t page_ceil(uint64_t offset) { return (offset + page_size - 1) & ~(page_size - 1); }
+constexpr uint64_t smaller(uint64_t a, uint64_t b) { return a < b ? a : b; }
+
+// Linux's MAX_RW_COUNT: no call moves more.
+constexpr size_t max_count = 0x7ffff000;
+
+uint64_t page_limit(Superblock& sb) { return uint64_t{sb.connection.negotiated().max_pages} * page_size; }
+uint64_t read_limit(Superblock& sb) {
+  const uint64_t limit = smaller(page_limit(sb), sb.connection.options().max_read);
+  return limit < page_size ? page_size : limit;
+}
+// What one WRITE at this offset may carry: max_write, and max_pages counted from the start of its first page (K155).
+uint64_t write_limit(File& file, uint64_t offset) {
+  Superblock& sb = file.sb;
+  const Negotiated& agreed = sb.connection.negotiated();
+  const uint64_t max_write = agreed.max_write < page_size ? page_size : agreed.max_write;
+  if (file.has_flag(wire::fopen_flag::direct_io)) return smaller(max_write, page_limit(sb));
+  const uint64_t pages = agreed.has(wire::init_flag::big_writes) ? page_limit(sb) : page_size;
+  return smaller(max_write, pages - offset % page_size);
+}
+
+// A buffer from kmalloc for the length of a scope.
+class Bounce {
+ public:
+  Bounce(Kmalloc& kmalloc, size_t bytes)
+      : kmalloc_(kmalloc), bytes_(bytes), data_(static_cast<std::byte*>(kmalloc.alloc(bytes))) {}
+  ~Bounce() {
+    if (data_) kmalloc_.free(data_, bytes_);
+  }
+  Bounce(const Bounce&) = delete;
+  std::span<std::byte> span() const { return {data_, data_ ? bytes_ : 0}; }
+
+ private:
+  Kmalloc& kmalloc_;
+  size_t bytes_;
+  std::byte* data_;
+};
+
+// One READ.
+Task<Result<size_t>> send_read(File& file, Caller& caller, std::span<std::byte> to, uint64_t offset) {
+  wire::ReadIn in{};
+  in.fh = file.fh;
+  in.offset = offset;
+  in.size = static_cast<uint32_t>(to.size());
+  in.flags = file.flags;
+  if (file.has_flag(wire::fopen_flag::direct_io)) {
+    in.read_flags = wire::read_lockowner;
+    in.lock_owner = file.sb.scrambled_owner(caller.lock_owner);
+  }
+  Args args;
+  args.opcode = wire::Opcode::read;
+  args.nodeid = file.inode->nodeid;
+  args.add_in(in);
+  args.add_out_bytes(to, true);
+  auto sent = co_await file.sb.connection.send(args, caller);
+  co_return sent;
+}
+
+// READ without rounding, until the count is reached or a short reply says that the file ends (K160).
+Task<Result<size_t>> read_direct(File& file, Caller& caller, std::span<std::byte> to, uint64_t offset) {
+  size_t done = 0;
+  while (done < to.size()) {
+    const size_t wanted = smaller(to.size() - done, read_limit(file.sb));
+    auto got = co_await send_read(file, caller, to.subspan(done, wanted), offset + done);
+    if (!got && done == 0) co_return error(got.error());
+    if (!got) break;
+    done += *got;
+    if (*got < wanted) break;
+  }
+  co_return done;
+}
+
+// fuse_short_read: the file ends earlier than its attributes said, unless it has changed here meanwhile (K152).
+void file_ended_at(Inode& inode, uint64_t end, uint64_t attr_version) {
+  if (inode.attr_version != attr_version || inode.size_unstable || end >= inode.attr.size) return;
+  inode.attr_version = inode.sb.connection.next_attr_version();
+  inode.attr.size = end;
+}
+
+// One READ of the whole pages that hold [offset, offset + wanted); how many of the wanted bytes came.
+Task<Result<size_t>> read_pages(File& file, Caller& caller, std::span<std::byte> to, uint64_t offset, size_t wanted) {
+  Inode& inode = *file.inode;
+  const uint64_t first = page_floor(offset), end = page_ceil(offset + wanted);
+  const uint64_t attr_version = inode.attr_version;
+  const bool straight = first == offset && end == offset + wanted;
+  Bounce bounce(file.kmalloc(), straight ? 1 : end - first);
+  if (bounce.span().empty()) co_return error(Errno::enomem);
+  const std::span<std::byte> pages = straight ? to.first(wanted) : bounce.span();
+  auto got = co_await send_read(file, caller, pages, first);
+  if (!got) co_return error(got.error());
+  if (*got < pages.size()) file_ended_at(inode, first + *got, attr_version);
+  if (first + *got <= offset) co_return size_t{0};
+  const size_t count = smaller(wanted, first + *got - offset);
+  if (!straight) __builtin_memcpy(to.data(), pages.data() + (offset - first), count);
+  co_return count;
+}
+
+// As through the page cache: not beyond the size, which is refreshed when the read would pass it (K151).
+Task<Result<size_t>> read_cached(File& file, Caller& caller, std::span<std::byte> to, uint64_t offset) {
+  Inode& inode = *file.inode;
+  const bool refresh = file.sb.has(wire::init_flag::auto_inval_data) || offset + to.size() > inode.attr.size;
+  if (refresh) {
+    auto fresh = co_await update_attributes(inode, caller, &file, abi::statx_size);
+    if (!fresh) co_return error(fresh.error());
+  }
+  size_t done = 0;
+  while (done < to.size() && offset + done < inode.attr.size) {
+    const uint64_t at = offset + done;
+    const uint64_t room = read_limit(file.sb) - (at - page_floor(at));
+    const size_t wanted = smaller(smaller(to.size() - done, inode.attr.size - at), room);
+    auto got = co_await read_pages(file, caller, to.subspan(done, wanted), at, wanted);
+    if (!got && done == 0) co_return error(got.error());
+    if (!got) break;
+    done += *got;
+    if (*got < wanted) break;
+  }
+  invalidate_attributes(inode, abi::statx_atime);
+  co_return done;
+}
+
+// One WRITE; the reply may not claim more than was sent (K154).
+Task<Result<size_t>> send_write(File& file, Caller& caller, std::span<const std::byte> from, uint64_t offset) {
+  Superblock& sb = file.sb;
+  wire::WriteIn in{};
+  in.fh = file.fh;
+  in.offset = offset;
+  in.size = static_cast<uint32_t>(from.size());
+  in.flags = file.flags;
+  if (file.has_flag(wire::fopen_flag::direct_io)) {
+    in.write_flags = wire::write_lockowner;
+    in.lock_owner = sb.scrambled_owner(caller.lock_owner);
+  }
+  if (sb.has(wire::init_flag::handle_killpriv_v2) && !caller.privileged)
+    in.write_flags |= wire::write_kill_suidgid;
+  wire::WriteOut out{};
+  Args args;
+  args.opcode = wire::Opcode::write;
+  args.nodeid = file.inode->nodeid;
+  const auto header = std::as_bytes(std::span(&in, 1));
+  args.add_in_bytes(header.first(sb.minor() < 9 ? wire::compat_write_in_size : sizeof(in)));
+  args.add_in_bytes(from);
+  args.add_out(out);
+  auto sent = co_await sb.connection.send(args, caller);
+  if (!sent) co_return error(sent.error());
+  if (out.size > from.size()) co_return error(Errno::eio);
+  co_return size_t{out.size};
+}
+
+Task<Result<size_t>> write_at(File& file, Caller& caller, std::span<const std::byte> from, uint64_t offset) {
+  Inode& inode = *file.inode;
+  size_t done = 0;
+  Result<void> failure;
+  inode.size_unstable = offset + from.size() > inode.attr.size;
+  while (done < from.size()) {
+    const size_t wanted = smaller(from.size() - done, write_limit(file, offset + done));
+    auto written = co_await send_write(file, caller, from.subspan(done, wanted), offset + done);
+    if (!written) failure = error(written.error());
+    if (!written) break;
+    done += *written;
+    if (*written < wanted) break;
+  }
+  inode.size_unstable = false;
+  file_written(inode, done ? offset + done : 0);
+  if (done == 0 && !failure) co_return error(failure.error());
+  const bool direct = file.has_flag(wire::fopen_flag::direct_io);
+  if (done == 0 && !direct) co_return error(Errno::eio);
+  co_return done;
+}
+
+Task<Result<void>> sync_written(File& file, Caller& caller) {
+  if (!(file.flags & abi::o_dsync)) co_return Result<void>();
+  const bool datasync = (file.flags & abi::o_sync) != abi::o_sync;
+  auto synced = co_await sync_file(file, caller, datasync);
+  co_return synced;
+}
+
+// generic_write_checks, the privileges, and the writing, with the file's size held still.
+Task<Result<size_t>> write_locked(File& file, Caller& caller, std::span<const std::byte> from, uint64_t& offset) {
+  Inode& inode = *file.inode;
+  auto guard = co_await inode.lock.exclusive(file.sb.ready(), caller);
+  if (!guard) co_return error(guard.error());
+  if (file.flags & abi::o_append) offset = inode.attr.size;
+  if (offset >= abi::max_file_size) co_return error(Errno::efbig);
+  const size_t room = smaller(from.size(), abi::max_file_size - offset);
+  if (!file.has_flag(wire::fopen_flag::direct_io)) {
+    auto privileges = co_await remove_privileges(inode, caller);
+    if (!privileges) co_return error(privileges.error());
+  }
+  auto written = co_await write_at(file, caller, from.first(room), offset);
+  co_return written;
+}
+
+Result<void> check_range(int64_t offset, size_t bytes) {
+  if (offset < 0) return error(Errno::einval);
+  if (bytes > abi::max_file_size - static_cast<uint64_t>(offset)) return error(Errno::eoverflow);
+  return {};
+}
+
+Task<Result<size_t>> read_at(File& file, Caller& caller, std::span<std::byte> to, uint64_t offset) {
+  CO_TRY_VOID(check_range(static_cast<int64_t>(offset), to.size()));
+  if (file.has_flag(wire::fopen_flag::direct_io)) {
+    auto got = co_await read_direct(file, caller, to, offset);
+    if (got) invalidate_attributes(*file.inode, abi::statx_atime);
+    co_return got;
+  }
+  auto got = co_await read_cached(file, caller, to, offset);
+  co_return got;
+}
+
+}  // namespace
+
+Task<Result<size_t>> read_file(File& file, Caller& caller, std::span<std::byte> to, int64_t offset) {
+  if (!file.readable()) co_return error(Errno::ebadf);
+  if (file.inode->is_dir()) co_return error(Errno::eisdir);
+  if (file.inode->bad) co_return error(Errno::eio);
+  if (offset < -1) co_return error(Errno::einval);
+  to = to.first(smaller(to.size(), max_count));
+  if (to.empty()) co_return size_t{0};
+  if (offset >= 0) {
+    if (file.has_flag(wire::fopen_flag::stream)) co_return error(Errno::espipe);
+    auto got = co_await read_at(file, caller, to, static_cast<uint64_t>(offset));
+    co_return got;
+  }
+  auto guard = co_await file.position_lock.exclusive(file.sb.ready(), caller);
+  if (!guard) co_return error(guard.error());
+  auto got = co_await read_at(file, caller, to, file.position);
+  if (got) file.position += *got;
+  co_return got;
+}
+
+Task<Result<size_t>> write_file(File& file, Caller& caller, std::span<const std::byte> from, int64_t offset) {
+  if (!file.writable()) co_return error(Errno::ebadf);
+  if (file.inode->bad) co_return error(Errno::eio);
+  if (offset < -1) co_return error(Errno::einval);
+  from = from.first(smaller(from.size(), max_count));
+  if (offset >= 0) {
+    if (file.has_flag(wire::fopen_flag::stream)) co_return error(Errno::espipe);
+    CO_TRY_VOID(check_range(offset, from.size()));
+    if (from.empty()) co_return size_t{0};
+    auto at = static_cast<uint64_t>(offset);
+    auto written = co_await write_locked(file, caller, from, at);
+    if (!written) co_return written;
+    auto synced = co_await sync_written(file, caller);
+    if (!synced) co_return error(synced.error());
+    co_return written;
+  }
+  if (from.empty()) co_return size_t{0};
+  auto guard = co_await file.position_lock.exclusive(file.sb.ready(), caller);
+  if (!guard) co_return error(guard.error());
+  uint64_t at = file.position;
+  auto written = co_await write_locked(file, caller, from, at);
+  if (!written) co_return written;
+  file.position = at + *written;
+  auto synced = co_await sync_written(file, caller);
+  if (!synced) co_return error(synced.error());
+  co_return written;
+}
+
+}  // namespace fusewire::kernel

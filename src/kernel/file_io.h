@@ -1,0 +1,23 @@
+// File I/O without a page cache: READ and WRITE go straight to the daemon, split by what was negotiated (K151-K160;
+// Linux file.c). Without FOPEN_DIRECT_IO requests are whole pages and reads end at the known size, as through Linux's
+// page cache; with it they are what the caller asked for.
+// Thread rule: under the connection lock. The caller holds a use of the file.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "kernel/caller.h"
+#include "kernel/file.h"
+#include "kernel/task.h"
+
+namespace fusewire::kernel {
+
+// offset -1: at the file's position, which moves. A short count is the end of the file; an error after some bytes is
+// told by the next call.
+Task<Result<size_t>> read_file(File& file, Caller& caller, std::span<std::byte> to, int64_t offset);
+// O_APPEND writes at the end as the half knows it (K158). O_SYNC and O_DSYNC add an FSYNC (K159).
+Task<Result<size_t>> write_file(File& file, Caller& caller, std::span<const std::byte> from, int64_t offset);
+
+}  // namespace fusewire::kernel

@@ -1,0 +1,95 @@
+// Inode: the cache object of one nodeid of the daemon (Linux struct fuse_inode): nlookup, attributes and their validity,
+// the locks on it. Found by nodeid alone (K074). From the slab `fuse_inode`.
+// Owner: the Superblock; alive while a dentry, an open file or a call holds it. When the last hold goes it is evicted at
+// once and one FORGET gives all of nlookup back (K061).
+// Thread rule: under the connection lock.
+#pragma once
+
+#include <cstdint>
+
+#include "kernel/abi.h"
+#include "kernel/intrusive.h"
+#include "kernel/local_wait.h"
+#include "kernel/ref.h"
+#include "kernel/slab.h"
+#include "wire/protocol.h"
+
+namespace fusewire::kernel {
+
+class Superblock;
+class Dentry;
+struct InodeLocks;
+
+class Inode {
+ public:
+  using HashHook = boost::intrusive::unordered_set_member_hook<>;
+  using LockedHook = boost::intrusive::list_member_hook<
+      boost::intrusive::link_mode<boost::intrusive::auto_unlink>>;
+
+  HashHook hash_hook;
+  LockedHook locked_hook;  // in Superblock::locked_inodes while file_locks is there
+  Superblock& sb;
+  const uint64_t nodeid;
+  const uint32_t generation;  // 64 bits on the wire; Linux keeps 32
+  uint32_t references = 0;
+  uint64_t nlookup = 0;
+  bool hashed = false;
+  bool bad = false;            // another file took the nodeid: all I/O is EIO (K074)
+  bool dead = false;           // a directory that was removed: nothing is made or found in it
+  bool linkable = false;       // O_TMPFILE without O_EXCL: it may get a name though its link count is 0
+  bool size_unstable = false;  // a local operation is changing the size: replies do not count (K091)
+  bool advise_readdirplus = false;     // a child was looked up: the next READDIR asks for more (K192)
+  bool made_by_readdirplus = false;    // its attributes have not been used yet (K192)
+  bool no_security_xattr = false;      // S_NOSEC: no need to ask for security.capability before a write
+  wire::Attr attr{};                   // as the daemon said, nanoseconds made sane
+  wire::StatxTime btime{};
+  bool has_btime = false;
+  uint32_t inval_mask = UINT32_MAX;    // STATX_ bits that are doubtful (K090)
+  uint64_t attr_valid_until = 0;       // Host::now() nanoseconds; UINT64_MAX: for ever
+  uint64_t attr_version = 0;           // of the connection's counter at the last change (K091)
+  SleepLock lock;                      // i_rwsem: names of a directory, size of a file
+  InodeLocks* file_locks = nullptr;    // POSIX and flock locks (locks.h), or nullptr
+  Dentry* first_alias = nullptr;       // the dentries that name it
+
+  Inode(Superblock& superblock, uint64_t node, uint32_t gen) : sb(superblock), nodeid(node), generation(gen) {}
+  Inode(const Inode&) = delete;
+
+  void ref() { ++references; }
+  void unref();  // the last one evicts
+
+  uint32_t type() const { return attr.mode & abi::s_ifmt; }
+  bool is_dir() const { return abi::is_dir(attr.mode); }
+  bool is_reg() const { return abi::is_reg(attr.mode); }
+  bool is_lnk() const { return abi::is_lnk(attr.mode); }
+  // For checks of our own: without default_permissions the sticky bit does not count (K095).
+  uint32_t checked_mode() const;
+  // A reply that names this nodeid with another generation or file type means another file (K074).
+  bool stale(uint64_t other_generation, uint32_t mode) const {
+    return static_cast<uint32_t>(other_generation) != generation || ((mode ^ attr.mode) & abi::s_ifmt) != 0;
+  }
+  Kmalloc& kmalloc();
+
+  struct NodeidOf {
+    using type = uint64_t;
+    const uint64_t& operator()(const Inode& inode) const { return inode.nodeid; }
+  };
+  struct Hash {
+    size_t operator()(uint64_t nodeid) const {
+      const uint64_t mixed = nodeid * 0x9e3779b97f4a7c15u;
+      return static_cast<size_t>(mixed ^ (mixed >> 32));
+    }
+  };
+  struct Equal {
+    bool operator()(uint64_t a, uint64_t b) const { return a == b; }
+  };
+};
+
+using InodeSet = boost::intrusive::unordered_set<
+    Inode, boost::intrusive::member_hook<Inode, Inode::HashHook, &Inode::hash_hook>,
+    boost::intrusive::key_of_value<Inode::NodeidOf>, boost::intrusive::hash<Inode::Hash>,
+    boost::intrusive::equal<Inode::Equal>, boost::intrusive::power_2_buckets<true>>;
+using LockedInodes = boost::intrusive::list<
+    Inode, boost::intrusive::member_hook<Inode, Inode::LockedHook, &Inode::locked_hook>,
+    boost::intrusive::constant_time_size<false>>;
+
+}  // namespace fusewire::kernel

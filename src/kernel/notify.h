@@ -1,0 +1,31 @@
+// Notify: what a daemon tells of its own accord and what it does to the caches (K210-K217, §1.3; Linux inode.c
+// fuse_reverse_inval_*, dev.c fuse_notify_*). No notification waits for a lock, so none can deadlock with a request.
+// Without a page cache STORE keeps no data and RETRIEVE finds none.
+// Thread rule: under the connection lock.
+#pragma once
+
+#include "kernel/connection.h"
+
+namespace fusewire::kernel {
+
+class Superblock;
+
+class Notify final : public NotifyTarget {
+ public:
+  explicit Notify(Superblock& sb) : sb_(sb) {}
+
+  // payload: trusted in nothing. EINVAL for a malformed one, ENOENT for what is not known here.
+  Result<void> notify(wire::NotifyCode code, std::span<const std::byte> payload) override;
+
+ private:
+  Result<void> inval_inode(std::span<const std::byte> payload);
+  Result<void> inval_entry(std::span<const std::byte> payload);
+  Result<void> delete_entry(std::span<const std::byte> payload);
+  Result<void> store(std::span<const std::byte> payload);
+  Result<void> retrieve(std::span<const std::byte> payload);
+  Result<void> prune(std::span<const std::byte> payload);
+
+  Superblock& sb_;
+};
+
+}  // namespace fusewire::kernel

@@ -1,0 +1,129 @@
+// Superblock: the caches of one mount (Linux super_block with fuse_mount): its inodes and dentries, and the root.
+// Made by the Mount; destroyed when the mount and its last open file are gone, without FORGETs (K042).
+// Thread rule: under the connection lock.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "kernel/connection.h"
+#include "kernel/dentry.h"
+#include "kernel/hash_table.h"
+#include "kernel/inode.h"
+
+namespace fusewire::kernel {
+
+class File;
+struct BlockedOwner;
+
+class Superblock {
+ public:
+  // Hashed dentries that nobody holds, at most.
+  static constexpr size_t max_unused_dentries = 16384;
+
+  // The root inode comes from rootmode, before any request (K005).
+  static Result<Superblock*> create(Connection& connection, uint64_t dev);
+  // Panics when a call or an open file still holds an inode.
+  void destroy();
+
+  Connection& connection;
+  const uint64_t dev;
+  LockedInodes locked_inodes;
+  BlockedOwner* blocked_owners = nullptr;  // who waits for whose POSIX lock (locks.h)
+  SleepLock rename_lock;       // s_vfs_rename_mutex: renames between directories, one at a time
+  uint32_t releasing = 0;      // files whose RELEASE is not answered yet
+
+  // Told when the last RELEASE was answered; the Superblock may be destroyed inside.
+  struct IdleListener {
+    virtual void idle() = 0;
+
+   protected:
+    ~IdleListener() = default;
+  };
+  IdleListener* idle_listener = nullptr;
+  void became_idle() {
+    if (releasing == 0 && idle_listener) idle_listener->idle();
+  }
+
+  Kmalloc& kmalloc() { return connection.kmalloc(); }
+  ReadyList& ready() { return connection.ready(); }
+  uint64_t now() { return connection.host().now(); }
+  bool default_permissions() const { return connection.options().default_permissions; }
+  bool read_only() const { return connection.options().read_only; }
+  Dentry& root() { return *root_; }
+  bool has(uint64_t init_flag) const { return connection.negotiated().has(init_flag); }
+  uint32_t minor() const { return connection.negotiated().minor; }
+
+  // When something that is valid for this long from now ends to be (K070).
+  uint64_t deadline(uint64_t seconds, uint32_t nanoseconds);
+  // The lock owner as the daemon sees it: XTEA with a key of this mount (K138).
+  uint64_t scrambled_owner(uint64_t lock_owner) const;
+
+  // --- inodes
+  Inode* find_inode(uint64_t nodeid);
+  // fuse_iget: the inode of an entry that the daemon gave; counts nlookup. attr_version and evict_counter: the
+  // connection's when the request was sent; 0 when the entry was just created. ENOMEM: the lookup was given back.
+  Result<Ref<Inode>> get_inode(const wire::EntryOut& entry, uint64_t attr_version, uint64_t evict_counter);
+  void evict(Inode& inode);
+  void make_bad(Inode& inode);
+
+  // --- dentries
+  Ref<Dentry> find_dentry(Dentry& parent, std::string_view name);
+  // A negative dentry that is in no table yet.
+  Result<Ref<Dentry>> make_dentry(Dentry& parent, std::string_view name);
+  void set_timeout(Dentry& dentry, const wire::EntryOut& entry);
+  // d_splice_alias: gives the unhashed negative dentry its inode and hashes it. What comes back is to be used instead:
+  // a dentry that names the same already, or the one alias that a directory has, moved here (K076).
+  Result<Ref<Dentry>> splice(Dentry& dentry, Inode& inode);
+  void hash_negative(Dentry& dentry);
+  // d_invalidate: the name and what is unused below it are forgotten; who holds it goes on with an unhashed one.
+  void invalidate(Dentry& dentry);
+  void unhash(Dentry& dentry);
+  // d_move and d_exchange, after the daemon has renamed. ENOMEM: both were invalidated instead.
+  void move(Dentry& dentry, Dentry& new_parent, Dentry& victim);
+  void exchange(Dentry& a, Dentry& b);
+  // Drops what nobody uses below; for NOTIFY_PRUNE and rmdir.
+  void shrink(Dentry& dentry);
+  // Drops unused dentries of the inode.
+  void prune_aliases(Inode& inode);
+
+  size_t inodes_in_use() const { return inodes_.size(); }
+  size_t dentries_hashed() const { return dentries_.size(); }
+
+  explicit Superblock(Connection& connection, uint64_t dev);
+
+ private:
+  friend class Dentry;
+  struct DentryHash {
+    size_t operator()(const Dentry& dentry) const;
+  };
+  struct DentryEqual {
+    bool operator()(const Dentry& a, const Dentry& b) const { return a.parent == b.parent && a.name() == b.name(); }
+  };
+  using DentrySet = boost::intrusive::unordered_multiset<
+      Dentry, boost::intrusive::member_hook<Dentry, Dentry::HashHook, &Dentry::hash_hook>,
+      boost::intrusive::hash<DentryHash>, boost::intrusive::equal<DentryEqual>,
+      boost::intrusive::power_2_buckets<true>>;
+  using UnusedList =
+      boost::intrusive::list<Dentry, boost::intrusive::member_hook<Dentry, Dentry::ListHook, &Dentry::unused_hook>>;
+
+  bool set_name(Dentry& dentry, std::string_view name);
+  void free_name(Dentry& dentry);
+  void hash(Dentry& dentry);
+  void attach_to_parent(Dentry& dentry, Dentry& parent);
+  void detach_from_parent(Dentry& dentry);
+  void attach_inode(Dentry& dentry, Inode& inode);
+  void detach_inode(Dentry& dentry);
+  void free(Dentry& dentry);
+  void rename_dentry(Dentry& dentry, Dentry& new_parent, std::string_view name);
+  bool is_below(const Dentry& dentry, const Dentry& ancestor) const;
+
+  HashTable<InodeSet> inodes_;
+  HashTable<DentrySet> dentries_;
+  UnusedList unused_;
+  Dentry* root_ = nullptr;
+  bool active_ = true;  // SB_ACTIVE: evictions send FORGET
+  uint32_t scramble_key_[4];
+};
+
+}  // namespace fusewire::kernel

@@ -1,0 +1,134 @@
+#include "syscall/mount.h"
+
+#include "kernel/attributes.h"
+#include "kernel/locks.h"
+#include "syscall/mount_impl.h"
+
+namespace fusewire::syscall {
+
+MountImpl::MountImpl(kernel::Connection& connection, Superblock& superblock) : sb(superblock), notify_(superblock) {
+  sb.idle_listener = this;
+  connection.set_notify_target(&notify_);
+}
+
+Result<void> MountImpl::reachable(const Place& place) const {
+  if (unmounted_ && !place.start) return error(Errno::enotconn);
+  return {};
+}
+
+void MountImpl::unmount() {
+  unmounted_ = true;
+  free_if_unused();
+}
+
+void MountImpl::file_released(File& file) {
+  --open_files_;
+  ++calls_;
+  file.unuse();
+  call_ended();
+}
+
+void MountImpl::call_ended() {
+  --calls_;
+  free_if_unused();
+}
+
+// The connection ends last, so that RELEASEs still reach the daemon (K042).
+void MountImpl::free_if_unused() {
+  if (!unmounted_ || calls_ != 0 || open_files_ != 0 || sb.releasing != 0) return;
+  kernel::Connection& connection = sb.connection;
+  sb.idle_listener = nullptr;
+  connection.set_notify_target(nullptr);
+  sb.destroy();
+  this->~MountImpl();
+  connection.kmalloc().free(this, sizeof(MountImpl));
+  connection.unmount();
+}
+
+Call::Call(MountImpl& mount, const Caller& caller, const char* name) : mount_(mount), caller_(caller), name_(name) {
+  mount_.call_began();
+  kernel::Connection& connection = mount_.sb.connection;
+  if (connection.tracing()) connection.trace_call(kernel::TraceStep::call, name_, caller_, 0);
+}
+
+Call::~Call() {
+  kernel::Connection& connection = mount_.sb.connection;
+  if (connection.tracing()) connection.trace_call(kernel::TraceStep::returned, name_, caller_, error_);
+  mount_.call_ended();
+}
+
+Result<Mount*> Mount::create(kernel::Connection& connection, uint64_t dev) {
+  TRY(sb, Superblock::create(connection, dev));
+  void* memory = connection.kmalloc().alloc(sizeof(MountImpl));
+  if (!memory) {
+    sb->destroy();
+    return error(Errno::enomem);
+  }
+  return ::new (memory) MountImpl(connection, *sb);
+}
+
+void Mount::unmount() { impl(*this).unmount(); }
+void Mount::release(OpenFile& file) { impl(*this).file_released(file); }
+void Mount::release_locks(uint64_t lock_owner) { kernel::drop_owner_locks(impl(*this).sb, lock_owner); }
+kernel::Connection& Mount::connection() { return impl(*this).sb.connection; }
+Kmalloc& Mount::kmalloc() { return impl(*this).sb.kmalloc(); }
+uint64_t Mount::dev() const { return static_cast<const MountImpl&>(*this).sb.dev; }
+size_t Mount::open_files() const { return static_cast<const MountImpl&>(*this).open_files(); }
+
+Task<Result<Ref<Dentry>>> resolve(MountImpl& mount, Caller& caller, Place place, uint32_t at_flags, Leave& leave) {
+  CO_TRY_VOID(mount.reachable(place));
+  if (place.path.empty() && (at_flags & abi::at_empty_path))
+    co_return Ref<Dentry>(place.start ? *place.start->dentry : mount.sb.root());
+  Walk walk(mount.sb, caller, place, leave);
+  auto found = co_await walk.to_end((at_flags & abi::at_symlink_nofollow) == 0);
+  co_return found;
+}
+
+Stat stat_of(const MountImpl& mount, const kernel::Attributes& shown) {
+  const wire::Attr& attr = shown.attr;
+  Stat stat{};
+  stat.ino = attr.ino;
+  stat.size = attr.size;
+  stat.blocks = attr.blocks;
+  stat.dev = mount.sb.dev;
+  stat.mode = attr.mode;
+  stat.nlink = attr.nlink;
+  stat.uid = attr.uid;
+  stat.gid = attr.gid;
+  stat.rdev = attr.rdev;
+  // The largest power of two in it (K095).
+  stat.blksize = attr.blksize ? 1u << (31 - __builtin_clz(attr.blksize)) : static_cast<uint32_t>(abi::page_size);
+  stat.mask = shown.mask;
+  stat.atime = static_cast<int64_t>(attr.atime);
+  stat.mtime = static_cast<int64_t>(attr.mtime);
+  stat.ctime = static_cast<int64_t>(attr.ctime);
+  stat.btime = shown.btime.tv_sec;
+  stat.atime_nsec = attr.atimensec;
+  stat.mtime_nsec = attr.mtimensec;
+  stat.ctime_nsec = attr.ctimensec;
+  stat.btime_nsec = shown.btime.tv_nsec;
+  return stat;
+}
+
+// From the last component to the front, as d_path does it.
+Result<size_t> Mount::sys_path(OpenFile& file, std::span<char> path) {
+  constexpr std::string_view deleted = " (deleted)";
+  const Dentry* at = file.dentry.get();
+  size_t length = 0;
+  for (const Dentry* d = at; !d->is_root(); d = d->parent) length += 1 + d->name().size();
+  if (length == 0) length = 1;
+  const bool gone = !at->is_root() && !at->hashed;
+  const size_t whole = length + (gone ? deleted.size() : 0);
+  if (whole > path.size()) return error(Errno::erange);
+  path[0] = '/';
+  size_t end = length;
+  for (const Dentry* d = at; !d->is_root(); d = d->parent) {
+    end -= d->name().size();
+    __builtin_memcpy(path.data() + end, d->name().data(), d->name().size());
+    path[--end] = '/';
+  }
+  if (gone) __builtin_memcpy(path.data() + length, deleted.data(), deleted.size());
+  return whole;
+}
+
+}  // namespace fusewire::syscall

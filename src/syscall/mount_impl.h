@@ -1,0 +1,87 @@
+// MountImpl: what stands behind Mount: the superblock, the notifications' target, and the count of what keeps them
+// alive: calls under way, open files, RELEASEs not answered.
+// Thread rule: under the connection lock.
+#pragma once
+
+#include "kernel/attributes.h"
+#include "kernel/file.h"
+#include "kernel/notify.h"
+#include "kernel/superblock.h"
+#include "syscall/mount.h"
+#include "syscall/walk.h"
+
+namespace fusewire::syscall {
+
+namespace abi = kernel::abi;
+using kernel::Dentry;
+using kernel::error;
+using kernel::File;
+using kernel::FileUse;
+using kernel::Inode;
+using kernel::Ref;
+using kernel::Superblock;
+
+class MountImpl final : public Mount, private Superblock::IdleListener {
+ public:
+  MountImpl(kernel::Connection& connection, Superblock& superblock);
+  ~MountImpl() = default;
+
+  Superblock& sb;
+
+  // Places that start at the mount's root find it no more (ENOTCONN) once it is unmounted; open files go on.
+  Result<void> reachable(const Place& place) const;
+  void unmount();
+  void file_opened() { ++open_files_; }
+  void file_released(File& file);
+  size_t open_files() const { return open_files_; }
+  void call_began() { ++calls_; }
+  void call_ended();
+
+ private:
+  void idle() override { free_if_unused(); }
+  void free_if_unused();
+
+  kernel::Notify notify_;
+  uint32_t calls_ = 0;
+  size_t open_files_ = 0;
+  bool unmounted_ = false;
+};
+
+inline MountImpl& impl(Mount& mount) { return static_cast<MountImpl&>(mount); }
+
+// One system call: keeps the mount alive, and traces entry and return.
+class Call {
+ public:
+  Call(MountImpl& mount, const Caller& caller, const char* name);
+  ~Call();
+  Call(const Call&) = delete;
+
+  template <typename T>
+  void returned(const Result<T>& result) {
+    error_ = result ? 0 : -static_cast<int32_t>(result.error());
+  }
+
+ private:
+  MountImpl& mount_;
+  const Caller& caller_;
+  const char* name_;
+  int32_t error_ = 0;
+};
+
+// Runs the body of a call inside a Call.
+template <typename T>
+Task<T> run(MountImpl& mount, Caller& caller, const char* name, Task<T> body) {
+  Call call(mount, caller, name);
+  auto result = co_await body;
+  call.returned(result);
+  co_return result;
+}
+
+// The dentry of a path that must exist; with AT_EMPTY_PATH and "" the start itself.
+Task<Result<Ref<Dentry>>> resolve(MountImpl& mount, Caller& caller, Place place, uint32_t at_flags, Leave& leave);
+// At-flags for resolve from "follow or not".
+constexpr uint32_t nofollow_unless(bool follow) { return follow ? 0 : abi::at_symlink_nofollow; }
+
+Stat stat_of(const MountImpl& mount, const kernel::Attributes& shown);
+
+}  // namespace fusewire::syscall

@@ -1,0 +1,242 @@
+// openat(2), open for execve, chdir(2): from a path to an open file (K130-K135; Linux fs/namei.c path_openat, do_open,
+// fs/open.c build_open_flags; fuse dir.c fuse_atomic_open).
+#include "kernel/attributes.h"
+#include "kernel/directory.h"
+#include "kernel/lookup.h"
+#include "kernel/permissions.h"
+#include "syscall/mount_impl.h"
+
+namespace fusewire::syscall {
+
+namespace {
+
+using kernel::SleepLock;
+namespace lookup_flag = kernel::lookup_flag;
+
+constexpr uint32_t fmode_exec = 040;  // __FMODE_EXEC: the daemon sees that the open is for execve
+constexpr uint32_t creation_flags = abi::o_creat | abi::o_excl | abi::o_noctty | abi::o_trunc;
+
+constexpr uint32_t access_of(uint32_t flags) {
+  constexpr uint32_t by_mode[] = {abi::may_read, abi::may_write, abi::may_read | abi::may_write,
+                                  abi::may_read | abi::may_write};
+  const uint32_t truncation = (flags & abi::o_trunc) ? abi::may_write : 0;
+  return by_mode[flags & abi::o_accmode] | truncation;
+}
+
+// build_open_flags.
+Result<uint32_t> checked_flags(uint32_t flags) {
+  flags &= ~abi::o_cloexec;
+  if (flags & abi::o_path) return flags & (abi::o_path | abi::o_directory | abi::o_nofollow);
+  if (flags & abi::o_tmpfile_bit) {
+    const bool writes = (flags & abi::o_accmode) != abi::o_rdonly;
+    if (!(flags & abi::o_directory) || (flags & abi::o_creat) || !writes) return error(Errno::einval);
+  }
+  if ((flags & abi::o_creat) && (flags & abi::o_directory)) return error(Errno::einval);
+  return flags | abi::o_largefile;
+}
+
+bool follows_last(uint32_t flags) {
+  const bool exclusive = (flags & abi::o_creat) && (flags & abi::o_excl);
+  return !(flags & abi::o_nofollow) && !exclusive;
+}
+
+// The open succeeded: what is left of the flags, and the mount's count.
+File* opened(MountImpl& mount, File* file) {
+  file->flags &= ~creation_flags;
+  mount.file_opened();
+  return file;
+}
+
+Result<File*> open_path(MountImpl& mount, Caller& caller, Dentry& dentry, uint32_t flags) {
+  if ((flags & abi::o_directory) && !dentry.inode->is_dir()) return error(Errno::enotdir);
+  File* file = make_file(dentry, flags, caller);
+  if (!file) return error(Errno::enomem);
+  return opened(mount, file);
+}
+
+// Files that are not the daemon's to open: what stands behind a fifo or a device is not reachable through a mount here.
+Result<void> check_type(const Inode& inode, uint32_t flags, uint32_t access) {
+  if ((flags & abi::o_creat) && inode.is_dir()) return error(Errno::eisdir);
+  if ((flags & abi::o_directory) && !inode.is_dir()) return error(Errno::enotdir);
+  switch (inode.type()) {
+    case abi::s_iflnk: return error(Errno::eloop);
+    case abi::s_ifdir: return (access & abi::may_write) ? error(Errno::eisdir) : Result<void>();
+    case abi::s_ififo: return error(Errno::eopnotsupp);
+    case abi::s_ifsock:
+    case abi::s_ifblk:
+    case abi::s_ifchr: return error(Errno::enxio);
+    default: return {};
+  }
+}
+
+Task<Result<void>> truncate_opened(File& file, Caller& caller) {
+  kernel::SetAttributes set;
+  set.valid = wire::fattr::size;
+  set.file = &file;
+  set.opened_with_trunc = true;
+  auto done = co_await kernel::set_attributes(*file.inode, caller, set);
+  co_return done;
+}
+
+// do_open of what exists. created: by this very call, so neither permission nor O_TRUNC matter.
+Task<Result<File*>> open_existing(MountImpl& mount, Caller& caller, Dentry& found, uint32_t flags, uint32_t access,
+                                  bool created) {
+  Ref<Dentry> dentry(found);
+  Ref<Inode> inode(*found.inode);
+  if (!created) {
+    CO_TRY_VOID(check_type(*inode, flags, access));
+    auto allowed = co_await kernel::permission(*inode, caller, access);
+    if (!allowed) co_return error(allowed.error());
+    const bool owner = caller.privileged || caller.uid == inode->attr.uid;
+    if ((flags & abi::o_noatime) && !owner) co_return error(Errno::eperm);
+  }
+  File* file = make_file(*dentry, flags, caller);
+  if (!file) co_return error(Errno::enomem);
+  auto sent = co_await open_file(*file, caller);
+  if (sent && (flags & abi::o_trunc) && inode->is_reg() && !created) sent = co_await truncate_opened(*file, caller);
+  if (!sent) {
+    // No descriptor ever named it: no FLUSH is due.
+    file->flushed = true;
+    file->unuse();
+    co_return error(sent.error());
+  }
+  co_return opened(mount, file);
+}
+
+struct Creation {
+  uint32_t flags, mode, access;
+};
+
+// fuse_atomic_open's creating half; the directory is locked.
+Task<Result<File*>> create(MountImpl& mount, Caller& caller, Dentry& dentry, Creation what) {
+  Superblock& sb = mount.sb;
+  if (sb.read_only()) co_return error(Errno::erofs);
+  Ref<Dentry> parent(*dentry.parent);
+  auto allowed = co_await kernel::permission(*parent->inode, caller, abi::may_write | abi::may_exec);
+  if (!allowed) co_return error(allowed.error());
+  auto file = co_await kernel::create_file(sb, caller, dentry, what.flags, what.mode);
+  if (file) co_return opened(mount, *file);
+  if (file.error() != Errno::enosys) co_return error(file.error());
+  auto made = co_await kernel::make_node(sb, caller, dentry, abi::s_ifreg | what.mode, 0);
+  if (!made) co_return error(made.error());
+  Ref<Dentry> there = sb.find_dentry(*parent, dentry.name());
+  if (!there || !there->inode) co_return error(Errno::eio);
+  auto opened_file = co_await open_existing(mount, caller, *there, what.flags, what.access, true);
+  co_return opened_file;
+}
+
+// One round of O_CREAT: the last component is looked up under the directory's lock, and opened, or made. A symlink to
+// follow comes back in `link`, and no file.
+Task<Result<File*>> open_or_create(MountImpl& mount, Caller& caller, Walk& walk, Last last, Creation what,
+                                   Ref<Dentry>& link) {
+  Superblock& sb = mount.sb;
+  const bool exclusive = (what.flags & abi::o_excl) != 0;
+  Ref<Dentry> found;
+  {
+    Ref<Dentry> directory(walk.at());
+    auto guard = co_await directory->inode->lock.exclusive(sb.ready(), caller);
+    if (!guard) co_return error(guard.error());
+    const uint32_t flags = lookup_flag::locked | (exclusive ? lookup_flag::exclusive : 0);
+    auto looked = co_await kernel::lookup(sb, caller, *directory, last.name, flags);
+    if (!looked) co_return error(looked.error());
+    found = *looked;
+    if (!found->inode) {
+      auto file = co_await create(mount, caller, *found, what);
+      co_return file;
+    }
+  }
+  if (exclusive) co_return error(Errno::eexist);
+  if (found->inode->is_lnk() && follows_last(what.flags)) {
+    link = found;
+    co_return static_cast<File*>(nullptr);
+  }
+  auto file = co_await open_existing(mount, caller, *found, what.flags, what.access, false);
+  co_return file;
+}
+
+Task<Result<File*>> open_creating(MountImpl& mount, Caller& caller, Place place, Creation what, Leave& leave) {
+  Walk walk(mount.sb, caller, place, leave);
+  for (;;) {
+    auto last = co_await walk.to_last();
+    if (!last) co_return error(last.error());
+    if (last->kind == LastKind::dotdot) {
+      auto up = co_await walk.lookup_last(*last, lookup_flag::none);
+      if (!up) co_return error(up.error());
+    }
+    if (last->kind != LastKind::name || last->trailing_slash) co_return error(Errno::eisdir);
+    Ref<Dentry> link;
+    auto file = co_await open_or_create(mount, caller, walk, *last, what, link);
+    if (!link) co_return file;
+    auto followed = co_await walk.follow_last(*link);
+    if (!followed) co_return error(followed.error());
+  }
+}
+
+Task<Result<File*>> open_tmpfile(MountImpl& mount, Caller& caller, Place place, Creation what, Leave& leave) {
+  auto directory = co_await resolve(mount, caller, place, nofollow_unless(follows_last(what.flags)), leave);
+  if (!directory) co_return error(directory.error());
+  if (!(*directory)->inode->is_dir()) co_return error(Errno::enotdir);
+  auto allowed = co_await kernel::permission(*(*directory)->inode, caller, abi::may_write | abi::may_exec);
+  if (!allowed) co_return error(allowed.error());
+  auto file = co_await kernel::make_tmpfile(mount.sb, caller, **directory, what.flags, what.mode);
+  if (!file) co_return error(file.error());
+  co_return opened(mount, *file);
+}
+
+Task<Result<File*>> open_at(MountImpl& mount, Caller& caller, Place place, uint32_t wanted, uint32_t mode,
+                            Leave& leave) {
+  CO_TRY(flags, checked_flags(wanted));
+  CO_TRY_VOID(mount.reachable(place));
+  const Creation what{flags, mode & abi::s_iallugo, access_of(flags)};
+  if ((flags & abi::o_tmpfile_bit) && !(flags & abi::o_path)) {
+    auto file = co_await open_tmpfile(mount, caller, place, what, leave);
+    co_return file;
+  }
+  if (flags & abi::o_creat) {
+    auto file = co_await open_creating(mount, caller, place, what, leave);
+    co_return file;
+  }
+  auto found = co_await resolve(mount, caller, place, nofollow_unless(follows_last(flags)), leave);
+  if (!found) co_return error(found.error());
+  if (flags & abi::o_path) co_return open_path(mount, caller, **found, flags);
+  auto file = co_await open_existing(mount, caller, **found, flags, what.access, false);
+  co_return file;
+}
+
+Task<Result<File*>> open_exec(MountImpl& mount, Caller& caller, Place place, Leave& leave) {
+  auto found = co_await resolve(mount, caller, place, 0, leave);
+  if (!found) co_return error(found.error());
+  if (!(*found)->inode->is_reg()) co_return error(Errno::eacces);
+  const uint32_t flags = abi::o_rdonly | abi::o_largefile | fmode_exec;
+  auto file = co_await open_existing(mount, caller, **found, flags, abi::may_exec, false);
+  co_return file;
+}
+
+Task<Result<File*>> change_directory(MountImpl& mount, Caller& caller, Place place, Leave& leave) {
+  auto found = co_await resolve(mount, caller, place, abi::at_empty_path, leave);
+  if (!found) co_return error(found.error());
+  Ref<Inode> inode(*(*found)->inode);
+  if (!inode->is_dir()) co_return error(Errno::enotdir);
+  auto allowed = co_await kernel::permission(*inode, caller, abi::may_exec | abi::may_chdir);
+  if (!allowed) co_return error(allowed.error());
+  co_return open_path(mount, caller, **found, abi::o_path | abi::o_directory);
+}
+
+}  // namespace
+
+Task<Result<OpenFile*>> Mount::sys_openat(Caller& caller, Place place, uint32_t flags, uint32_t mode, Leave& leave) {
+  MountImpl& mount = impl(*this);
+  return run(mount, caller, "openat", open_at(mount, caller, place, flags, mode, leave));
+}
+
+Task<Result<OpenFile*>> Mount::sys_open_exec(Caller& caller, Place place, Leave& leave) {
+  MountImpl& mount = impl(*this);
+  return run(mount, caller, "execve", open_exec(mount, caller, place, leave));
+}
+
+Task<Result<OpenFile*>> Mount::sys_chdir(Caller& caller, Place place, Leave& leave) {
+  MountImpl& mount = impl(*this);
+  return run(mount, caller, "chdir", change_directory(mount, caller, place, leave));
+}
+
+}  // namespace fusewire::syscall

@@ -1,0 +1,182 @@
+#include "syscall/walk.h"
+
+#include "kernel/directory.h"
+#include "kernel/file.h"
+#include "kernel/permissions.h"
+
+namespace fusewire::syscall {
+
+namespace abi = kernel::abi;
+using kernel::Dentry;
+using kernel::error;
+using kernel::Inode;
+using kernel::Ref;
+
+namespace {
+
+constexpr uint32_t max_links = 40;
+
+std::string_view without_leading_slashes(std::string_view path) {
+  while (!path.empty() && path.front() == '/') path.remove_prefix(1);
+  return path;
+}
+
+bool only_slashes(std::string_view path) { return without_leading_slashes(path).empty(); }
+
+}  // namespace
+
+Walk::Walk(kernel::Superblock& sb, Caller& caller, const Place& place, Leave& leave)
+    : sb_(sb), caller_(caller), leave_(leave), at_(place.start ? *place.start->dentry : sb.root()),
+      rest_(place.path), from_file_(place.start != nullptr), too_long_(place.path.size() >= abi::path_max) {}
+
+Walk::~Walk() {
+  if (own_) kmalloc().free(own_, own_bytes_);
+}
+
+Walk::Component Walk::first_component(std::string_view path) {
+  size_t length = 0;
+  while (length < path.size() && path[length] != '/') ++length;
+  return {path.substr(0, length), path.substr(length)};
+}
+
+Task<Result<Last>> Walk::to_last() {
+  if (too_long_) co_return error(Errno::enametoolong);
+  if (rest_.empty() && !started_) co_return error(Errno::enoent);
+  // An absolute path from an open file means the whole name space, not this mount.
+  if (!started_ && from_file_ && rest_.front() == '/')
+    co_return error(leave_with({}, rest_, false).error());
+  started_ = true;
+  const bool slash = !rest_.empty() && rest_.front() == '/';
+  rest_ = without_leading_slashes(rest_);
+  if (rest_.empty()) co_return Last{LastKind::nothing, {}, slash};
+  for (;;) {
+    if (!at_->inode->is_dir()) co_return error(Errno::enotdir);
+    Ref<Inode> directory(*at_->inode);
+    auto allowed = co_await kernel::permission(*directory, caller_, abi::may_exec);
+    if (!allowed) co_return error(allowed.error());
+    const Component component = first_component(rest_);
+    if (only_slashes(component.behind)) {
+      Last last{LastKind::name, component.name, !component.behind.empty()};
+      if (component.name == ".") last.kind = LastKind::dot;
+      if (component.name == "..") last.kind = LastKind::dotdot;
+      co_return last;
+    }
+    auto entered = co_await enter(component);
+    if (!entered) co_return error(entered.error());
+    rest_ = without_leading_slashes(rest_);
+  }
+}
+
+// A component that is not the last. rest_ is what follows it, or a symlink's text in front of that.
+Task<Result<void>> Walk::enter(Component component) {
+  if (component.name == ".") {
+    rest_ = component.behind;
+    co_return Result<void>();
+  }
+  if (component.name == "..") {
+    auto gone = go_up(component.behind);
+    co_return gone;
+  }
+  Ref<Dentry> directory = at_;
+  auto found = co_await kernel::lookup(sb_, caller_, *directory, component.name, kernel::lookup_flag::none);
+  if (!found) co_return error(found.error());
+  Inode* inode = (*found)->inode;
+  if (!inode) co_return error(Errno::enoent);
+  rest_ = component.behind;
+  if (inode->is_lnk()) {
+    Ref<Dentry> link = *found;
+    auto followed = co_await follow(*link->inode);
+    co_return followed;
+  }
+  if (!inode->is_dir()) co_return error(Errno::enotdir);
+  at_ = *found;
+  co_return Result<void>();
+}
+
+Result<void> Walk::go_up(std::string_view behind) {
+  if (at_->is_root()) return leave_with({}, without_leading_slashes(behind), true);
+  at_ = Ref<Dentry>(*at_->parent);
+  rest_ = behind;
+  return {};
+}
+
+// The link's text replaces the component: rest_ becomes text + what stood behind the component.
+Task<Result<void>> Walk::follow(Inode& link) {
+  if (++links_ > max_links) co_return error(Errno::eloop);
+  Ref<Inode> hold(link);
+  const size_t behind = rest_.size();
+  const size_t bytes = abi::page_size + behind + 1;
+  auto* text = static_cast<char*>(kmalloc().alloc(bytes));
+  if (!text) co_return error(Errno::enomem);
+  auto length = co_await kernel::read_link(sb_, caller_, link, std::span<char>(text, abi::page_size));
+  if (!length || *length == 0) {
+    kmalloc().free(text, bytes);
+    co_return error(length ? Errno::enoent : length.error());
+  }
+  if (text[0] == '/') {
+    auto left = leave_with({text, *length}, rest_, false);
+    kmalloc().free(text, bytes);
+    co_return left;
+  }
+  __builtin_memcpy(text + *length, rest_.data(), behind);
+  if (own_) kmalloc().free(own_, own_bytes_);
+  own_ = text;
+  own_bytes_ = bytes;
+  rest_ = {text, *length + behind};
+  co_return Result<void>();
+}
+
+Task<Result<void>> Walk::follow_last(Dentry& link) {
+  // What stands behind the last component is its slashes.
+  const Component component = first_component(rest_);
+  rest_ = component.behind.empty() ? "" : "/";
+  auto followed = co_await follow(*link.inode);
+  co_return followed;
+}
+
+Result<void> Walk::leave_with(std::string_view front, std::string_view rest, bool from_parent) {
+  const size_t length = front.size() + rest.size();
+  if (length > leave_.storage.size()) return error(Errno::enametoolong);
+  __builtin_memcpy(leave_.storage.data(), front.data(), front.size());
+  __builtin_memcpy(leave_.storage.data() + front.size(), rest.data(), rest.size());
+  leave_.length = length;
+  leave_.from_parent = from_parent;
+  if (length == 0 && !leave_.storage.empty()) {
+    // The directory of the mount point itself.
+    leave_.storage[0] = '.';
+    leave_.length = 1;
+  }
+  return error(Errno::eleave);
+}
+
+Task<Result<Ref<Dentry>>> Walk::lookup_last(Last last, uint32_t flags) {
+  if (last.kind == LastKind::nothing || last.kind == LastKind::dot) co_return at_;
+  if (last.kind == LastKind::dotdot) {
+    auto gone = go_up({});
+    if (!gone) co_return error(gone.error());
+    co_return at_;
+  }
+  Ref<Dentry> directory = at_;
+  auto found = co_await kernel::lookup(sb_, caller_, *directory, last.name, flags);
+  co_return found;
+}
+
+Task<Result<Ref<Dentry>>> Walk::to_end(bool follow_symlink) {
+  for (;;) {
+    auto last = co_await to_last();
+    if (!last) co_return error(last.error());
+    auto found = co_await lookup_last(*last, kernel::lookup_flag::none);
+    if (!found) co_return error(found.error());
+    Ref<Dentry> dentry = *found;
+    if (!dentry->inode) co_return error(Errno::enoent);
+    if (dentry->inode->is_lnk() && (follow_symlink || last->trailing_slash)) {
+      auto followed = co_await follow_last(*dentry);
+      if (!followed) co_return error(followed.error());
+      continue;
+    }
+    if (last->trailing_slash && !dentry->inode->is_dir()) co_return error(Errno::enotdir);
+    co_return dentry;
+  }
+}
+
+}  // namespace fusewire::syscall

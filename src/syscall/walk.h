@@ -1,0 +1,78 @@
+// Walk: from a Place to a dentry, as fs/namei.c does it: components, ".", "..", repeated and trailing slashes,
+// symlinks (40 at most), execute permission on the way. One walk object serves one path of one call.
+//
+// A walk that leaves the mount (".." above its root, a symlink to an absolute path) ends with Errno::eleave; the rest of
+// the path stands in the Leave, its trailing slash included.
+// Thread rule: under the connection lock; lives in the frame of the call's coroutine.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "kernel/lookup.h"
+#include "kernel/superblock.h"
+#include "syscall/mount.h"
+
+namespace fusewire::syscall {
+
+enum class LastKind : uint8_t {
+  name,     // an ordinary component
+  dot,      // "."
+  dotdot,   // ".."
+  nothing,  // the path has no component: the start itself
+};
+
+// The last component of a path, which the walk has not entered.
+struct Last {
+  LastKind kind = LastKind::nothing;
+  std::string_view name;        // borrows the walk's path
+  bool trailing_slash = false;  // a directory is demanded
+};
+
+class Walk {
+ public:
+  // from: an open file of the mount, or its root. The file is held by its dentry only.
+  Walk(kernel::Superblock& sb, Caller& caller, const Place& place, Leave& leave);
+  ~Walk();
+  Walk(const Walk&) = delete;
+
+  // Everything but the last component. ENOENT for "", ENAMETOOLONG from PATH_MAX on.
+  Task<Result<Last>> to_last();
+  // A symlink found as the last component: its text replaces it; to_last goes on from its directory.
+  Task<Result<void>> follow_last(kernel::Dentry& link);
+  // The last component's dentry, which may be negative; "." and nothing give the directory itself.
+  Task<Result<kernel::Ref<kernel::Dentry>>> lookup_last(Last last, uint32_t flags);
+  // The whole path to what exists. follow_symlink: one at the end is followed (always, with a trailing slash).
+  // ENOENT, ENOTDIR.
+  Task<Result<kernel::Ref<kernel::Dentry>>> to_end(bool follow_symlink);
+
+  // The directory the walk stands in.
+  kernel::Dentry& at() { return *at_; }
+  Kmalloc& kmalloc() { return sb_.kmalloc(); }
+
+ private:
+  struct Component {
+    std::string_view name;
+    std::string_view behind;  // the path from the slash behind name on
+  };
+
+  static Component first_component(std::string_view path);
+  Task<Result<void>> enter(Component component);
+  Task<Result<void>> follow(kernel::Inode& link);
+  Result<void> leave_with(std::string_view front, std::string_view rest, bool from_parent);
+  Result<void> go_up(std::string_view behind);
+
+  kernel::Superblock& sb_;
+  Caller& caller_;
+  Leave& leave_;
+  kernel::Ref<kernel::Dentry> at_;
+  std::string_view rest_;       // still to be walked
+  char* own_ = nullptr;         // the text that rest_ borrows, once a symlink was followed
+  size_t own_bytes_ = 0;
+  uint32_t links_ = 0;
+  bool from_file_;
+  bool too_long_;
+  bool started_ = false;
+};
+
+}  // namespace fusewire::syscall
