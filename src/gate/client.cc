@@ -117,10 +117,20 @@ Ring* unused_ring(Process& p) {
   return nullptr;
 }
 
-Ring* connect_ring(Process& p, uint32_t connection) {
+// The table says it as long as the connection is mounted. Files open beyond that are served under the same name.
+Text<sizeof host::MountEntry::socket> socket_name_of(uint32_t connection) {
+  Text<sizeof host::MountEntry::socket> name;
   host::MountEntry entry;
-  if (!mount_of(connection, entry)) return nullptr;
-  const int socket = connect_in_namespace({entry.socket, text_length(entry.socket)});
+  if (mount_of(connection, entry)) {
+    name.add({entry.socket, text_length(entry.socket)});
+  } else {
+    name.add("conn-").add_decimal(connection).add(".sock");
+  }
+  return name;
+}
+
+Ring* connect_ring(Process& p, uint32_t connection) {
+  const int socket = connect_in_namespace(socket_name_of(connection).view());
   if (socket < 0) return nullptr;
   Message m;
   void* memory = welcomed(socket, connection, m) ? map_ring(m.fd[0]) : nullptr;

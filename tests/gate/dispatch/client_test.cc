@@ -1,0 +1,319 @@
+// The ring's client against a scripted host: a thread that answers as call.h says.
+#include "gate/client.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <linux/futex.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <new>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "gate/mounts.h"
+#include "gate/process.h"
+
+namespace fusewire::gate {
+namespace {
+
+using host::CallNumber;
+using host::CallState;
+using host::Slot;
+
+constexpr uint32_t connection = 3;
+
+void send_with(int socket, const void* data, size_t bytes, std::vector<int> fds) {
+  iovec io{const_cast<void*>(data), bytes};
+  alignas(cmsghdr) char control[CMSG_SPACE(2 * sizeof(int))] = {};
+  msghdr m{};
+  m.msg_iov = &io, m.msg_iovlen = 1, m.msg_control = control, m.msg_controllen = CMSG_SPACE(fds.size() * sizeof(int));
+  cmsghdr* c = CMSG_FIRSTHDR(&m);
+  c->cmsg_level = SOL_SOCKET, c->cmsg_type = SCM_RIGHTS, c->cmsg_len = CMSG_LEN(fds.size() * sizeof(int));
+  std::memcpy(CMSG_DATA(c), fds.data(), fds.size() * sizeof(int));
+  ASSERT_EQ(::sendmsg(socket, &m, MSG_NOSIGNAL), static_cast<ssize_t>(bytes));
+}
+
+// One client's connection: its ring, and what the script makes of its calls.
+struct FakeClient {
+  int socket = -1, doorbell = -1;
+  void* ring = nullptr;
+  uint64_t waiting = 0;  // slots taken up and not answered yet
+
+  Slot& slot(uint32_t i) { return host::ring_slot(ring, i); }
+  char* data(uint32_t i) { return host::ring_data(ring, i); }
+  void finish(uint32_t i, int64_t result) {
+    slot(i).result = result;
+    slot(i).state.store(static_cast<uint32_t>(CallState::done), std::memory_order_release);
+    ::syscall(SYS_futex, &slot(i).state, FUTEX_WAKE, INT32_MAX, nullptr, nullptr, 0);
+  }
+  void send_file(uint32_t i, int fd) {
+    const host::FileMessage message{slot(i).token, i, 0};
+    send_with(socket, &message, sizeof message, {fd});
+  }
+};
+
+// Gets each submitted slot, and again at each ring of the doorbell while it says `later`.
+enum class Answer { given, later, end_of_host };
+using Script = std::function<Answer(FakeClient&, uint32_t slot)>;
+
+class FakeHost {
+ public:
+  FakeHost(const std::string& path, Script script) : script_(std::move(script)) {
+    listener_ = ::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    std::strcpy(address.sun_path, path.c_str());
+    EXPECT_EQ(::bind(listener_, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+    EXPECT_EQ(::listen(listener_, 8), 0);
+    stop_ = ::eventfd(0, EFD_CLOEXEC);
+    thread_ = std::thread([this] { serve(); });
+  }
+  ~FakeHost() {
+    const uint64_t one = 1;
+    EXPECT_EQ(::write(stop_, &one, sizeof one), static_cast<ssize_t>(sizeof one));
+    thread_.join();
+    ::close(stop_);
+  }
+  int clients() const { return count_; }
+
+ private:
+  void serve() {
+    for (bool go_on = true; go_on;) {
+      std::vector<pollfd> fds{{stop_, POLLIN, 0}, {listener_, POLLIN, 0}};
+      for (FakeClient& c : clients_) fds.push_back({c.doorbell, POLLIN, 0});
+      ::poll(fds.data(), fds.size(), -1);
+      if (fds[0].revents != 0) break;
+      if (fds[1].revents != 0) welcome();
+      for (size_t i = 2; i < fds.size(); i++) {
+        if (fds[i].revents != 0) go_on = go_on && answer(clients_[i - 2]);
+      }
+    }
+    for (FakeClient& c : clients_) ::close(c.socket), ::close(c.doorbell);
+    ::close(listener_);
+  }
+  void welcome() {
+    FakeClient c;
+    c.socket = ::accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
+    const int memory = ::memfd_create("ring", MFD_CLOEXEC);
+    ASSERT_EQ(::ftruncate(memory, host::ring_bytes), 0);
+    c.ring = ::mmap(nullptr, host::ring_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
+    auto* header = ::new (c.ring) host::RingHeader;
+    header->magic = host::call_magic, header->version = host::call_version;
+    header->slots = host::slot_count, header->data_bytes = host::slot_data_bytes;
+    c.doorbell = ::eventfd(0, EFD_CLOEXEC);
+    const host::Welcome w{host::call_magic, host::call_version, connection, 0};
+    send_with(c.socket, &w, sizeof w, {memory, c.doorbell});
+    ::close(memory);
+    clients_.push_back(c);
+    count_++;
+  }
+  bool answer(FakeClient& c) {
+    uint64_t rings = 0;
+    EXPECT_EQ(::read(c.doorbell, &rings, sizeof rings), static_cast<ssize_t>(sizeof rings));
+    auto* header = static_cast<host::RingHeader*>(c.ring);
+    for (uint64_t bits = header->submitted.exchange(0); bits != 0; bits &= bits - 1) c.waiting |= bits & -bits;
+    bool go_on = true;
+    for (uint32_t i = 0; i < host::slot_count; i++) {
+      if ((c.waiting >> i & 1) == 0) continue;
+      // Once answered, the slot may be submitted anew at any moment.
+      const Answer answer = script_(c, i);
+      if (answer == Answer::given) c.waiting &= ~(uint64_t{1} << i);
+      go_on = go_on && answer != Answer::end_of_host;
+    }
+    return go_on;
+  }
+
+  Script script_;
+  int listener_ = -1, stop_ = -1;
+  std::vector<FakeClient> clients_;
+  std::atomic<int> count_{0};
+  std::thread thread_;
+};
+
+class Client : public testing::Test {
+ protected:
+  void SetUp() override {
+    char name[] = "/tmp/client-test-XXXXXX";
+    ASSERT_NE(::mkdtemp(name), nullptr);
+    directory_ = name;
+    set_namespace_directory(name);
+    table_ = std::make_unique<host::MountTable>();
+    std::memset(static_cast<void*>(table_.get()), 0, sizeof *table_);
+    table_->mounted = 1;
+    table_->entry[0].state = static_cast<uint32_t>(host::MountState::mounted);
+    table_->entry[0].connection = connection;
+    std::strcpy(table_->entry[0].path, "/mnt");
+    std::strcpy(table_->entry[0].socket, "host.sock");
+    use_mounts(table_.get());
+    process_start();
+  }
+  void TearDown() override {
+    retire_rings(process());
+    use_mounts(nullptr);
+    std::filesystem::remove_all(directory_);
+  }
+  std::string socket_path() const { return directory_ + "/host.sock"; }
+
+  std::string directory_;
+  std::unique_ptr<host::MountTable> table_;
+};
+
+TEST_F(Client, a_call_carries_its_fields_and_brings_its_result_and_data) {
+  FakeHost host(socket_path(), [](FakeClient& c, uint32_t i) {
+    Slot& s = c.slot(i);
+    EXPECT_EQ(s.number, static_cast<uint32_t>(CallNumber::setxattr));
+    EXPECT_EQ(s.file, 9u);
+    EXPECT_EQ(s.arg[1], -5);
+    EXPECT_EQ(s.nr, 188u);
+    EXPECT_STREQ(c.data(i), "a/b");
+    EXPECT_STREQ(c.data(i) + s.path1_length + 1, "user.x");
+    EXPECT_STREQ(c.data(i) + host::call_data_offset(s.path1_length, s.path2_length), "value");
+    std::strcpy(c.data(i), "answer");
+    c.finish(i, 6);
+    return Answer::given;
+  });
+  RingCall call(connection, CallNumber::setxattr, 188);
+  ASSERT_EQ(call.error(), 0);
+  call.set_file(9);
+  call.set_arg(1, -5);
+  call.set_path1("a/b");
+  call.set_path2("user.x");
+  std::strcpy(call.data_area().data(), "value");
+  call.set_data_length(5);
+  EXPECT_EQ(call.run(), 6);
+  EXPECT_EQ(std::string(call.result_data(6).data(), 6), "answer");
+}
+
+TEST_F(Client, one_ring_serves_call_after_call) {
+  FakeHost host(socket_path(), [](FakeClient& c, uint32_t i) { return c.finish(i, 1), Answer::given; });
+  for (int i = 0; i < 200; i++) {
+    RingCall call(connection, CallNumber::nop, 0);
+    ASSERT_EQ(call.run(), 1);
+  }
+  EXPECT_EQ(host.clients(), 1);
+}
+
+TEST_F(Client, no_host_is_enotconn) {
+  RingCall call(connection, CallNumber::nop, 0);
+  EXPECT_EQ(call.error(), -ENOTCONN);
+}
+
+TEST_F(Client, the_end_of_the_host_ends_a_call_with_enotconn_and_the_next_host_is_found) {
+  {
+    FakeHost host(socket_path(), [](FakeClient&, uint32_t) { return Answer::end_of_host; });
+    RingCall call(connection, CallNumber::nop, 0);
+    ASSERT_EQ(call.error(), 0);
+    EXPECT_EQ(call.run(), -ENOTCONN);
+  }
+  ::unlink(socket_path().c_str());
+  FakeHost host(socket_path(), [](FakeClient& c, uint32_t i) { return c.finish(i, 2), Answer::given; });
+  RingCall call(connection, CallNumber::nop, 0);
+  ASSERT_EQ(call.error(), 0);
+  EXPECT_EQ(call.run(), 2);
+}
+
+TEST_F(Client, a_signal_asks_for_an_interrupt_and_the_host_decides) {
+  struct sigaction action {};
+  action.sa_handler = [](int) {};
+  ::sigaction(SIGUSR1, &action, nullptr);
+  const pthread_t caller = ::pthread_self();
+  FakeHost host(socket_path(), [caller](FakeClient& c, uint32_t i) {
+    if (c.slot(i).interrupt.load() == 0) return ::pthread_kill(caller, SIGUSR1), Answer::later;
+    c.finish(i, -EINTR);
+    return Answer::given;
+  });
+  RingCall call(connection, CallNumber::nop, 0);
+  EXPECT_EQ(call.run(), -EINTR);
+}
+
+TEST_F(Client, each_thread_gets_the_descriptor_of_its_own_open) {
+  FakeHost host(socket_path(), [](FakeClient& c, uint32_t i) {
+    const int fd = ::memfd_create("file", MFD_CLOEXEC);
+    const int64_t mark = c.slot(i).arg[0];
+    EXPECT_EQ(::pwrite(fd, &mark, sizeof mark, 0), static_cast<ssize_t>(sizeof mark));
+    c.slot(i).token = static_cast<uint64_t>(mark);
+    c.send_file(i, fd);
+    ::close(fd);
+    c.finish(i, 0);
+    return Answer::given;
+  });
+  std::vector<std::thread> threads;
+  for (int64_t t = 0; t < 16; t++) {
+    threads.emplace_back([t] {
+      for (int64_t n = 0; n < 50; n++) {
+        RingCall call(connection, CallNumber::openat, 257);
+        ASSERT_EQ(call.error(), 0);
+        call.set_arg(0, t * 1000 + n);
+        ASSERT_EQ(call.run(), 0);
+        const int fd = call.take_descriptor(false);
+        ASSERT_GE(fd, 0);
+        int64_t mark = -1;
+        ::pread(fd, &mark, sizeof mark, 0);
+        EXPECT_EQ(mark, t * 1000 + n);
+        EXPECT_EQ(call.opened_token(), static_cast<uint64_t>(mark));
+        EXPECT_EQ(::fcntl(fd, F_GETFD), 0);
+        ::close(fd);
+      }
+    });
+  }
+  for (std::thread& t : threads) t.join();
+}
+
+TEST_F(Client, more_calls_than_slots_connect_another_ring) {
+  FakeHost host(socket_path(), [](FakeClient& c, uint32_t i) { return c.finish(i, 0), Answer::given; });
+  std::vector<std::unique_ptr<RingCall>> calls;
+  for (uint32_t i = 0; i < host::slot_count + 1; i++) {
+    calls.push_back(std::make_unique<RingCall>(connection, CallNumber::nop, 0));
+    ASSERT_EQ(calls.back()->error(), 0);
+  }
+  EXPECT_EQ(calls.back()->run(), 0);
+  EXPECT_EQ(host.clients(), 2);
+}
+
+TEST_F(Client, new_credentials_mean_a_new_connection) {
+  FakeHost host(socket_path(), [](FakeClient& c, uint32_t i) { return c.finish(i, 0), Answer::given; });
+  for (int i = 0; i < 2; i++) {
+    RingCall call(connection, CallNumber::nop, 0);
+    ASSERT_EQ(call.run(), 0);
+    retire_rings(process());
+  }
+  RingCall call(connection, CallNumber::nop, 0);
+  ASSERT_EQ(call.run(), 0);
+  EXPECT_EQ(host.clients(), 3);
+}
+
+TEST_F(Client, descriptors_of_the_gate_stay_above_those_of_programs) {
+  FakeHost host(socket_path(), [](FakeClient& c, uint32_t i) { return c.finish(i, 0), Answer::given; });
+  RingCall call(connection, CallNumber::nop, 0);
+  ASSERT_EQ(call.run(), 0);
+  EXPECT_TRUE(is_internal(process(), 1000));
+  EXPECT_FALSE(is_internal(process(), 3));
+  make_room_at(process(), 1000);
+  EXPECT_FALSE(is_internal(process(), 1000));
+  RingCall next(connection, CallNumber::nop, 0);
+  EXPECT_EQ(next.run(), 0);
+}
+
+TEST_F(Client, a_path_too_long_for_the_slot_is_enametoolong) {
+  FakeHost host(socket_path(), [](FakeClient& c, uint32_t i) { return c.finish(i, 0), Answer::given; });
+  RingCall call(connection, CallNumber::statx, 0);
+  call.set_path1(std::string(4096, 'a'));
+  EXPECT_EQ(call.run(), -ENAMETOOLONG);
+}
+
+}  // namespace
+}  // namespace fusewire::gate

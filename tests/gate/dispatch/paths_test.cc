@@ -1,0 +1,240 @@
+// Where paths lead, with a mount table in memory and the real file system around it.
+#include "gate/paths.h"
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "gate/mounts.h"
+#include "gate/native.h"
+#include "gate/process.h"
+#include "host/call.h"
+
+namespace fusewire::gate {
+namespace {
+
+constexpr uint32_t connection = 7;
+
+class Paths : public testing::Test {
+ protected:
+  void SetUp() override {
+    char name[] = "/tmp/paths-test-XXXXXX";
+    ASSERT_NE(::mkdtemp(name), nullptr);
+    root_ = std::filesystem::canonical(name);
+    for (const char* dir : {"mnt", "mnt/m", "other", "other/sub"}) ::mkdir(at(dir).c_str(), 0755);
+    link(at("mnt"), "absolute");
+    link("mnt/m", "to-mount");
+    link("../mnt", "other/up");
+    link("loop", "loop");
+    table_ = std::make_unique<host::MountTable>();
+    std::memset(static_cast<void*>(table_.get()), 0, sizeof *table_);
+    use_mounts(table_.get());
+    mount(at("mnt/m"), connection);
+    process_start();
+    descriptors_start();
+    possible.virtual_file = true;
+    ASSERT_EQ(::chdir(root_.c_str()), 0);
+  }
+  void TearDown() override {
+    use_mounts(nullptr);
+    ASSERT_EQ(::chdir("/"), 0);
+    std::filesystem::remove_all(root_);
+  }
+
+  std::string at(const std::string& name) const { return root_ + "/" + name; }
+  void link(const std::string& target, const char* name) { ASSERT_EQ(::symlink(target.c_str(), at(name).c_str()), 0); }
+  void mount(const std::string& path, uint32_t id) {
+    host::MountEntry& e = table_->entry[table_->mounted++];
+    e.state = static_cast<uint32_t>(host::MountState::mounted);
+    e.connection = id;
+    std::strcpy(e.path, path.c_str());
+  }
+  // A descriptor as a host would have handed it over.
+  int shadow(uint64_t token) const {
+    char name[64];
+    ::snprintf(name, sizeof name, "%s%u:%016lx", host::shadow_name_prefix, connection, token);
+    const int fd = ::memfd_create(name, MFD_CLOEXEC);
+    EXPECT_EQ(::fchmod(fd, host::shadow_mode), 0);
+    return fd;
+  }
+
+  // "native", "native <path to use>", "<connection>:<rest>" or "<connection>@<token>:<rest>", or the error.
+  std::string where(int dirfd, const std::string& path, How how = {}) {
+    Where w;
+    const long r = resolve(dirfd, path.c_str(), how, w);
+    return describe(r, w);
+  }
+  std::string where(const std::string& path, How how = {}) { return where(AT_FDCWD, path, how); }
+  std::string describe(long r, const Where& w) {
+    if (r < 0) return ::strerrorname_np(static_cast<int>(-r));
+    if (!w.is_virtual) return w.rewritten ? std::string("native ") + w.text.c_str() : "native";
+    std::string text = std::to_string(w.start.connection);
+    if (w.start.token != 0) text += "@" + std::to_string(w.start.token);
+    return text + ":" + w.text.c_str();
+  }
+
+  std::string root_;
+  std::unique_ptr<host::MountTable> table_;
+  static constexpr How no_follow{.follow = false};
+};
+
+TEST_F(Paths, what_is_beside_a_mount_passes_untouched) {
+  EXPECT_EQ(where(at("mnt")), "native");
+  EXPECT_EQ(where(at("mnt/mm")), "native");
+  EXPECT_EQ(where(at("other/sub/x")), "native");
+  EXPECT_EQ(where("other"), "native");
+  EXPECT_EQ(where("/"), "native");
+}
+
+TEST_F(Paths, a_mount_point_is_always_entered) {
+  EXPECT_EQ(where(at("mnt/m")), "7:");
+  EXPECT_EQ(where(at("mnt/m"), no_follow), "7:");
+  EXPECT_EQ(where(at("mnt//m/")), "7:");
+  EXPECT_EQ(where("mnt/./m"), "7:");
+}
+
+TEST_F(Paths, the_rest_keeps_its_dots_and_its_last_slash) {
+  EXPECT_EQ(where(at("mnt/m/a/../b//c/")), "7:a/../b//c/");
+  EXPECT_EQ(where(at("mnt/m/..")), "7:..");
+}
+
+TEST_F(Paths, symlinks_on_the_way_are_followed) {
+  EXPECT_EQ(where("absolute/m/f"), "7:f");
+  EXPECT_EQ(where(at("other/up/m/f")), "7:f");
+  EXPECT_EQ(where("to-mount/f"), "7:f");
+}
+
+TEST_F(Paths, a_symlink_at_the_end_is_followed_only_if_the_call_follows) {
+  EXPECT_EQ(where("to-mount"), "7:");
+  EXPECT_EQ(where("to-mount", no_follow), "native");
+  EXPECT_EQ(where("to-mount/", no_follow), "7:");
+}
+
+TEST_F(Paths, dot_dot_is_walked_after_symlinks) {
+  EXPECT_EQ(where("other/sub/../../mnt/m/f"), "7:f");
+  link(at("other/sub"), "far");
+  EXPECT_EQ(where("far/../mnt/m"), "native");
+  EXPECT_EQ(where("far/../../mnt/m"), "7:");
+}
+
+TEST_F(Paths, a_symlink_loop_is_left_to_the_kernel) { EXPECT_EQ(where("loop/x"), "native"); }
+
+TEST_F(Paths, a_mount_point_below_missing_directories_is_reached) {
+  mount("/no-such-directory/fs/fuse/connections", 0);
+  EXPECT_EQ(where("/no-such-directory/fs/fuse/connections/7/abort"), "0:7/abort");
+  EXPECT_EQ(where("/no-such-directory/fs"), "native");
+  link("/no-such-directory/fs", "to-missing");
+  EXPECT_EQ(where("to-missing/fuse/connections/7"), "0:7");
+}
+
+TEST_F(Paths, the_outer_of_two_mounts_is_entered_and_the_newest_of_two_on_one_point) {
+  mount(at("mnt"), 8);
+  EXPECT_EQ(where(at("mnt/m/f")), "8:m/f");
+  mount(at("mnt"), 9);
+  EXPECT_EQ(where(at("mnt/m/f")), "9:m/f");
+}
+
+TEST_F(Paths, a_native_dirfd_is_a_base) {
+  const int fd = ::open(at("mnt").c_str(), O_RDONLY | O_DIRECTORY);
+  EXPECT_EQ(where(fd, "m/f"), "7:f");
+  EXPECT_EQ(where(fd, "../other"), "native");
+  EXPECT_EQ(where(fd, "", {.empty_path = true}), "native");
+  ::close(fd);
+}
+
+TEST_F(Paths, a_virtual_dirfd_is_a_start) {
+  const int fd = shadow(0x51);
+  EXPECT_EQ(where(fd, "a/b"), "7@81:a/b");
+  EXPECT_EQ(where(fd, "../x"), "7@81:../x");
+  EXPECT_EQ(where(fd, at("other")), "native");
+  EXPECT_EQ(where(fd, "", {.empty_path = true}), "7@81:");
+  EXPECT_EQ(where(fd, ""), "ENOENT");
+  ::close(fd);
+}
+
+TEST_F(Paths, magic_links_to_virtual_files_lead_to_the_open_file) {
+  const int fd = shadow(0x52);
+  const std::string n = std::to_string(fd);
+  for (const std::string dir : {"/proc/self/fd/", "/dev/fd/", "/proc/thread-self/fd/"}) {
+    EXPECT_EQ(where(dir + n), "7@82:");
+    EXPECT_EQ(where(dir + n + "/x"), "7@82:x");
+  }
+  EXPECT_EQ(where("/proc/" + std::to_string(::getpid()) + "/fd/" + n), "7@82:");
+  Where w;
+  ASSERT_EQ(resolve(AT_FDCWD, ("/proc/self/fd/" + n).c_str(), no_follow, w), 0);
+  EXPECT_EQ(describe(0, w), "native");
+  EXPECT_EQ(w.magic, Magic::file);
+  EXPECT_EQ(w.start.token, 0x52u);
+  ::close(fd);
+}
+
+TEST_F(Paths, a_magic_link_to_a_native_directory_is_walked_through) {
+  const int fd = ::open(at("mnt").c_str(), O_RDONLY | O_DIRECTORY);
+  EXPECT_EQ(where("/proc/self/fd/" + std::to_string(fd) + "/m/f"), "7:f");
+  EXPECT_EQ(where("/proc/self/fd/" + std::to_string(fd)), "native");
+  ::close(fd);
+  EXPECT_EQ(where("/proc/self/cwd/mnt/m/f"), "7:f");
+  EXPECT_EQ(where("/proc/self/root" + at("mnt/m/f")), "7:f");
+}
+
+TEST_F(Paths, the_own_executable_is_the_program_not_the_gate) {
+  EXPECT_EQ(where("/proc/self/exe"), "native /opt/program/of/the/test");
+  Where w;
+  ASSERT_EQ(resolve(AT_FDCWD, "/proc/self/exe", no_follow, w), 0);
+  EXPECT_EQ(w.magic, Magic::exe);
+}
+
+TEST_F(Paths, a_walk_that_left_by_the_parent_goes_on_beside_the_mount_point) {
+  Where w;
+  EXPECT_EQ(describe(resolve_leave(connection, true, "", {}, w), w), "native " + at("mnt"));
+  EXPECT_EQ(describe(resolve_leave(connection, true, "../other/f", {}, w), w), "native " + at("other/f"));
+  EXPECT_EQ(describe(resolve_leave(connection, true, "m/f", {}, w), w), "7:f");
+}
+
+TEST_F(Paths, a_walk_that_left_by_an_absolute_symlink_goes_on_at_the_root) {
+  Where w;
+  EXPECT_EQ(describe(resolve_leave(connection, false, at("other/f"), {}, w), w), "native " + at("other/f"));
+  EXPECT_EQ(describe(resolve_leave(connection, false, at("to-mount/f"), {}, w), w), "7:f");
+}
+
+TEST_F(Paths, bad_pointers_and_long_paths_are_errors) {
+  Where w;
+  EXPECT_EQ(resolve(AT_FDCWD, reinterpret_cast<const char*>(8), {}, w), -EFAULT);
+  EXPECT_EQ(resolve(AT_FDCWD, std::string(5000, 'a').c_str(), {}, w), -ENAMETOOLONG);
+}
+
+TEST_F(Paths, nothing_mounted_passes_without_a_look) {
+  table_->mounted = 0;
+  possible.virtual_file = false;
+  EXPECT_EQ(where(at("mnt/m/f")), "native");
+}
+
+TEST(ShadowNames, only_the_hosts_form_is_taken) {
+  VirtualFile file;
+  EXPECT_TRUE(parse_shadow_link("/memfd:fusewire:12:00000000000000ff (deleted)", file));
+  EXPECT_EQ(file.connection, 12u);
+  EXPECT_EQ(file.token, 0xffu);
+  for (const char* bad : {"/memfd:fusewire:12:ff (deleted)", "/memfd:other:12:00000000000000ff", "/memfd:fusewire::00000000000000ff",
+                          "/tmp/memfd:fusewire:12:00000000000000ff", ""}) {
+    EXPECT_FALSE(parse_shadow_link(bad, file)) << bad;
+  }
+}
+
+TEST_F(Paths, a_memfd_of_the_programs_own_is_not_virtual) {
+  const int fd = ::memfd_create("fusewire:7:0000000000000051", MFD_CLOEXEC);
+  VirtualFile file;
+  EXPECT_EQ(identify(fd, file), Descriptor::native);
+  ::close(fd);
+}
+
+}  // namespace
+}  // namespace fusewire::gate
