@@ -59,8 +59,8 @@ void __throw_out_of_range_fmt(const char* what, ...) { fusewire::gate::die("inte
 namespace fusewire::gate {
 
 void* map_memory(size_t bytes) {
-  const long r = raw_syscall(__NR_mmap, 0, static_cast<long>(bytes), PROT_READ | PROT_WRITE,
-                             MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  const long r =
+      raw_syscall(__NR_mmap, 0, static_cast<long>(bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   return failed(r) ? nullptr : reinterpret_cast<void*>(r);
 }
 

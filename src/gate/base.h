@@ -33,8 +33,8 @@ void unmap_memory(void* at, size_t bytes);
 // Whether the hardware's random source or the kernel's answers: any value will do where it does not.
 uint64_t random_bits();
 
-// A lock between threads, for a few hundred instructions at most. Its holder must not be interruptible by a handler that
-// takes it: hold it only with signals blocked or on a gate stack.
+// A lock between threads, for a few hundred instructions at most. Its holder must not be interruptible by a handler
+// that takes it: hold it only with signals blocked or on a gate stack.
 class SpinLock {
  public:
   void lock() {

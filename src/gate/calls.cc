@@ -16,9 +16,15 @@ constexpr long pr_set_syscall_user_dispatch = 59;
 
 bool belongs_to_machinery(long nr) {
   switch (nr) {
-    case __NR_clone: case __NR_clone3: case __NR_fork: case __NR_vfork:
-    case __NR_execve: case __NR_execveat:
-    case __NR_rt_sigaction: case __NR_sigaltstack: case __NR_prctl:
+    case __NR_clone:
+    case __NR_clone3:
+    case __NR_fork:
+    case __NR_vfork:
+    case __NR_execve:
+    case __NR_execveat:
+    case __NR_rt_sigaction:
+    case __NR_sigaltstack:
+    case __NR_prctl:
       return true;
     default:
       return is_mask_call(nr);
@@ -45,9 +51,13 @@ void dispatch(StackRecord& record, const CallFrame& call) {
 
 void answer(StackRecord& record, const CallFrame& call) {
   switch (call.nr) {
-    case __NR_clone: case __NR_clone3: case __NR_fork: case __NR_vfork:
+    case __NR_clone:
+    case __NR_clone3:
+    case __NR_fork:
+    case __NR_vfork:
       return clone_call_prepare(record, call);
-    case __NR_execve: case __NR_execveat:
+    case __NR_execve:
+    case __NR_execveat:
       record.result = program_exec(record, call);
       return;
     case __NR_rt_sigaction:

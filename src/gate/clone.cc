@@ -13,7 +13,7 @@ namespace fusewire::gate {
 
 namespace {
 
-constexpr long bad_address = -14;  // EFAULT
+constexpr long bad_address = -14;       // EFAULT
 constexpr long exit_signal_child = 17;  // SIGCHLD
 
 bool put_frame_below(uint64_t stack_top, const StackRecord& record) {
@@ -94,10 +94,14 @@ void plain_fork(StackRecord& record, long flags) {
 
 void clone_call_prepare(StackRecord& record, const CallFrame& call) {
   switch (call.nr) {
-    case __NR_clone: return old_clone(record, call);
-    case __NR_clone3: return new_clone(record, call);
-    case __NR_vfork: return plain_fork(record, CLONE_VFORK);
-    default: return plain_fork(record, 0);
+    case __NR_clone:
+      return old_clone(record, call);
+    case __NR_clone3:
+      return new_clone(record, call);
+    case __NR_vfork:
+      return plain_fork(record, CLONE_VFORK);
+    default:
+      return plain_fork(record, 0);
   }
 }
 

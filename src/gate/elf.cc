@@ -160,7 +160,8 @@ int take_segment(int fd, const Headers& h, const Elf64_Phdr& p, uint64_t bias, I
 
 ElfKind elf_kind(const unsigned char* head, size_t bytes) {
   if (bytes < SELFMAG || __builtin_memcmp(head, ELFMAG, SELFMAG) != 0) return ElfKind::none;
-  if (bytes < sizeof(Elf64_Ehdr) || head[EI_CLASS] != ELFCLASS64) return ElfKind::foreign;
+  if (bytes < sizeof(Elf64_Ehdr)) return ElfKind::none;
+  if (head[EI_CLASS] != ELFCLASS64) return ElfKind::foreign;
   Elf64_Ehdr h;
   __builtin_memcpy(&h, head, sizeof h);
   if (h.e_machine != EM_X86_64) return ElfKind::foreign;

@@ -9,14 +9,14 @@
 namespace fusewire::gate {
 
 struct Image {
-  uint64_t base = 0;           // what AT_BASE says of an interpreter: where the file's address 0 lies
+  uint64_t base = 0;  // what AT_BASE says of an interpreter: where the file's address 0 lies
   uint64_t entry = 0;
   uint64_t program_headers = 0;
   uint64_t program_header_count = 0;
   uint64_t code_low = 0, code_high = 0;
   uint64_t data_low = 0, data_high = 0;
   bool executable_stack = false;
-  bool is_go = false;          // its runtime reads its own code
+  bool is_go = false;  // its runtime reads its own code
   char interpreter[path_room] = {};
 };
 

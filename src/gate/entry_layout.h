@@ -53,8 +53,8 @@
 #define OUTCOME_FORK 2    // a new process that continues here, on a copy of this memory
 #define OUTCOME_CLONE 3   // a new thread of execution on a stack of its own, in this memory
 
-// The signals the program can never block: SIGBUS (7) and SIGSEGV (11), so that the copy routines can meet a bad pointer,
-// and SIGSYS (31), which carries the calls.
+// The signals the program can never block: SIGBUS (7) and SIGSEGV (11), so that the copy routines can meet a bad
+// pointer, and SIGSYS (31), which carries the calls.
 #define UNBLOCKABLE_SIGNALS 0x40000440
 // The same, cleared from a mask; fits a sign-extended 32-bit operand.
 #define WITHOUT_UNBLOCKABLE_SIGNALS -0x40000441

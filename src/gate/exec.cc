@@ -35,7 +35,8 @@ enum class Verdict { load, native, refused };
 bool is_blank(char c) { return c == ' ' || c == '\t'; }
 
 // A #! line. interpreter and argument (nullptr: none) point into text.
-bool parse_script(const Plan& plan, char (&text)[2 * head_bytes], const char*& interpreter, const char*& argument_text) {
+bool parse_script(const Plan& plan, char (&text)[2 * head_bytes], const char*& interpreter,
+                  const char*& argument_text) {
   // As binfmt_script.c: the line may be cut, but not within the interpreter's name.
   const auto* head = reinterpret_cast<const char*>(plan.head);
   std::string_view line(head + 2, plan.head_length - 2);
@@ -214,7 +215,8 @@ int build_vectors(const Plan& plan, uint64_t argv, uint64_t envp, const char* st
   v.environment = argument(to);
   *to++ = address_of(state);
   *to++ = address_of(file);
-  if (copy_from_program(to, reinterpret_cast<const void*>(envp), static_cast<size_t>(variables) * sizeof(uint64_t)) != 0) {
+  if (copy_from_program(to, reinterpret_cast<const void*>(envp), static_cast<size_t>(variables) * sizeof(uint64_t)) !=
+      0) {
     return -EFAULT;
   }
   return 0;
@@ -242,7 +244,8 @@ int become_gate(const StackRecord* record, const Plan& plan, uint64_t argv, uint
     raw_syscall(__NR_fcntl, plan.fd, F_SETFD, 0);
     Remains* left = leave_remains(record, v.memory, v.bytes);
     r = static_cast<int>(raw_syscall(__NR_execve, argument("/proc/self/exe"), v.argument_vector, v.environment));
-    if (r == -ENOENT) r = static_cast<int>(raw_syscall(__NR_execve, argument(gate_path()), v.argument_vector, v.environment));
+    if (r == -ENOENT)
+      r = static_cast<int>(raw_syscall(__NR_execve, argument(gate_path()), v.argument_vector, v.environment));
     if (left != nullptr) left->pid = 0;
   }
   if (v.memory != nullptr) unmap_memory(v.memory, v.bytes);
@@ -288,7 +291,8 @@ int do_exec(StackRecord* record, int dirfd, const char* path, uint64_t argv, uin
       case Verdict::native:
         r = 0;
         if (record == nullptr) {
-          r = static_cast<int>(raw_syscall(__NR_execve, argument(path), static_cast<long>(argv), static_cast<long>(envp)));
+          r = static_cast<int>(
+              raw_syscall(__NR_execve, argument(path), static_cast<long>(argv), static_cast<long>(envp)));
         } else {
           pass(*record, record->program->call);
         }
@@ -310,7 +314,8 @@ long program_exec(StackRecord& record, const CallFrame& call) {
   const int at_flags = at ? static_cast<int>(call.arg[4]) : 0;
   if ((at_flags & ~(AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW)) != 0) return -EINVAL;
   char path[path_room];
-  if (const long n = copy_string_from_program(path, reinterpret_cast<const char*>(rest[0]), sizeof path); n < 0) return n;
+  if (const long n = copy_string_from_program(path, reinterpret_cast<const char*>(rest[0]), sizeof path); n < 0)
+    return n;
   if (path[0] == 0 && (at_flags & AT_EMPTY_PATH) == 0) return -ENOENT;
   return do_exec(&record, dirfd, path, static_cast<uint64_t>(rest[1]), static_cast<uint64_t>(rest[2]), at_flags);
 }

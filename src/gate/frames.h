@@ -19,8 +19,8 @@ struct ProgramFrame {
   CallFrame call;
   uint64_t scratch[3];
   long result;
-  // Before gate_call: whether the entry has blocked all signals, and the mask before then in `mask`. On the way out with
-  // signals to be unblocked: the outcome.
+  // Before gate_call: whether the entry has blocked all signals, and the mask before then in `mask`. On the way out
+  // with signals to be unblocked: the outcome.
   uint64_t state;
   uint64_t mask;
   uint64_t unused;
@@ -35,7 +35,7 @@ struct StackRecord {
   uint64_t mask;
   uint64_t outcome;
   long result;
-  CallFrame call;  // with outcome pass, fork, clone: the call to make
+  CallFrame call;      // with outcome pass, fork, clone: the call to make
   uint64_t new_stack;  // with outcome fork: the top of the stack the child continues on, 0: the one it has
   unsigned char clone_arguments[128];
 };
@@ -43,7 +43,8 @@ struct StackRecord {
 static_assert(offsetof(ProgramFrame, resume) == F_RESUME && offsetof(ProgramFrame, return_address) == F_RETURN);
 static_assert(offsetof(ProgramFrame, call.nr) == F_NR && offsetof(ProgramFrame, call.arg) == F_ARG0);
 static_assert(offsetof(ProgramFrame, scratch) == F_SCRATCH && offsetof(ProgramFrame, result) == F_RESULT);
-static_assert(offsetof(ProgramFrame, state) == F_STATE && offsetof(ProgramFrame, mask) == F_MASK && sizeof(ProgramFrame) == F_SIZE);
+static_assert(offsetof(ProgramFrame, state) == F_STATE && offsetof(ProgramFrame, mask) == F_MASK &&
+              sizeof(ProgramFrame) == F_SIZE);
 static_assert(offsetof(StackRecord, program) == R_PROGRAM_SP && offsetof(StackRecord, index) == R_INDEX);
 static_assert(offsetof(StackRecord, deferred) == R_DEFERRED && offsetof(StackRecord, mask) == R_MASK);
 static_assert(offsetof(StackRecord, outcome) == R_OUTCOME && offsetof(StackRecord, result) == R_RESULT);

@@ -19,12 +19,13 @@ struct CallFrame {
 // Whether nr goes through dispatch at all (else the entry passes it on). Indexed by number, 512 entries, 0 or 1;
 // clone, fork, vfork, clone3, rt_sigreturn, execve, execveat and the signal calls belong to the machinery.
 extern "C" uint8_t dispatch_table[512];
-// The call, done or passed on. Runs on a gate stack of 64 KiB. May be re-entered by a signal handler.
+// The call, done or passed on. Runs on a gate stack of 128 KiB; signals wait until it returns. (Only when all gate stacks
+// are taken does it run on the program's own stack, and a signal handler of the program may enter it again.)
 extern "C" long dispatch_call(const CallFrame& frame);
 // A result of dispatch_call: the call is none of ours, let the entry make it, unchanged, from the program's own stack.
 // To be preferred over raw_syscall for every call passed on as it came: only then do EINTR, SA_RESTART, handlers that
-// never return, thread cancellation and calls that never return (exit) behave as without the gate. While dispatch_call
-// runs, signals are held back until it returns; a call that sleeps meanwhile (futex, poll, recvmsg, …) ends with -EINTR.
+// never return, thread cancellation and calls that never return (exit) behave as without the gate. While
+// dispatch_call runs, a call that sleeps (futex, poll, recvmsg, …) ends with -EINTR when a signal is held back.
 inline constexpr long pass_on = static_cast<long>(1ul << 63);
 
 // At start, after an exec or in the first program: the namespace's directory and the state the last image left.

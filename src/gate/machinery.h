@@ -34,13 +34,14 @@ void catch_calls_again();
 bool redirect_call(const SignalInfo& info, Registers& r);
 
 // ---- patch.cc
-// Where the program goes on after a caught call at site (the address of its `syscall`) with number nr. Counts the hit, and rewrites
-// the site when it has become hot. Call it with signals blocked.
+// Where the program goes on after a caught call at site (the address of its `syscall`) with number nr. Counts the hit,
+// and rewrites the site when it has become hot. Call it with signals blocked.
 uint64_t resume_address(uint64_t site, long nr);
 // Brings an interrupted context that stands in a trampoline back to an address of the program, where it can.
 void leave_trampoline(Registers& r);
 void patch_after_fork();
-// The range of code whose sites are rewritten only for the one pattern that was verified for it (Go reads its own text).
+// The range of code whose sites are rewritten only for the one pattern that was verified for it (Go reads its own
+// text).
 void set_cautious_range(uint64_t low, uint64_t high);
 
 // ---- signals.cc

@@ -16,14 +16,19 @@ struct ProcmapQuery {
   uint64_t name, build_id;
 };
 constexpr unsigned long procmap_query = _IOWR('f', 17, ProcmapQuery);
-constexpr uint64_t flag_writable = 2, flag_executable = 4, flag_shared = 8;
+constexpr uint64_t flag_readable = 1, flag_writable = 2, flag_executable = 4, flag_shared = 8;
 
 bool query(int maps, uint64_t address, Mapping& m) {
   ProcmapQuery q{};
   q.size = sizeof q;
   q.query_address = address;
   if (raw_syscall(__NR_ioctl, maps, static_cast<long>(procmap_query), argument(&q)) < 0) return false;
-  m = {q.start, q.end, (q.flags & flag_writable) != 0, (q.flags & flag_executable) != 0, (q.flags & flag_shared) != 0,
+  m = {q.start,
+       q.end,
+       (q.flags & flag_readable) != 0,
+       (q.flags & flag_writable) != 0,
+       (q.flags & flag_executable) != 0,
+       (q.flags & flag_shared) != 0,
        q.inode != 0};
   return address >= m.low && address < m.high;
 }
@@ -31,9 +36,12 @@ bool query(int maps, uint64_t address, Mapping& m) {
 uint64_t take_hex(const char*& p) {
   uint64_t value = 0;
   for (;; p++) {
-    if (*p >= '0' && *p <= '9') value = value * 16 + static_cast<uint64_t>(*p - '0');
-    else if (*p >= 'a' && *p <= 'f') value = value * 16 + static_cast<uint64_t>(*p - 'a' + 10);
-    else return value;
+    if (*p >= '0' && *p <= '9')
+      value = value * 16 + static_cast<uint64_t>(*p - '0');
+    else if (*p >= 'a' && *p <= 'f')
+      value = value * 16 + static_cast<uint64_t>(*p - 'a' + 10);
+    else
+      return value;
   }
 }
 
@@ -50,6 +58,7 @@ Mapping parse_line(const char* p) {
   if (*p != 0) p++;
   m.high = take_hex(p);
   if (*p == ' ' && p[1] != 0 && p[2] != 0 && p[3] != 0) {
+    m.readable = p[1] == 'r';
     m.writable = p[2] == 'w';
     m.executable = p[3] == 'x';
     m.shared = p[4] == 's';
@@ -82,8 +91,8 @@ bool scan(int maps, uint64_t address, Mapping& m) {
 }  // namespace
 
 bool find_mapping(uint64_t address, Mapping& mapping) {
-  const auto maps = static_cast<int>(
-      raw_syscall(__NR_openat, AT_FDCWD, argument("/proc/self/maps"), O_RDONLY | O_CLOEXEC));
+  const auto maps =
+      static_cast<int>(raw_syscall(__NR_openat, AT_FDCWD, argument("/proc/self/maps"), O_RDONLY | O_CLOEXEC));
   if (maps < 0) return false;
   const bool found = query(maps, address, mapping) || scan(maps, address, mapping);
   raw_syscall(__NR_close, maps);

@@ -7,7 +7,7 @@ namespace fusewire::gate {
 
 struct Mapping {
   uint64_t low = 0, high = 0;
-  bool writable = false, executable = false, shared = false, from_file = false;
+  bool readable = false, writable = false, executable = false, shared = false, from_file = false;
 };
 
 // false: nothing is mapped there, or /proc cannot be read. The answer of find_mapping is fresh.

@@ -1,7 +1,7 @@
 // The calls that take a set of signals. SIGSYS blocked would kill the program at its next caught call, and SIGSEGV
-// and SIGBUS blocked would turn a bad pointer given to a virtual call from EFAULT into death: these three stay unblocked
-// whatever the program asks. The changed copy of the set lies in the call's frame on the program's stack, so the
-// call itself is made from there and waits as it would without us.
+// and SIGBUS blocked would turn a bad pointer given to a virtual call from EFAULT into death: these three stay
+// unblocked whatever the program asks. The changed copy of the set lies in the call's frame on the program's stack, so
+// the call itself is made from there and waits as it would without us.
 #include "gate/base.h"
 #include "gate/machinery.h"
 
@@ -19,15 +19,24 @@ struct MaskArgument {
 
 MaskArgument mask_argument(long nr) {
   switch (nr) {
-    case __NR_rt_sigprocmask: return {1, 3};
-    case __NR_rt_sigsuspend: return {0, 1};
-    case __NR_rt_sigtimedwait: return {0, 3};
-    case __NR_signalfd: return {1, 2};
-    case __NR_signalfd4: return {1, 2};
-    case __NR_ppoll: return {3, 4};
-    case __NR_epoll_pwait: return {4, 5};
-    case __NR_epoll_pwait2: return {4, 5};
-    default: return {};
+    case __NR_rt_sigprocmask:
+      return {1, 3};
+    case __NR_rt_sigsuspend:
+      return {0, 1};
+    case __NR_rt_sigtimedwait:
+      return {0, 3};
+    case __NR_signalfd:
+      return {1, 2};
+    case __NR_signalfd4:
+      return {1, 2};
+    case __NR_ppoll:
+      return {3, 4};
+    case __NR_epoll_pwait:
+      return {4, 5};
+    case __NR_epoll_pwait2:
+      return {4, 5};
+    default:
+      return {};
   }
 }
 

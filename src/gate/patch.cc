@@ -45,7 +45,9 @@ constexpr uint64_t resume_offset = 20;
 constexpr uint64_t max_displaced = 48 - resume_offset - jump_bytes;
 constexpr uint64_t number_bytes = 5;  // mov $nr, %eax
 
-uint64_t site_of(const Trampoline& t) { return address_of(&t) + static_cast<uint64_t>(static_cast<int64_t>(t.to_site)); }
+uint64_t site_of(const Trampoline& t) {
+  return address_of(&t) + static_cast<uint64_t>(static_cast<int64_t>(t.to_site));
+}
 uint64_t resume_of(const Trampoline& t) { return address_of(&t) + resume_offset; }
 
 // Mappings that hold trampolines, each near the code it serves. Only grows; read without the lock.
@@ -135,7 +137,8 @@ Trampoline* build_trampoline(uint64_t site, uint64_t displaced) {
   Trampoline* t = take_trampoline(site);
   if (t == nullptr) return nullptr;
   const uint64_t at = address_of(t), after = site + syscall_bytes;
-  static constexpr uint8_t head[] = {0x48, 0x8d, 0x0d, 0, 0, 0, 0, 0x4c, 0x8d, 0x1d, 0, 0, 0, 0, 0xff, 0x25, 0, 0, 0, 0};
+  static constexpr uint8_t head[] = {0x48, 0x8d, 0x0d, 0, 0,    0,    0, 0x4c, 0x8d, 0x1d,
+                                     0,    0,    0,    0, 0xff, 0x25, 0, 0,    0,    0};
   static_assert(sizeof head == resume_offset);
   __builtin_memcpy(t->code, head, sizeof head);
   put_distance(t->code + 3, at + 7, after);
@@ -178,7 +181,8 @@ bool is_number_stub(uint64_t site, long nr) {
   const uint64_t start = site - number_bytes;
   if (start % function_alignment != 0 && start % function_alignment != landing_bytes) return false;
   const auto* p = reinterpret_cast<const uint8_t*>(start);
-  const bool landing = start % function_alignment != landing_bytes || __builtin_memcmp(p - 4, "\xf3\x0f\x1e\xfa", 4) == 0;
+  const bool landing =
+      start % function_alignment != landing_bytes || __builtin_memcmp(p - 4, "\xf3\x0f\x1e\xfa", 4) == 0;
   int32_t number;
   __builtin_memcpy(&number, p + 1, sizeof number);
   return landing && p[0] == 0xb8 && number == nr;
@@ -196,7 +200,7 @@ uint64_t displaceable(uint64_t site) {
 
 // Private, executable, from a file and not writable: a program's or a library's code, and not that of a just-in-time
 // compiler, which rewrites its own.
-bool is_library_code(const Mapping& m) { return m.executable && !m.writable && !m.shared && m.from_file; }
+bool is_library_code(const Mapping& m) { return m.readable && m.executable && !m.writable && !m.shared && m.from_file; }
 
 struct Pages {
   uint64_t from, bytes;
@@ -296,7 +300,8 @@ Trampoline* trampoline_at(uint64_t pc) {
   for (Region& region : regions) {
     const uint64_t low = region.low.load(std::memory_order_acquire);
     if (low == 0) return nullptr;
-    if (pc - low < region_bytes) return reinterpret_cast<Trampoline*>(low + (pc - low) / sizeof(Trampoline) * sizeof(Trampoline));
+    if (pc - low < region_bytes)
+      return reinterpret_cast<Trampoline*>(low + (pc - low) / sizeof(Trampoline) * sizeof(Trampoline));
   }
   return nullptr;
 }

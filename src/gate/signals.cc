@@ -86,11 +86,34 @@ void send_again(int signal, const SignalInfo& info) {
 // Calls that wait, and may end with EINTR whether they have begun or not.
 bool may_sleep(uint64_t nr) {
   switch (nr) {
-    case __NR_read: case __NR_write: case __NR_readv: case __NR_writev: case __NR_poll: case __NR_ppoll:
-    case __NR_select: case __NR_pselect6: case __NR_epoll_wait: case __NR_epoll_pwait: case __NR_futex:
-    case __NR_recvmsg: case __NR_recvfrom: case __NR_sendmsg: case __NR_sendto: case __NR_accept: case __NR_accept4:
-    case __NR_connect: case __NR_open: case __NR_openat: case __NR_openat2: case __NR_flock: case __NR_fcntl:
-    case __NR_wait4: case __NR_waitid: case __NR_nanosleep: case __NR_clock_nanosleep: case __NR_restart_syscall:
+    case __NR_read:
+    case __NR_write:
+    case __NR_readv:
+    case __NR_writev:
+    case __NR_poll:
+    case __NR_ppoll:
+    case __NR_select:
+    case __NR_pselect6:
+    case __NR_epoll_wait:
+    case __NR_epoll_pwait:
+    case __NR_futex:
+    case __NR_recvmsg:
+    case __NR_recvfrom:
+    case __NR_sendmsg:
+    case __NR_sendto:
+    case __NR_accept:
+    case __NR_accept4:
+    case __NR_connect:
+    case __NR_open:
+    case __NR_openat:
+    case __NR_openat2:
+    case __NR_flock:
+    case __NR_fcntl:
+    case __NR_wait4:
+    case __NR_waitid:
+    case __NR_nanosleep:
+    case __NR_clock_nanosleep:
+    case __NR_restart_syscall:
       return true;
     default:
       return false;

@@ -26,8 +26,8 @@ void all_free() {
 }  // namespace
 
 void stacks_start() {
-  const long at = raw_syscall(__NR_mmap, 0, pool_bytes, PROT_READ | PROT_WRITE,
-                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  const long at =
+      raw_syscall(__NR_mmap, 0, pool_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   // Without the pool (a tight RLIMIT_AS) every call runs on the program's own stack.
   if (failed(at)) return;
   gate_stacks = static_cast<uint64_t>(at);

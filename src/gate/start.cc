@@ -100,12 +100,23 @@ void load_program(const Inheritance& i) {
 void correct_auxiliary(Elf64_auxv_t* a, const char* file_name) {
   for (; a->a_type != AT_NULL; a++) {
     switch (a->a_type) {
-      case AT_PHDR: a->a_un.a_val = loaded.program.program_headers; break;
-      case AT_PHNUM: a->a_un.a_val = loaded.program.program_header_count; break;
-      case AT_BASE: a->a_un.a_val = loaded.has_interpreter ? loaded.interpreter.base : 0; break;
-      case AT_ENTRY: a->a_un.a_val = loaded.program.entry; break;
-      case AT_EXECFN: a->a_un.a_val = address_of(file_name); break;
-      default: break;
+      case AT_PHDR:
+        a->a_un.a_val = loaded.program.program_headers;
+        break;
+      case AT_PHNUM:
+        a->a_un.a_val = loaded.program.program_header_count;
+        break;
+      case AT_BASE:
+        a->a_un.a_val = loaded.has_interpreter ? loaded.interpreter.base : 0;
+        break;
+      case AT_ENTRY:
+        a->a_un.a_val = loaded.program.entry;
+        break;
+      case AT_EXECFN:
+        a->a_un.a_val = address_of(file_name);
+        break;
+      default:
+        break;
     }
   }
 }
@@ -193,8 +204,8 @@ void allow_executable_stack(uint64_t* stack) {
 }  // namespace
 
 void write_inheritance(const Inheritance& from, StateText& state, FileText& file) {
-  const int flags = (from.trap ? 1 : 0) | (from.ignored[0] ? 2 : 0) | (from.ignored[1] ? 4 : 0) |
-                    (from.ignored[2] ? 8 : 0);
+  const int flags =
+      (from.trap ? 1 : 0) | (from.ignored[0] ? 2 : 0) | (from.ignored[1] ? 4 : 0) | (from.ignored[2] ? 8 : 0);
   state.add(state_variable);
   state.add_decimal(from.descriptor).add(' ').add_decimal(flags).add(' ');
   state.add_digits(from.name_space.size()).add(' ').add_digits(from.exe.size()).add('\n');

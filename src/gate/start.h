@@ -10,13 +10,13 @@
 namespace fusewire::gate {
 
 struct Inheritance {
-  int descriptor = -1;         // of the file to load
-  bool trap = false;           // the seccomp filter is installed
-  bool ignored[3] = {};        // SIGSEGV, SIGBUS, SIGSYS are ignored by the program
-  std::string_view name_space; // the namespace's directory
-  std::string_view exe;        // what /proc/self/exe shall say
-  std::string_view state;      // what before_exec wrote
-  std::string_view file_name;  // AT_EXECFN
+  int descriptor = -1;          // of the file to load
+  bool trap = false;            // the seccomp filter is installed
+  bool ignored[3] = {};         // SIGSEGV, SIGBUS, SIGSYS are ignored by the program
+  std::string_view name_space;  // the namespace's directory
+  std::string_view exe;         // what /proc/self/exe shall say
+  std::string_view state;       // what before_exec wrote
+  std::string_view file_name;   // AT_EXECFN
 };
 
 inline constexpr std::string_view state_variable = "FUSEWIRE_GATE=";

@@ -1,6 +1,6 @@
 // Catching calls: Syscall User Dispatch sends SIGSYS for every `syscall` outside the stub section; where the kernel
-// does not have it, a seccomp filter on the instruction pointer does the same (inherited for ever, by exec too: the gate
-// is linked to a fixed address so that the filter fits the next image).
+// does not have it, a seccomp filter on the instruction pointer does the same (inherited for ever, by exec too: the
+// gate is linked to a fixed address so that the filter fits the next image).
 #include <asm/unistd.h>
 #include <linux/audit.h>
 #include <linux/filter.h>

@@ -1,8 +1,8 @@
 // The smallest dispatcher: no virtual files, every call passed on. What is left is the machinery, tested alone.
+#include <asm/unistd.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/stat.h>
-#include <asm/unistd.h>
 
 #include "gate/base.h"
 #include "gate/gate.h"
@@ -11,16 +11,15 @@ namespace fusewire::gate {
 
 namespace {
 
-constexpr int path_calls[] = {__NR_open,   __NR_openat, __NR_stat,  __NR_newfstatat, __NR_lstat,    __NR_access,
-                              __NR_statx,  __NR_unlink, __NR_mkdir, __NR_readlink,   __NR_chdir,    __NR_faccessat2,
+constexpr int path_calls[] = {__NR_open,   __NR_openat, __NR_stat,  __NR_newfstatat, __NR_lstat,     __NR_access,
+                              __NR_statx,  __NR_unlink, __NR_mkdir, __NR_readlink,   __NR_chdir,     __NR_faccessat2,
                               __NR_rename, __NR_getcwd, __NR_close, __NR_dup2,       __NR_readlinkat};
 // These are passed on from inside the dispatcher, as its own virtual calls would sleep there.
 bool is_made_inside(long nr) { return nr == __NR_close || nr == __NR_read; }
 
 bool is_own_exe(const char* program_pointer) {
   char path[32];
-  return copy_string_from_program(path, program_pointer, sizeof path) > 0 &&
-         std::string_view(path) == "/proc/self/exe";
+  return copy_string_from_program(path, program_pointer, sizeof path) > 0 && std::string_view(path) == "/proc/self/exe";
 }
 
 long read_exe_link(long to, long room) {

@@ -215,6 +215,30 @@ TEST(Processes, sixteen_threads_open_write_and_close) {
   EXPECT_EQ(8000, done);
 }
 
+TEST(Processes, more_threads_than_there_are_gate_stacks_may_sleep_in_calls) {
+  constexpr int count = 600;
+  static std::atomic<int> interrupted;
+  interrupted = 0;
+  const Handler handler(
+      SIGUSR1, [](int) { interrupted++; }, SA_RESTART);
+  const Pipe p;
+  std::atomic<int> came_back{0};
+  std::vector<std::thread> threads;
+  for (int i = 0; i < count; i++) {
+    threads.emplace_back([&] {
+      char byte;
+      while (read(p.end[0], &byte, 1) != 1) continue;
+      came_back++;
+    });
+  }
+  for (std::thread& t : threads) pthread_kill(t.native_handle(), SIGUSR1);
+  while (interrupted < count) sched_yield();
+  const std::string bytes(count, 'x');
+  ASSERT_EQ(count, write(p.end[1], bytes.data(), bytes.size()));
+  for (std::thread& t : threads) t.join();
+  EXPECT_EQ(count, came_back);
+}
+
 // ---- memory
 
 TEST(Processes, a_bad_pointer_gives_EFAULT) {
@@ -264,10 +288,10 @@ class Sites {
   static size_t bytes() { return static_cast<size_t>(count) * room; }
   static std::string code() {
     // mov $getppid, %eax; syscall; cmp $-4096, %rax; ja +1; ret; hlt   and, every other one, without the comparison
-    static const unsigned char checked[] = {0xb8, SYS_getppid, 0, 0, 0, 0x0f, 0x05, 0x48, 0x3d, 0x00,
-                                            0xf0, 0xff,        0xff, 0x77, 0x01, 0xc3, 0xf4};
-    static const unsigned char moved[] = {0xb8, SYS_getppid, 0, 0, 0, 0x0f, 0x05, 0x48, 0x89, 0xc1, 0x31, 0xc0, 0x48, 0x89,
-                                          0xc8, 0xc3};
+    static const unsigned char checked[] = {0xb8, SYS_getppid, 0,    0,    0,    0x0f, 0x05, 0x48, 0x3d,
+                                            0x00, 0xf0,        0xff, 0xff, 0x77, 0x01, 0xc3, 0xf4};
+    static const unsigned char moved[] = {0xb8, SYS_getppid, 0,    0,    0,    0x0f, 0x05, 0x48,
+                                          0x89, 0xc1,        0x31, 0xc0, 0x48, 0x89, 0xc8, 0xc3};
     std::string text(bytes(), '\xf4');
     for (int i = 0; i < count; i++) {
       if (i % 2 == 0) memcpy(&text[static_cast<size_t>(i * room)], checked, sizeof checked);

@@ -38,7 +38,8 @@ class Signals : public testing::Test {
 // A thread that interrupts another as soon as that sleeps.
 class Interrupter {
  public:
-  Interrupter(int signal, std::function<void()> afterwards = [] {})
+  Interrupter(
+      int signal, std::function<void()> afterwards = [] {})
       : thread_([target = pthread_self(), tid = thread_id(), signal, afterwards] {
           wait_until_sleeping(tid);
           pthread_kill(target, signal);
@@ -145,7 +146,8 @@ TEST_F(Signals, a_stack_overflow_is_handled_on_the_alternate_stack) {
     static char memory[64 << 10];
     const stack_t stack{memory, 0, sizeof memory};
     sigaltstack(&stack, nullptr);
-    const Handler handler(SIGSEGV, [](int) { _exit(getppid() > 0 ? 7 : 8); }, SA_ONSTACK);
+    const Handler handler(
+        SIGSEGV, [](int) { _exit(getppid() > 0 ? 7 : 8); }, SA_ONSTACK);
     std::function<int(int)> deeper = [&](int n) {
       volatile char room[4096];
       room[0] = static_cast<char>(n);
@@ -166,7 +168,8 @@ TEST_F(Signals, calls_of_a_handler_on_the_alternate_stack_may_be_interrupted) {
   broken = 0;
   {
     // The inner signals would overwrite the outer handler's frame if the kernel took the alternate stack for unused.
-    const Handler inner(SIGALRM, [](int) { ticks++; }, SA_ONSTACK);
+    const Handler inner(
+        SIGALRM, [](int) { ticks++; }, SA_ONSTACK);
     const Handler outer(
         SIGUSR1,
         [](int) {
@@ -300,9 +303,8 @@ TEST_F(Signals, the_handlers_mask_holds_while_it_runs) {
 }
 
 TEST_F(Signals, a_handler_may_block_everything_in_the_context_it_returns_to) {
-  const Handler handler(SIGUSR1, [](int, siginfo_t*, void* context) {
-    sigfillset(&static_cast<ucontext_t*>(context)->uc_sigmask);
-  });
+  const Handler handler(
+      SIGUSR1, [](int, siginfo_t*, void* context) { sigfillset(&static_cast<ucontext_t*>(context)->uc_sigmask); });
   sigset_t before;
   sigprocmask(SIG_BLOCK, nullptr, &before);
   raise(SIGUSR1);
