@@ -1,4 +1,5 @@
 // The rule book of signals (K050-K056).
+#include "kernel/local_wait.h"
 #include "support/kernel_fixture.h"
 
 namespace fusewire::test {
@@ -175,6 +176,52 @@ TEST_F(InterruptTest, resend_takes_the_waiting_interrupt_away_until_the_request_
   unique = daemon->next(Opcode::lookup).header.unique;
   const auto request = daemon->next(Opcode::interrupt);
   EXPECT_EQ(request.as<wire::InterruptIn>().unique, unique);
+}
+
+// A call that sleeps inside the half, for something local.
+kernel::Task<kernel::Result<int>> sleep_locally(kernel::Connection& connection, kernel::LocalWaitq& waitq,
+                                                kernel::Caller& caller) {
+  co_await waitq.sleep(connection.ready(), caller);
+  co_return caller.killed || caller.interrupted ? 1 : 0;
+}
+kernel::Task<kernel::Result<int>> lock_exclusively(kernel::Connection& connection, kernel::SleepLock& lock,
+                                                   kernel::Caller& caller) {
+  auto guard = co_await lock.exclusive(connection.ready(), caller);
+  if (!guard) co_return kernel::error(guard.error());
+  co_return 0;
+}
+
+TEST_F(InterruptTest, signal_and_kill_end_a_sleep_inside_the_half) {
+  for (const bool kill : {false, true}) {
+    kernel::LocalWaitq waitq;
+    kernel::Caller caller;
+    kernel::Connection::Entry entry(*connection);
+    auto task = sleep_locally(*connection, waitq, caller);
+    task.start();
+    EXPECT_FALSE(task.done());
+    kill ? connection->kill(caller) : connection->interrupt(caller);
+    connection->ready().run();
+    ASSERT_TRUE(task.done());
+    EXPECT_EQ(*task.take(), 1);
+  }
+}
+
+TEST_F(InterruptTest, only_a_kill_ends_the_wait_for_a_sleep_lock) {
+  kernel::SleepLock lock;
+  kernel::Caller holder, waiter;
+  kernel::Connection::Entry entry(*connection);
+  auto held = lock.shared(connection->ready(), holder);
+  ASSERT_TRUE(held.await_ready());
+  auto guard = held.await_resume();
+  auto task = lock_exclusively(*connection, lock, waiter);
+  task.start();
+  connection->interrupt(waiter);
+  connection->ready().run();
+  EXPECT_FALSE(task.done());
+  connection->kill(waiter);
+  connection->ready().run();
+  ASSERT_TRUE(task.done());
+  EXPECT_EQ(task.take().error(), Errno::eintr);
 }
 
 }  // namespace
