@@ -3,6 +3,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "kernel/file.h"
+
 namespace fusewire::host {
 namespace {
 

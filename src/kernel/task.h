@@ -46,6 +46,8 @@ struct FrameAllocation {
   static constexpr size_t round_up(size_t bytes) { return (bytes + 7) & ~size_t{7}; }
   template <typename A>
   static void pick(Kmalloc*& kmalloc, A& arg) noexcept {
+    // An incomplete type has no kmalloc() here and one elsewhere: the two instances would be taken for the same.
+    static_assert(sizeof(std::remove_cvref_t<A>) > 0, "a coroutine's parameters must be of complete types");
     if constexpr (has_kmalloc<std::remove_cvref_t<A>>)
       if (!kmalloc) kmalloc = &const_cast<std::remove_cvref_t<A>&>(arg).kmalloc();
   }
