@@ -278,44 +278,49 @@ Task<Result<void>> update_attributes(Inode& inode, Caller& caller, const File* f
   co_return asked;
 }
 
+// notify_change, fuse_setattr, fuse_do_setattr, in their order: a refusal comes after the question for
+// security.capability.
 Task<Result<void>> set_attributes(Inode& inode, Caller& caller, SetAttributes& set) {
   Superblock& sb = inode.sb;
   if (inode.bad) co_return error(Errno::eio);
   auto guard = co_await inode.lock.exclusive(sb.ready(), caller);
   if (!guard) co_return error(guard.error());
-  auto allowed = co_await may_set_attributes(inode, caller, set);
-  if (!allowed) co_return allowed;
-  const bool size_or_owner = (set.valid & (wire::fattr::size | wire::fattr::uid | wire::fattr::gid)) != 0;
-  if (size_or_owner && !inode.is_dir()) {
-    auto killed = co_await remove_privileges_for(inode, caller, set);
-    if (!killed) co_return killed;
+  auto touchable = co_await may_touch(inode, caller, set);
+  if (!touchable) co_return touchable;
+  const bool sets_size = (set.valid & wire::fattr::size) != 0;
+  const bool takes_privileges = !inode.is_dir() && (set.changes_owner || (sets_size && !inode.no_security_xattr));
+  bool has_capability = false;
+  if (takes_privileges) {
+    auto has = co_await has_security_capability(inode, caller);
+    if (!has) co_return error(has.error());
+    has_capability = *has;
   }
   if (!admitted(sb, caller)) co_return error(Errno::eacces);
+  auto cleared = co_await clear_set_id(inode, caller, set);
+  if (!cleared) co_return cleared;
+  CO_TRY_VOID(may_set_attributes(inode, caller, set));
+  if (has_capability) {
+    auto removed = co_await remove_xattr(inode, caller, "security.capability");
+    if (!removed) co_return removed;
+  }
   auto done = co_await do_setattr(inode, caller, set);
   co_return done;
 }
 
-Task<Result<void>> remove_privileges_for(Inode& inode, Caller& caller, SetAttributes& set) {
+// A change of owner always clears the set-id bits, a change of size only when the caller may not keep them. Unless the
+// daemon does it itself (K116), the mode is asked for anew and sent along (K117).
+Task<Result<void>> clear_set_id(Inode& inode, Caller& caller, SetAttributes& set) {
   Superblock& sb = inode.sb;
-  const bool owner = (set.valid & (wire::fattr::uid | wire::fattr::gid)) != 0;
-  if (!inode.no_security_xattr) {
-    auto has = co_await has_security_capability(inode, caller);
-    if (!has) co_return error(has.error());
-    if (*has) {
-      auto removed = co_await remove_xattr(inode, caller, "security.capability");
-      if (!removed) co_return removed;
-    }
-  }
-  // A change of owner always clears the bits; a change of size only when the caller may not keep them (K116).
-  if (!owner && (caller.privileged || !has_set_id(inode.attr.mode))) co_return Result<void>();
+  const bool sets_size = (set.valid & wire::fattr::size) != 0;
+  const bool clears = set.changes_owner || (sets_size && !caller.privileged && has_set_id(inode.attr.mode));
+  if (inode.is_dir() || !clears) co_return Result<void>();
   if (sb.has(wire::init_flag::handle_killpriv) || sb.has(wire::init_flag::handle_killpriv_v2))
     co_return Result<void>();
-  auto fresh = co_await do_getattr(inode, caller, nullptr, nullptr);
-  if (!fresh) co_return fresh;
-  if (has_set_id(inode.attr.mode)) {
-    set.valid |= wire::fattr::mode;
-    set.mode = without_set_id(inode.attr.mode);
-  }
+  const File* file = set.opened_with_trunc ? nullptr : set.file;
+  auto fresh = co_await do_getattr(inode, caller, file, nullptr);
+  if (!fresh || !has_set_id(inode.attr.mode)) co_return fresh;
+  set.valid |= wire::fattr::mode;
+  set.mode = without_set_id(inode.attr.mode);
   co_return Result<void>();
 }
 

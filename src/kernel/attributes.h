@@ -56,13 +56,13 @@ struct SetAttributes {
   uint64_t size = 0;
   wire::StatxTime atime{}, mtime{};
   const File* file = nullptr;
+  bool changes_owner = false;     // chown, even one that names neither
   bool opened_with_trunc = false;
 };
 // Takes the inode's lock. EPERM and EACCES by default_permissions, or the daemon's errno (K103).
 Task<Result<void>> set_attributes(Inode& inode, Caller& caller, SetAttributes& set);
-// What a change of size or owner takes away before it: security.capability, and the set-id bits (added to set.mode)
-// unless the daemon clears them itself (K116, K117).
-Task<Result<void>> remove_privileges_for(Inode& inode, Caller& caller, SetAttributes& set);
+// The set-id bits that a change of size or owner takes away go into set.mode (K116, K117).
+Task<Result<void>> clear_set_id(Inode& inode, Caller& caller, SetAttributes& set);
 // Where an attr_out lands: the whole struct, or its older form (minor < 9).
 std::span<std::byte> attr_reply(Superblock& sb, wire::AttrOut& out);
 // file_remove_privs: before a write, the set-id bits and security.capability go (K117). The inode's lock is held.

@@ -67,6 +67,14 @@ void renamed(Superblock& sb, Dentry& from, Dentry& to, uint32_t flags) {
   sb.move(from, *new_parent, to);
 }
 
+void keep_link_text(Superblock& sb, Inode& inode, std::string_view text) {
+  if (!sb.has(wire::init_flag::cache_symlinks) || inode.link_text || text.empty()) return;
+  inode.link_text = static_cast<char*>(sb.kmalloc().alloc(text.size()));
+  if (!inode.link_text) return;
+  inode.link_length = static_cast<uint32_t>(text.size());
+  __builtin_memcpy(inode.link_text, text.data(), text.size());
+}
+
 }  // namespace
 
 uint32_t masked(Superblock& sb, const Caller& caller, uint32_t mode) {
@@ -129,8 +137,8 @@ Task<Result<void>> make_link(Superblock& sb, Caller& caller, Inode& inode, Dentr
   args.add_in(in);
   args.add_in_name(dentry.name());
   auto made = co_await create_entry(sb, caller, dentry, args, inode.attr.mode);
-  // Two nodes of the cache may be one file behind: the old one's link count is asked again (fuse_link).
-  if (made || made.error() == Errno::eintr) invalidate_attributes(inode);
+  // Nobody knows whether it took place.
+  if (!made && made.error() == Errno::eintr) invalidate_attributes(inode);
   if (made || made.error() != Errno::enosys) co_return made;
   sb.connection.learned_enosys().link = true;
   co_return error(Errno::eperm);
@@ -173,6 +181,11 @@ Task<Result<void>> rename_entry(Superblock& sb, Caller& caller, Dentry& from, De
 
 Task<Result<size_t>> read_link(Superblock& sb, Caller& caller, Inode& inode, std::span<char> storage) {
   if (inode.bad) co_return error(Errno::eio);
+  if (inode.link_text) {
+    __builtin_memcpy(storage.data(), inode.link_text, inode.link_length);
+    storage[inode.link_length] = '\0';
+    co_return size_t{inode.link_length};
+  }
   Args args;
   args.opcode = wire::Opcode::readlink;
   args.nodeid = inode.nodeid;
@@ -183,6 +196,7 @@ Task<Result<size_t>> read_link(Superblock& sb, Caller& caller, Inode& inode, std
   size_t length = 0;
   while (length < *sent && storage[length] != '\0') ++length;
   storage[length] = '\0';
+  keep_link_text(sb, inode, {storage.data(), length});
   co_return length;
 }
 

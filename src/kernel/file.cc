@@ -239,10 +239,10 @@ Task<Result<File*>> make_tmpfile(Superblock& sb, Caller& caller, Dentry& directo
 }
 
 Task<Result<void>> flush_file(File& file, Caller& caller) {
+  file.flushed = true;
   if (file.inode->bad) co_return error(Errno::eio);
   if (!sends_flush(file)) co_return Result<void>();
   LearnedEnosys& learned = file.sb.connection.learned_enosys();
-  file.flushed = true;
   if (learned.flush) co_return Result<void>();
   const wire::FlushIn in = flush_message(file, caller.lock_owner);
   Args args;

@@ -137,11 +137,13 @@ Task<Result<size_t>> send_write(File& file, Caller& caller, std::span<const std:
   in.offset = offset;
   in.size = static_cast<uint32_t>(from.size());
   in.flags = file.flags;
-  if (file.has_flag(wire::fopen_flag::direct_io)) {
+  const bool direct = file.has_flag(wire::fopen_flag::direct_io);
+  if (direct) {
     in.write_flags = wire::write_lockowner;
     in.lock_owner = sb.scrambled_owner(caller.lock_owner);
   }
-  if (sb.has(wire::init_flag::handle_killpriv_v2) && !caller.privileged)
+  // Direct writes carry it without HANDLE_KILLPRIV_V2 too (Linux fuse_direct_io).
+  if ((direct || sb.has(wire::init_flag::handle_killpriv_v2)) && !caller.privileged)
     in.write_flags |= wire::write_kill_suidgid;
   wire::WriteOut out{};
   Args args;

@@ -26,7 +26,7 @@ constexpr OfferRow offers[] = {
     {flag::splice_move, Offer::yes},
     {flag::splice_read, Offer::yes},
     {flag::flock_locks, Offer::yes},
-    {flag::has_ioctl_dir, Offer::no},  // ioctl on directories is not sent
+    {flag::has_ioctl_dir, Offer::yes},
     {flag::auto_inval_data, Offer::yes},
     {flag::do_readdirplus, Offer::yes},
     {flag::readdirplus_auto, Offer::yes},
@@ -38,12 +38,12 @@ constexpr OfferRow offers[] = {
     {flag::posix_acl, Offer::no},  // access is decided by mode bits; ACLs pass through as xattrs
     {flag::abort_error, Offer::yes},
     {flag::max_pages, Offer::yes},
-    {flag::cache_symlinks, Offer::no},  // READLINK is asked every time
+    {flag::cache_symlinks, Offer::yes},
     {flag::no_opendir_support, Offer::yes},
     {flag::explicit_inval_data, Offer::yes},
     {flag::map_alignment, Offer::no},
     {flag::submounts, Offer::no},
-    {flag::handle_killpriv_v2, Offer::no},  // the KILL_SUIDGID bits are not sent; the half clears the bits by SETATTR
+    {flag::handle_killpriv_v2, Offer::yes},
     {flag::setxattr_ext, Offer::yes},
     {flag::init_ext, Offer::yes},
     {flag::init_reserved, Offer::no},

@@ -49,6 +49,8 @@ class Inode {
   uint64_t attr_version = 0;           // of the connection's counter at the last change (K091)
   SleepLock lock;                      // i_rwsem: names of a directory, size of a file
   InodeLocks* file_locks = nullptr;    // POSIX and flock locks (locks.h), or nullptr
+  char* link_text = nullptr;           // a symlink's text, kept with CACHE_SYMLINKS (K177)
+  uint32_t link_length = 0;
   Dentry* first_alias = nullptr;       // the dentries that name it
 
   Inode(Superblock& superblock, uint64_t node, uint32_t gen) : sb(superblock), nodeid(node), generation(gen) {}

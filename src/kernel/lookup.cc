@@ -107,7 +107,7 @@ std::span<std::byte> entry_reply(Superblock& sb, wire::EntryOut& out) {
 
 Task<Result<Ref<Dentry>>> lookup(Superblock& sb, Caller& caller, Dentry& parent, std::string_view name,
                                  uint32_t flags) {
-  if (name.size() > abi::name_max) co_return error(Errno::enametoolong);
+  if (name.size() > sb.name_max()) co_return error(Errno::enametoolong);
   if (!parent.inode || parent.inode->bad) co_return error(Errno::eio);
   if (parent.inode->dead) co_return error(Errno::enoent);
   Ref<Inode> directory(*parent.inode);

@@ -21,7 +21,7 @@ inline constexpr uint32_t locked = 4;         // the caller holds the directory'
 }  // namespace lookup_flag
 
 // A dentry, which may be negative: its inode is nullptr, and it is hashed only when the daemon said for how long.
-// ENAMETOOLONG beyond 1024 bytes; EIO for a bad reply, for which no FORGET is sent (K063).
+// ENAMETOOLONG beyond 1024 bytes (4095 with MAX_PAGES); EIO for a bad reply, for which no FORGET is sent (K063).
 Task<Result<Ref<Dentry>>> lookup(Superblock& sb, Caller& caller, Dentry& parent, std::string_view name,
                                  uint32_t flags);
 

@@ -11,8 +11,8 @@ namespace {
 using Bytes = std::span<const std::byte>;
 
 // The name behind a fixed part: exactly this long, its NUL the payload's end.
-Result<std::string_view> name_behind(Bytes payload, size_t fixed, uint32_t length) {
-  if (length > abi::name_max) return error(Errno::enametoolong);
+Result<std::string_view> name_behind(Bytes payload, size_t fixed, uint32_t length, uint32_t limit) {
+  if (length > limit) return error(Errno::enametoolong);
   if (payload.size() != fixed + length + 1) return error(Errno::einval);
   return wire::text_of(payload.subspan(fixed, length));
 }
@@ -40,13 +40,14 @@ Result<void> Notify::inval_inode(Bytes payload) {
   if (!inode) return error(Errno::enoent);
   inode->attr_version = sb_.connection.next_attr_version();
   invalidate_attributes(*inode);
+  if (out.off >= 0) sb_.drop_link_text(*inode);
   return {};
 }
 
 Result<void> Notify::inval_entry(Bytes payload) {
   if (payload.size() < sizeof(wire::NotifyInvalEntryOut)) return error(Errno::einval);
   const auto out = wire::load<wire::NotifyInvalEntryOut>(payload);
-  TRY(name, name_behind(payload, sizeof(out), out.namelen));
+  TRY(name, name_behind(payload, sizeof(out), out.namelen, sb_.name_max()));
   Inode* parent = sb_.find_inode(out.parent);
   if (!parent) return error(Errno::enoent);
   if (!parent->is_dir()) return error(Errno::enotdir);
@@ -66,7 +67,7 @@ Result<void> Notify::inval_entry(Bytes payload) {
 Result<void> Notify::delete_entry(Bytes payload) {
   if (payload.size() < sizeof(wire::NotifyDeleteOut)) return error(Errno::einval);
   const auto out = wire::load<wire::NotifyDeleteOut>(payload);
-  TRY(name, name_behind(payload, sizeof(out), out.namelen));
+  TRY(name, name_behind(payload, sizeof(out), out.namelen, sb_.name_max()));
   Inode* parent = sb_.find_inode(out.parent);
   if (!parent) return error(Errno::enoent);
   if (!parent->is_dir()) return error(Errno::enotdir);

@@ -55,6 +55,11 @@ Result<void> may_change_owner(const Inode& inode, const Caller& caller, const Se
   return {};
 }
 
+bool touches(const SetAttributes& set) {
+  constexpr uint32_t now = wire::fattr::atime_now | wire::fattr::mtime_now;
+  return (set.valid & now) == now;
+}
+
 void drop_foreign_setgid(const Inode& inode, const Caller& caller, SetAttributes& set) {
   const uint32_t gid = (set.valid & wire::fattr::gid) ? set.gid : inode.attr.gid;
   if (!caller.privileged && !in_group(caller, gid)) set.mode &= ~abi::s_isgid;
@@ -119,24 +124,22 @@ Task<Result<void>> may_remove(Inode& directory, Inode& victim, Caller& caller) {
   co_return Result<void>();
 }
 
-Task<Result<void>> may_set_attributes(Inode& inode, Caller& caller, SetAttributes& set) {
-  constexpr uint32_t times = wire::fattr::atime | wire::fattr::mtime;
-  constexpr uint32_t now = wire::fattr::atime_now | wire::fattr::mtime_now;
-  const bool sets_times = (set.valid & times) != 0;
-  const bool touches = sets_times && (set.valid & now) == now;
-  // notify_change asks for write permission before the file system has a say.
-  if (touches && !owner_or_capable(inode, caller)) {
-    auto allowed = co_await permission(inode, caller, abi::may_write);
-    if (!allowed) co_return allowed;
-  }
-  if (!inode.sb.default_permissions()) co_return Result<void>();
-  if (set.valid & (wire::fattr::uid | wire::fattr::gid)) CO_TRY_VOID(may_change_owner(inode, caller, set));
-  if (set.valid & wire::fattr::mode) {
-    if (!owner_or_capable(inode, caller)) co_return error(Errno::eperm);
+Task<Result<void>> may_touch(Inode& inode, Caller& caller, const SetAttributes& set) {
+  if (!touches(set) || owner_or_capable(inode, caller)) co_return Result<void>();
+  auto allowed = co_await permission(inode, caller, abi::may_write);
+  co_return allowed;
+}
+
+Result<void> may_set_attributes(Inode& inode, Caller& caller, SetAttributes& set) {
+  if (!inode.sb.default_permissions()) return {};
+  TRY_VOID(may_change_owner(inode, caller, set));
+  if ((set.valid & wire::fattr::mode) && !set.changes_owner && !(set.valid & wire::fattr::size)) {
+    if (!owner_or_capable(inode, caller)) return error(Errno::eperm);
     drop_foreign_setgid(inode, caller, set);
   }
-  if (sets_times && !touches && !owner_or_capable(inode, caller)) co_return error(Errno::eperm);
-  co_return Result<void>();
+  const bool sets_times = (set.valid & (wire::fattr::atime | wire::fattr::mtime)) != 0;
+  if (sets_times && !touches(set) && !owner_or_capable(inode, caller)) return error(Errno::eperm);
+  return {};
 }
 
 }  // namespace fusewire::kernel

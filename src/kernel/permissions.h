@@ -21,8 +21,10 @@ bool in_group(const Caller& caller, uint32_t gid);
 Task<Result<void>> permission(Inode& inode, Caller& caller, uint32_t mask);
 // may_delete without its look at types: write and execute permission on the directory, and the sticky bit. EPERM.
 Task<Result<void>> may_remove(Inode& directory, Inode& victim, Caller& caller);
+// may_setattr: times set to "now" need write permission of those who do not own the file.
+Task<Result<void>> may_touch(Inode& inode, Caller& caller, const SetAttributes& set);
 // setattr_prepare: who may chmod, chown, set times. Nothing is checked without default_permissions (K103).
-Task<Result<void>> may_set_attributes(Inode& inode, Caller& caller, SetAttributes& set);
+Result<void> may_set_attributes(Inode& inode, Caller& caller, SetAttributes& set);
 
 // setattr_should_drop_suidgid: set-user-id, or set-group-id of an executable by its group.
 constexpr bool has_set_id(uint32_t mode) {

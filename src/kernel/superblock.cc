@@ -155,7 +155,13 @@ void Superblock::evict(Inode& inode) {
   if (active_ && inode.nlookup != 0 && inode.nodeid != wire::root_id)
     connection.queue_forget(inode.nodeid, inode.nlookup);
   connection.count_eviction();
+  drop_link_text(inode);
   connection.module().inodes().drop(&inode);
+}
+
+void Superblock::drop_link_text(Inode& inode) {
+  if (inode.link_text) kmalloc().free(inode.link_text, inode.link_length);
+  inode.link_text = nullptr;
 }
 
 void Superblock::make_bad(Inode& inode) { inode.bad = true; }
@@ -226,24 +232,15 @@ void Superblock::move(Dentry& dentry, Dentry& new_parent, Dentry& victim) {
 }
 
 void Superblock::exchange(Dentry& a, Dentry& b) {
-  Ref<Dentry> a_parent(*a.parent);
-  char storage[abi::name_max];
-  const size_t length = a.name().size();
-  __builtin_memcpy(storage, a.name().data(), length);
-  const bool a_hashed = a.hashed, b_hashed = b.hashed;
-  if (a_hashed) dentries_.erase(a);
-  a.hashed = false;
-  if (a_hashed && b_hashed) {
-    Ref<Dentry> b_parent(*b.parent);
-    Result<Ref<Dentry>> name_of_b = make_dentry(*b_parent, b.name());
-    rename_dentry(b, *a_parent, {storage, length});
-    if (!name_of_b || !set_name(a, (*name_of_b)->name())) return;
-    detach_from_parent(a);
-    attach_to_parent(a, *b_parent);
-    hash(a);
-    return;
+  Ref<Dentry> a_parent(*a.parent), b_parent(*b.parent);
+  Result<Ref<Dentry>> a_name = make_dentry(*a_parent, a.name());
+  Result<Ref<Dentry>> b_name = make_dentry(*b_parent, b.name());
+  if (!a.hashed || !b.hashed || !a_name || !b_name) {
+    invalidate(a);
+    return invalidate(b);
   }
-  if (b_hashed) invalidate(b);
+  rename_dentry(a, *b_parent, (*b_name)->name());
+  rename_dentry(b, *a_parent, (*a_name)->name());
 }
 
 // Walks the tree below without recursion; the dentry at hand is held, so that it outlives its children.

@@ -52,6 +52,10 @@ class Superblock {
   bool read_only() const { return connection.options().read_only; }
   Dentry& root() { return *root_; }
   bool has(uint64_t init_flag) const { return connection.negotiated().has(init_flag); }
+  uint32_t name_max() const {
+    const bool pages = has(wire::init_flag::max_pages) && connection.negotiated().max_pages > 1;
+    return pages ? abi::name_max : abi::name_low_max;
+  }
   uint32_t minor() const { return connection.negotiated().minor; }
 
   // When something that is valid for this long from now ends to be (K070).
@@ -66,6 +70,7 @@ class Superblock {
   Result<Ref<Inode>> get_inode(const wire::EntryOut& entry, uint64_t attr_version, uint64_t evict_counter);
   void evict(Inode& inode);
   void make_bad(Inode& inode);
+  void drop_link_text(Inode& inode);
 
   // --- dentries
   Ref<Dentry> find_dentry(Dentry& parent, std::string_view name);

@@ -152,6 +152,7 @@ kernel::SetAttributes mode_change(const Inode& inode, uint32_t mode) {
 
 kernel::SetAttributes owner_change(uint32_t uid, uint32_t gid) {
   kernel::SetAttributes set;
+  set.changes_owner = true;
   set.uid = uid;
   set.gid = gid;
   if (uid != UINT32_MAX) set.valid |= wire::fattr::uid;

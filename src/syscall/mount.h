@@ -3,7 +3,8 @@
 //
 // A path starts at a Place: an open file of this mount (dirfd, cwd) or the root. A walk that leaves the mount ("..",
 // above the root, or an absolute symlink) ends with Errno::eleave and fills Leave: the caller goes on from there.
-// Paths are byte strings without NUL; "" means the start itself where AT_EMPTY_PATH allows it, else ENOENT.
+// Paths are byte strings without NUL; "" means the start itself where AT_EMPTY_PATH allows it, else ENOENT. From the
+// mount's root (no open file) "" and "/" are the root.
 //
 // Thread rule: coroutines under the connection lock. A path or buffer argument must outlive the call's Task.
 // Ownership: OpenFile belongs to the Mount from open to release(); every user of one holds it by its token.

@@ -83,8 +83,9 @@ Task<Result<void>> mknod_at(MountImpl& mount, Caller& caller, Place place, uint3
   const uint32_t type = mode & abi::s_ifmt;
   if (type == 0) mode |= abi::s_ifreg;
   if (type == abi::s_ifdir) co_return error(Errno::eperm);
-  if (type == abi::s_iflnk) co_return error(Errno::einval);
   const bool device = type == abi::s_ifblk || type == abi::s_ifchr;
+  const bool plain = type == 0 || type == abi::s_ifreg || type == abi::s_ififo || type == abi::s_ifsock;
+  if (!device && !plain) co_return error(Errno::einval);
   Walk walk(mount.sb, caller, place, leave);
   auto locked = co_await prepare_creation(walk, mount.sb, caller, false);
   if (!locked) co_return error(locked.error());
@@ -128,6 +129,16 @@ Task<Result<void>> symlink_at(MountImpl& mount, Caller& caller, std::string_view
   co_return made;
 }
 
+// may_linkat with fs.protected_hardlinks: another's file only when it is plain and the caller may read and write it.
+Task<Result<void>> may_link(Inode& inode, Caller& caller) {
+  if (caller.privileged || caller.uid == inode.attr.uid) co_return Result<void>();
+  const bool plain = inode.is_reg() && !(inode.attr.mode & abi::s_isuid) && !kernel::has_set_id(inode.attr.mode);
+  if (!plain) co_return error(Errno::eperm);
+  auto allowed = co_await kernel::permission(inode, caller, abi::may_read | abi::may_write);
+  if (!allowed) co_return error(Errno::eperm);
+  co_return allowed;
+}
+
 Task<Result<void>> link_at(MountImpl& mount, Caller& caller, Place from, Place to, uint32_t at_flags, Leave& leave) {
   CO_TRY_VOID(mount.reachable(from));
   CO_TRY_VOID(mount.reachable(to));
@@ -141,6 +152,8 @@ Task<Result<void>> link_at(MountImpl& mount, Caller& caller, Place from, Place t
   auto locked = co_await prepare_creation(walk, mount.sb, caller, false);
   if (!locked) co_return error(locked.error());
   Ref<Inode> inode(*(*source)->inode);
+  auto allowed = co_await may_link(*inode, caller);
+  if (!allowed) co_return allowed;
   if (inode->is_dir()) co_return error(Errno::eperm);
   if (inode->attr.nlink == 0 && !inode->linkable) co_return error(Errno::enoent);
   auto made = co_await kernel::make_link(mount.sb, caller, *inode, *locked->dentry);
@@ -235,7 +248,6 @@ bool is_ancestor(const Dentry& ancestor, const Dentry& dentry) {
 // do_renameat2's checks on what was found.
 Result<void> check_rename(const Dentry& from, const Dentry& to, const RenameLocks& locks, const Rename& what) {
   const bool exchange = (what.flags & abi::rename_exchange) != 0;
-  if (!from.inode) return error(Errno::enoent);
   if ((what.flags & abi::rename_noreplace) && to.inode) return error(Errno::eexist);
   if (exchange && !to.inode) return error(Errno::enoent);
   if (exchange && !to.inode->is_dir() && what.to_last.trailing_slash) return error(Errno::enotdir);
@@ -282,6 +294,7 @@ Task<Result<void>> rename_locked(Superblock& sb, Caller& caller, RenameLocks& lo
   auto from = co_await kernel::lookup(sb, caller, *locks.from_parent, what.from_last.name, lookup_flag::locked);
   if (!from) co_return error(from.error());
   Ref<Dentry> source = *from;
+  if (!source->inode) co_return error(Errno::enoent);
   const bool exchange = (what.flags & abi::rename_exchange) != 0;
   uint32_t target_flags = lookup_flag::locked;
   if (!exchange) target_flags |= lookup_flag::rename_target;

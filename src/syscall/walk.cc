@@ -41,7 +41,7 @@ Walk::Component Walk::first_component(std::string_view path) {
 
 Task<Result<Last>> Walk::to_last() {
   if (too_long_) co_return error(Errno::enametoolong);
-  if (rest_.empty() && !started_) co_return error(Errno::enoent);
+  if (rest_.empty() && !started_ && from_file_) co_return error(Errno::enoent);
   // An absolute path from an open file means the whole name space, not this mount.
   if (!started_ && from_file_ && rest_.front() == '/')
     co_return error(leave_with({}, rest_, false).error());

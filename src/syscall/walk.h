@@ -36,7 +36,7 @@ class Walk {
   ~Walk();
   Walk(const Walk&) = delete;
 
-  // Everything but the last component. ENOENT for "", ENAMETOOLONG from PATH_MAX on.
+  // Everything but the last component. ENOENT for "" from an open file, ENAMETOOLONG from PATH_MAX on.
   Task<Result<Last>> to_last();
   // A symlink found as the last component: its text replaces it; to_last goes on from its directory.
   Task<Result<void>> follow_last(kernel::Dentry& link);

@@ -25,6 +25,11 @@ class XattrName {
   size_t length_ = 0;
 };
 
+Result<void> only_errno(const Result<XattrName>& name) {
+  if (!name) return error(name.error());
+  return {};
+}
+
 bool starts_with(std::string_view name, std::string_view prefix) {
   return name.size() >= prefix.size() && name.substr(0, prefix.size()) == prefix;
 }
@@ -49,11 +54,15 @@ Task<Result<void>> may_use(Inode& inode, Caller& caller, std::string_view name, 
   co_return allowed;
 }
 
+Result<XattrName> checked_value(std::string_view text, size_t size, uint32_t flags) {
+  if (flags & ~(abi::xattr_create | abi::xattr_replace)) return error(Errno::einval);
+  if (size > kernel::xattr_size_max) return error(Errno::e2big);
+  return XattrName::from(text);
+}
+
 Task<Result<void>> set_on(Inode& inode, Caller& caller, std::string_view text, std::span<const std::byte> value,
                           uint32_t flags) {
-  if (flags & ~(abi::xattr_create | abi::xattr_replace)) co_return error(Errno::einval);
-  if (value.size() > kernel::xattr_size_max) co_return error(Errno::e2big);
-  CO_TRY(name, XattrName::from(text));
+  CO_TRY(name, checked_value(text, value.size(), flags));
   auto allowed = co_await may_use(inode, caller, name.text(), abi::may_write);
   if (!allowed) co_return allowed;
   auto guard = co_await inode.lock.exclusive(inode.sb.ready(), caller);
@@ -90,6 +99,8 @@ Task<Result<Ref<Dentry>>> target(MountImpl& mount, Caller& caller, Place place, 
 
 Task<Result<void>> set_at(MountImpl& mount, Caller& caller, Place place, std::string_view name,
                           std::span<const std::byte> value, uint32_t flags, uint32_t at_flags, Leave& leave) {
+  // Arguments are looked at before the path, as Linux does.
+  CO_TRY_VOID(only_errno(checked_value(name, value.size(), flags)));
   auto found = co_await target(mount, caller, place, at_flags, leave);
   if (!found) co_return error(found.error());
   Ref<Inode> inode(*(*found)->inode);
@@ -99,6 +110,7 @@ Task<Result<void>> set_at(MountImpl& mount, Caller& caller, Place place, std::st
 
 Task<Result<size_t>> get_at(MountImpl& mount, Caller& caller, Place place, std::string_view name,
                             std::span<std::byte> value, uint32_t at_flags, Leave& leave) {
+  CO_TRY_VOID(only_errno(XattrName::from(name)));
   auto found = co_await target(mount, caller, place, at_flags, leave);
   if (!found) co_return error(found.error());
   Ref<Inode> inode(*(*found)->inode);
@@ -117,6 +129,7 @@ Task<Result<size_t>> list_at(MountImpl& mount, Caller& caller, Place place, std:
 
 Task<Result<void>> remove_at(MountImpl& mount, Caller& caller, Place place, std::string_view name, uint32_t at_flags,
                              Leave& leave) {
+  CO_TRY_VOID(only_errno(XattrName::from(name)));
   auto found = co_await target(mount, caller, place, at_flags, leave);
   if (!found) co_return error(found.error());
   Ref<Inode> inode(*(*found)->inode);

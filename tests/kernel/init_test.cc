@@ -54,7 +54,7 @@ TEST_F(InitTest, only_what_the_half_honours_is_offered) {
     EXPECT_TRUE(flags & yes);
   for (const uint64_t no : {flag::passthrough, flag::over_io_uring, flag::writeback_cache, flag::posix_acl,
                             flag::submounts, flag::has_inode_dax, flag::map_alignment, flag::file_ops,
-                            flag::create_supp_group, flag::request_timeout, flag::has_ioctl_dir})
+                            flag::create_supp_group, flag::request_timeout})
     EXPECT_FALSE(flags & no);
 }
 

@@ -220,7 +220,8 @@ class HalfSystem final : public System {
     if (!result) throw std::runtime_error(fmt::format("oracle: {}: errno {}", what, static_cast<int>(result.error())));
     return result;
   }
-  static syscall::Place at(const char* path) { return {nullptr, *path ? path : "."}; }
+  // The real kernel gets the mount point itself for ".".
+  static syscall::Place at(const char* path) { return {nullptr, std::strcmp(path, ".") == 0 ? "" : path}; }
   static syscall::Lock lock(int type, int64_t start, int64_t length) {
     return {static_cast<uint64_t>(start), static_cast<uint64_t>(length ? start + length - 1 : INT64_MAX),
             static_cast<uint32_t>(type), 0};
