@@ -159,9 +159,14 @@ Result<void> Connection::dispatch_notify(int32_t code, std::span<const std::byte
   const bool exact = !info->has_name && info->trailer == wire::Trailer::none;
   if (payload.size() < info->fixed || (exact && payload.size() != info->fixed)) return error(Errno::einval);
   switch (info->code) {
-    case wire::NotifyCode::resend: resend(); return {};
-    case wire::NotifyCode::inc_epoch: ++epoch_; return {};
-    default: break;
+    case wire::NotifyCode::resend:
+      resend();
+      return {};
+    case wire::NotifyCode::inc_epoch:
+      ++epoch_;
+      return {};
+    default:
+      break;
   }
   if (!notify_) return error(Errno::enoent);
   return notify_->notify(info->code, payload);

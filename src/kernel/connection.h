@@ -40,12 +40,12 @@ struct LearnedEnosys {
 };
 
 struct Counters {
-  std::atomic<uint64_t> requests{0};   // put on pending since the mount
+  std::atomic<uint64_t> requests{0};  // put on pending since the mount
   std::atomic<uint64_t> replies{0};
-  std::atomic<uint64_t> rejected{0};   // malformed replies and notifications
+  std::atomic<uint64_t> rejected{0};  // malformed replies and notifications
   std::atomic<uint64_t> forgets{0};
   std::atomic<uint64_t> lost_forgets{0};  // no memory to queue them: the daemon keeps a node too long
-  std::atomic<uint32_t> waiting{0};    // fusectl's `waiting` (K030): from the attempt to allocate
+  std::atomic<uint32_t> waiting{0};       // fusectl's `waiting` (K030): from the attempt to allocate
 };
 
 // Told of events that concern the caches; implemented by the file system part (notify). May be nullptr: then ENOENT.
@@ -182,7 +182,7 @@ class Connection : public boost::intrusive::list_base_hook<> {
   bool connected_ = false;    // from mount to the end
   bool initialized_ = false;  // INIT answered, or the connection ended
   bool conn_error_ = false;
-  bool aborted_ = false;      // ended by abort(), and the daemon asked to be told so (K010)
+  bool aborted_ = false;  // ended by abort(), and the daemon asked to be told so (K010)
   bool tracing_ = false;
   MountOptions options_{};
   Negotiated negotiated_{};

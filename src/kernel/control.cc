@@ -25,10 +25,14 @@ size_t print_line(uint32_t number, std::span<char> text) {
 
 uint32_t value_of(Connection& connection, ControlFile file) {
   switch (file) {
-    case ControlFile::waiting: return connection.counters().waiting.load(std::memory_order_relaxed);
-    case ControlFile::max_background: return connection.limits().max_background;
-    case ControlFile::congestion_threshold: return connection.limits().congestion_threshold;
-    case ControlFile::abort: break;
+    case ControlFile::waiting:
+      return connection.counters().waiting.load(std::memory_order_relaxed);
+    case ControlFile::max_background:
+      return connection.limits().max_background;
+    case ControlFile::congestion_threshold:
+      return connection.limits().congestion_threshold;
+    case ControlFile::abort:
+      break;
   }
   return 0;
 }

@@ -1,7 +1,7 @@
-// Sysfs and Control: /sys/fs/fuse and, mounted on it, the control file system fusectl: connections/<id>/{waiting, abort,
-// max_background, congestion_threshold} (K230, K231; Linux control.c). What the files say and what writing them does;
-// paths and descriptors are the business of whoever shows them to programs.
-// Thread rule: read and write from any thread; they take the connection's lock.
+// Sysfs and Control: /sys/fs/fuse and, mounted on it, the control file system fusectl: connections/<id>/{waiting,
+// abort, max_background, congestion_threshold} (K230, K231; Linux control.c). What the files say and what writing them
+// does; paths and descriptors are the business of whoever shows them to programs. Thread rule: read and write from any
+// thread; they take the connection's lock.
 #pragma once
 
 #include <array>

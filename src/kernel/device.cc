@@ -96,10 +96,14 @@ Result<size_t> DeviceImpl::read_locked(std::span<std::byte> buffer) {
   if (buffer.size() < wire::min_read_buffer || buffer.size() < needed) return error(Errno::einval);
   while (connection_.connected_) {
     switch (connection_.input_.choose_next()) {
-      case InputQueue::Next::nothing: return error(Errno::eagain);
-      case InputQueue::Next::interrupt: return read_interrupt(buffer);
-      case InputQueue::Next::forget: return read_forget(buffer);
-      case InputQueue::Next::request: break;
+      case InputQueue::Next::nothing:
+        return error(Errno::eagain);
+      case InputQueue::Next::interrupt:
+        return read_interrupt(buffer);
+      case InputQueue::Next::forget:
+        return read_forget(buffer);
+      case InputQueue::Next::request:
+        break;
     }
     Request& request = connection_.input_.pending.front();
     connection_.input_.pending.pop_front();
@@ -237,8 +241,7 @@ Result<void> DeviceImpl::take_interrupt_reply(Request& request, const wire::OutH
   return {};
 }
 
-Result<void> DeviceImpl::complete(Request& request, const wire::OutHeader& header,
-                                  std::span<const std::byte> payload) {
+Result<void> DeviceImpl::complete(Request& request, const wire::OutHeader& header, std::span<const std::byte> payload) {
   unlink_sent(request);
   request.state = RequestState::locked;
   request.out = header;

@@ -1,7 +1,7 @@
 // Device: one open of /dev/fuse (Linux struct fuse_dev). Its own processing table; pending is the connection's.
 // The transport (socket door, test, in-process daemon) calls read and write; nothing below knows inodes (D3).
-// Thread rule: any thread; the methods take the connection lock themselves (Connection::Entry), so never call them while
-// holding one. close comes last: no other call on the same Device may run beside it or follow.
+// Thread rule: any thread; the methods take the connection lock themselves (Connection::Entry), so never call them
+// while holding one. close comes last: no other call on the same Device may run beside it or follow.
 #pragma once
 
 #include <cstddef>

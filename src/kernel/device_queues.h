@@ -51,10 +51,11 @@ class DeviceQueues : public boost::intrusive::list_base_hook<> {
     size_t operator()(uint64_t unique) const { return static_cast<size_t>(unique / wire::unique_step); }
   };
   static constexpr size_t bucket_count = 256;
-  using Table = boost::intrusive::unordered_set<
-      Request, boost::intrusive::member_hook<Request, Request::HashHook, &Request::hash_hook>,
-      boost::intrusive::key_of_value<UniqueOf>, boost::intrusive::hash<HashOfUnique>,
-      boost::intrusive::power_2_buckets<true>>;
+  using Table =
+      boost::intrusive::unordered_set<Request,
+                                      boost::intrusive::member_hook<Request, Request::HashHook, &Request::hash_hook>,
+                                      boost::intrusive::key_of_value<UniqueOf>, boost::intrusive::hash<HashOfUnique>,
+                                      boost::intrusive::power_2_buckets<true>>;
 
   std::array<Table::bucket_type, bucket_count> buckets_;
   Table processing_;

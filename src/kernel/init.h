@@ -29,7 +29,8 @@ struct Limits {
   uint32_t congestion_threshold = 9;
 };
 
-// Daemons of ordinary users get no higher limits than this (Linux module parameter max_user_bgreq, by memory size there).
+// Daemons of ordinary users get no higher limits than this (Linux module parameter max_user_bgreq, by memory size
+// there).
 inline constexpr uint32_t max_user_background = 4096;
 
 // The flags of our INIT: those whose meaning the half honours.

@@ -1,5 +1,5 @@
-// Boost.Intrusive for the freestanding rooms: its checks trap instead of calling assert, which libc would have to bring.
-// Include this instead of <boost/intrusive/...>, and before any other header of Boost.
+// Boost.Intrusive for the freestanding rooms: its checks trap instead of calling assert, which libc would have to
+// bring. Include this instead of <boost/intrusive/...>, and before any other header of Boost.
 #pragma once
 
 #define BOOST_ENABLE_ASSERT_HANDLER

@@ -113,8 +113,16 @@ std::optional<uint32_t> parse_number(std::string_view text, uint32_t base) {
 
 bool is_file_type(uint32_t mode) {
   switch (mode & 0170000) {
-    case 0010000: case 0020000: case 0040000: case 0060000: case 0100000: case 0120000: case 0140000: return true;
-    default: return false;
+    case 0010000:
+    case 0020000:
+    case 0040000:
+    case 0060000:
+    case 0100000:
+    case 0120000:
+    case 0140000:
+      return true;
+    default:
+      return false;
   }
 }
 

@@ -39,8 +39,8 @@ struct ParsedMountData {
   std::string_view source;   // where mount(2)'s own source argument was given, Linux refuses this one with EINVAL
 };
 
-// The text of mount(2)'s data: "fd=3,rootmode=40000,user_id=0,group_id=0,allow_other,max_read=131072". EINVAL when one of
-// the first four is missing, an option is unknown, has a value where none belongs, or a value is not a number of 32
+// The text of mount(2)'s data: "fd=3,rootmode=40000,user_id=0,group_id=0,allow_other,max_read=131072". EINVAL when one
+// of the first four is missing, an option is unknown, has a value where none belongs, or a value is not a number of 32
 // bits; for blksize, which is fuseblk's only. numbers take Linux's prefixes 0 and 0x; rootmode is octal.
 Result<ParsedMountData> parse_mount_data(std::string_view data);
 

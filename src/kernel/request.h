@@ -36,25 +36,26 @@ struct Request {
   RequestState state = RequestState::waiting;
   bool background = false;
   bool interrupted = false;
-  bool aborted = false;          // the connection ended while it was LOCKED: its copier ends it
+  bool aborted = false;  // the connection ended while it was LOCKED: its copier ends it
   wire::InHeader in{};
   wire::OutHeader out{};
-  Args* args = nullptr;          // the sender's; for background requests `own_args`
+  Args* args = nullptr;  // the sender's; for background requests `own_args`
   Args own_args{};
-  void* own_bytes = nullptr;     // background requests: the copy of the in arguments, from kmalloc
+  void* own_bytes = nullptr;  // background requests: the copy of the in arguments, from kmalloc
   size_t own_byte_count = 0;
-  Caller* caller = nullptr;      // who waits; nullptr for background requests
+  Caller* caller = nullptr;  // who waits; nullptr for background requests
   RequestEnd* end = nullptr;
-  Result<size_t> result = 0;     // size of the last out argument, or the errno
+  Result<size_t> result = 0;  // size of the last out argument, or the errno
   Waitq waitq;
   uint64_t queued_at = 0, read_at = 0, replied_at = 0;  // Host::now() at the step; only while tracing
 
   explicit Request(ReadyList& ready) : waitq(ready) {}
 };
 
-using RequestList = boost::intrusive::list<
-    Request, boost::intrusive::member_hook<Request, Request::QueueHook, &Request::queue_hook>>;
-using InterruptList = boost::intrusive::list<
-    Request, boost::intrusive::member_hook<Request, Request::InterruptHook, &Request::interrupt_hook>>;
+using RequestList =
+    boost::intrusive::list<Request, boost::intrusive::member_hook<Request, Request::QueueHook, &Request::queue_hook>>;
+using InterruptList =
+    boost::intrusive::list<Request,
+                           boost::intrusive::member_hook<Request, Request::InterruptHook, &Request::interrupt_hook>>;
 
 }  // namespace fusewire::kernel

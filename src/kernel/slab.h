@@ -58,7 +58,8 @@ class SlabCache {
   Page* pages_ = nullptr;
 };
 
-// Size classes 64 B .. 8 KiB from slabs, larger straight from Host pages. free needs the size again, as sized delete does.
+// Size classes 64 B .. 8 KiB from slabs, larger straight from Host pages. free needs the size again, as sized delete
+// does.
 class Kmalloc {
  public:
   void init(Host& host);

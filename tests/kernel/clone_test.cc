@@ -47,7 +47,8 @@ TEST_F(CloneTest, reply_on_another_device_is_enoent_and_the_request_stays) {
 }
 
 TEST_F(CloneTest, close_ends_only_the_requests_of_its_device) {
-  auto a = RawCall::lookup(*connection, "a"), b = RawCall::lookup(*connection, "b"), c = RawCall::lookup(*connection, "c");
+  auto a = RawCall::lookup(*connection, "a"), b = RawCall::lookup(*connection, "b"),
+       c = RawCall::lookup(*connection, "c");
   a->start();
   b->start();
   c->start();
@@ -76,7 +77,8 @@ TEST_F(CloneTest, only_the_last_close_ends_the_connection) {
 }
 
 TEST_F(CloneTest, resend_takes_back_the_requests_of_all_devices) {
-  auto a = RawCall::lookup(*connection, "a"), b = RawCall::lookup(*connection, "b"), c = RawCall::lookup(*connection, "c");
+  auto a = RawCall::lookup(*connection, "a"), b = RawCall::lookup(*connection, "b"),
+       c = RawCall::lookup(*connection, "c");
   a->start();
   b->start();
   const auto old = clone->next();

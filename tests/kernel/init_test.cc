@@ -48,13 +48,13 @@ TEST_F(InitTest, mount_queues_init_and_returns_before_the_answer) {
 TEST_F(InitTest, only_what_the_half_honours_is_offered) {
   mount();
   const uint64_t flags = offered(daemon->answer_init(init));
-  for (const uint64_t yes : {flag::async_read, flag::posix_locks, flag::flock_locks, flag::atomic_o_trunc,
-                             flag::do_readdirplus, flag::max_pages, flag::init_ext, flag::has_resend,
-                             flag::abort_error, flag::setxattr_ext})
+  for (const uint64_t yes :
+       {flag::async_read, flag::posix_locks, flag::flock_locks, flag::atomic_o_trunc, flag::do_readdirplus,
+        flag::max_pages, flag::init_ext, flag::has_resend, flag::abort_error, flag::setxattr_ext})
     EXPECT_TRUE(flags & yes);
-  for (const uint64_t no : {flag::passthrough, flag::over_io_uring, flag::writeback_cache, flag::posix_acl,
-                            flag::submounts, flag::has_inode_dax, flag::map_alignment, flag::file_ops,
-                            flag::create_supp_group, flag::request_timeout})
+  for (const uint64_t no :
+       {flag::passthrough, flag::over_io_uring, flag::writeback_cache, flag::posix_acl, flag::submounts,
+        flag::has_inode_dax, flag::map_alignment, flag::file_ops, flag::create_supp_group, flag::request_timeout})
     EXPECT_FALSE(flags & no);
 }
 

@@ -33,7 +33,8 @@ class NotifyTest : public KernelTest {
 TEST_F(NotifyTest, known_notifications_reach_the_target) {
   EXPECT_TRUE(daemon->notify(NotifyCode::inval_inode, bytes_of(wire::NotifyInvalInodeOut{})).has_value());
   EXPECT_TRUE(daemon->notify(NotifyCode::inval_entry, bytes_of(wire::NotifyInvalEntryOut{}, "a", '\0')).has_value());
-  const std::vector<std::pair<NotifyCode, size_t>> expected{{NotifyCode::inval_inode, 24}, {NotifyCode::inval_entry, 18}};
+  const std::vector<std::pair<NotifyCode, size_t>> expected{{NotifyCode::inval_inode, 24},
+                                                            {NotifyCode::inval_entry, 18}};
   EXPECT_EQ(target.got, expected);
 }
 

@@ -106,9 +106,8 @@ TEST_F(ReadTest, forgets_and_requests_take_turns_of_16_and_8) {
     if (request.opcode == Opcode::lookup) daemon->reply_error(request.header.unique, Errno::enoent);
   }
   const std::vector<std::pair<Opcode, int>> expected{
-      {Opcode::lookup, 8},  {Opcode::forget, 16}, {Opcode::lookup, 8}, {Opcode::forget, 16},
-      {Opcode::lookup, 8},  {Opcode::forget, 16}, {Opcode::lookup, 8}, {Opcode::forget, 12},
-      {Opcode::lookup, 8},
+      {Opcode::lookup, 8},  {Opcode::forget, 16}, {Opcode::lookup, 8},  {Opcode::forget, 16}, {Opcode::lookup, 8},
+      {Opcode::forget, 16}, {Opcode::lookup, 8},  {Opcode::forget, 12}, {Opcode::lookup, 8},
   };
   EXPECT_EQ(turns, expected);
 }

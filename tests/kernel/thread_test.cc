@@ -47,11 +47,19 @@ class DaemonThread final : public kernel::DeviceListener {
     std::memcpy(&header, message.data(), sizeof(header));
     Bytes payload;
     switch (static_cast<Opcode>(header.opcode)) {
-      case Opcode::init: payload = bytes_of(ScriptedDaemon::default_init()); break;
-      case Opcode::lookup: payload = bytes_of(wire::EntryOut{}); break;
-      case Opcode::read: payload.assign(65536, static_cast<std::byte>(header.nodeid)); break;
-      case Opcode::fsync: break;
-      default: return;
+      case Opcode::init:
+        payload = bytes_of(ScriptedDaemon::default_init());
+        break;
+      case Opcode::lookup:
+        payload = bytes_of(wire::EntryOut{});
+        break;
+      case Opcode::read:
+        payload.assign(65536, static_cast<std::byte>(header.nodeid));
+        break;
+      case Opcode::fsync:
+        break;
+      default:
+        return;
     }
     const wire::OutHeader out{static_cast<uint32_t>(sizeof(wire::OutHeader) + payload.size()), 0, header.unique};
     // Refused only when the connection ended meanwhile.

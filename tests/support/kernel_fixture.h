@@ -163,9 +163,7 @@ class KernelTest : public ::testing::Test {
     daemon->close();
     connection = nullptr;
   }
-  int errno_of(const kernel::Result<size_t>& result) const {
-    return result ? 0 : static_cast<int>(result.error());
-  }
+  int errno_of(const kernel::Result<size_t>& result) const { return result ? 0 : static_cast<int>(result.error()); }
 
   TestHost host;
   kernel::Module module{host};

@@ -31,8 +31,8 @@ inline void append_bytes(Bytes& bytes, const void* data, size_t size) {
 inline void append_bytes(Bytes& bytes, std::string_view text) { append_bytes(bytes, text.data(), text.size()); }
 inline void append_bytes(Bytes& bytes, const Bytes& more) { append_bytes(bytes, more.data(), more.size()); }
 template <typename T>
-  requires std::is_trivially_copyable_v<T> && (!std::is_convertible_v<T, std::string_view>)
-void append_bytes(Bytes& bytes, const T& value) {
+requires std::is_trivially_copyable_v<T> &&
+    (!std::is_convertible_v<T, std::string_view>)void append_bytes(Bytes& bytes, const T& value) {
   append_bytes(bytes, &value, sizeof(value));
 }
 // The bytes of several structs, strings (without NUL) and byte vectors, one behind the other.
@@ -124,15 +124,14 @@ class ScriptedDaemon {
   // One write(2) of whatever bytes: for malformed messages.
   kernel::Result<size_t> write(const Bytes& message) { return device_->write(message); }
   kernel::Result<size_t> try_reply(uint64_t unique, const Bytes& payload = {}, int32_t negative_error = 0) {
-    const wire::OutHeader header{static_cast<uint32_t>(sizeof(wire::OutHeader) + payload.size()), negative_error, unique};
+    const wire::OutHeader header{static_cast<uint32_t>(sizeof(wire::OutHeader) + payload.size()), negative_error,
+                                 unique};
     return write(bytes_of(header, payload));
   }
   void reply(uint64_t unique, const Bytes& payload = {}) { expect_accepted(try_reply(unique, payload), unique); }
   template <typename T>
-    requires std::is_trivially_copyable_v<T>
-  void reply(uint64_t unique, const T& payload) {
-    reply(unique, bytes_of(payload));
-  }
+  requires std::is_trivially_copyable_v<T>
+  void reply(uint64_t unique, const T& payload) { reply(unique, bytes_of(payload)); }
   void reply_error(uint64_t unique, kernel::Errno errno_value) {
     expect_accepted(try_reply(unique, {}, -static_cast<int32_t>(errno_value)), unique);
   }
@@ -212,12 +211,18 @@ class ScriptedDaemon {
     const auto handler = handlers_.find(request.opcode);
     if (handler != handlers_.end()) return send(request, handler->second(request));
     switch (request.opcode) {
-      case wire::Opcode::init: return reply(request.header.unique, default_init());
-      case wire::Opcode::forget: return forget({request.header.nodeid, request.as<wire::ForgetIn>().nlookup});
-      case wire::Opcode::batch_forget: return forget_all(request);
-      case wire::Opcode::interrupt: return interrupted_.push_back(request.as<wire::InterruptIn>().unique);
-      case wire::Opcode::notify_reply: return;
-      default: break;
+      case wire::Opcode::init:
+        return reply(request.header.unique, default_init());
+      case wire::Opcode::forget:
+        return forget({request.header.nodeid, request.as<wire::ForgetIn>().nlookup});
+      case wire::Opcode::batch_forget:
+        return forget_all(request);
+      case wire::Opcode::interrupt:
+        return interrupted_.push_back(request.as<wire::InterruptIn>().unique);
+      case wire::Opcode::notify_reply:
+        return;
+      default:
+        break;
     }
     if (unexpected_) return reply_error(request.header.unique, *unexpected_);
     ADD_FAILURE() << "nobody expected opcode " << request.header.opcode << " for node " << request.header.nodeid << " '"
@@ -225,10 +230,9 @@ class ScriptedDaemon {
     reply_error(request.header.unique, kernel::Errno::eio);
   }
   void send(const DaemonRequest& request, const DaemonReply& answer) {
-    const bool wants_no_reply = request.opcode == wire::Opcode::forget ||
-                                request.opcode == wire::Opcode::batch_forget ||
-                                request.opcode == wire::Opcode::interrupt ||
-                                request.opcode == wire::Opcode::notify_reply;
+    const bool wants_no_reply =
+        request.opcode == wire::Opcode::forget || request.opcode == wire::Opcode::batch_forget ||
+        request.opcode == wire::Opcode::interrupt || request.opcode == wire::Opcode::notify_reply;
     if (answer.later || wants_no_reply) return;
     if (answer.error) return reply_error(request.header.unique, static_cast<kernel::Errno>(answer.error));
     reply(request.header.unique, answer.bytes);
