@@ -20,6 +20,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -33,6 +34,11 @@ namespace {
 using host::UniqueFd;
 
 std::string reason(int error) { return std::strerror(error); }
+
+bool inside_namespace() {
+  const char* directory = stdstd::getenv("FUSEWIRE_NAMESPACE");
+  return directory != nullptr && directory[0] != '\0';
+}
 
 // Runs attempt in a child, so that what it switches on ends with it. 0, or the errno it returned.
 template <typename Attempt>
@@ -69,15 +75,17 @@ Finding check_kernel(const utsname& machine) {
 }
 
 Finding check_dispatch() {
+  const std::string name = "Syscall User Dispatch";
+  if (inside_namespace())
+    return {name, Verdict::ok, "in use", "this program runs in a namespace, by means of it", true};
   constexpr int pr_set_syscall_user_dispatch = 59, pr_sys_dispatch_on = 1;
   const int error = try_in_child([] {
     static char selector = 0;  // SYSCALL_DISPATCH_FILTER_ALLOW
     return ::prctl(pr_set_syscall_user_dispatch, pr_sys_dispatch_on, 0, 0, &selector) == 0 ? 0 : errno;
   });
-  if (error == 0)
-    return {"Syscall User Dispatch", Verdict::ok, "usable", "the gate catches system calls with it", true};
-  return {"Syscall User Dispatch", Verdict::no, reason(error),
-          "the gate cannot catch system calls: programs cannot run in a namespace", true};
+  if (error == 0) return {name, Verdict::ok, "usable", "the gate catches system calls with it", true};
+  return {name, Verdict::no, reason(error), "the gate cannot catch system calls: programs cannot run in a namespace",
+          true};
 }
 
 Finding check_seccomp() {
@@ -164,7 +172,7 @@ Finding check_proc() {
 }
 
 Finding check_runtime_directory() {
-  const char* runtime = ::getenv("XDG_RUNTIME_DIR");
+  const char* runtime = std::getenv("XDG_RUNTIME_DIR");
   const std::string directory = runtime != nullptr && runtime[0] == '/' ? runtime : "/tmp";
   const bool writable = ::access(directory.c_str(), W_OK | X_OK) == 0;
   return {"place for namespaces", writable ? Verdict::ok : Verdict::no,
@@ -173,6 +181,9 @@ Finding check_runtime_directory() {
 }
 
 Finding check_real_device() {
+  if (inside_namespace()) {
+    return {"real /dev/fuse", Verdict::no, "hidden by this namespace", "the namespace serves /dev/fuse itself", false};
+  }
   const UniqueFd device(::open("/dev/fuse", O_RDWR | O_CLOEXEC));
   return {"real /dev/fuse", device ? Verdict::ok : Verdict::no, device ? "can be opened" : reason(errno),
           "Fusewire does not use it", false};

@@ -51,6 +51,8 @@ std::string error_text(int32_t error) {
   return name != nullptr ? name : fmt::format("error {}", error);
 }
 
+std::string result_text(int32_t error) { return "result " + (error == 0 ? std::string("0") : error_text(error)); }
+
 std::string microseconds(uint64_t from, uint64_t to) {
   const double difference = to >= from ? static_cast<double>(to - from) : -static_cast<double>(from - to);
   return fmt::format("{:.1f}", difference / 1000);
@@ -113,7 +115,7 @@ class Drawing {
         "daemon " + (names_.daemon.empty() ? fmt::to_string(first.daemon_pid)
                                            : fmt::format("{} ({})", printable(names_.daemon), first.daemon_pid));
     if (run_.call) {
-      out_ += fmt::format("{}{}  by {}, {}, connection {}\n", printable(run_.call->name), quoted_names(),
+      out_ += fmt::format("{}{}  by {}, {}, connection {}\n", printable(run_.call->call_name()), quoted_names(),
                           party(names_.user, "thread", run_.call->pid), daemon, run_.connection);
     } else {
       out_ += fmt::format("{}{}  in the background: nobody waits, {}, connection {}\n", printable(first.opcode),
@@ -123,7 +125,7 @@ class Drawing {
 
   void call_row() {
     const Event& call = *run_.call;
-    const std::string name = to_right(printable(call.name), user_width);
+    const std::string name = to_right(printable(call.call_name()), user_width);
     if (call.entered == 0) {
       row(call.time, 0, name, "enters the half", "");
       return;
@@ -201,15 +203,12 @@ class Drawing {
 
   void footer() {
     if (run_.returned) {
-      out_ += fmt::format("total {} µs, result {}", microseconds(start_, run_.returned->time),
-                          run_.returned->error == 0 ? "0" : error_text(run_.returned->error));
-    } else if (run_.call) {
-      out_ += "the call has not returned in this trace";
+      out_ += fmt::format("total {} µs until the half returns, {}\n", microseconds(start_, run_.returned->time),
+                          result_text(run_.returned->error));
     } else {
-      out_ += "no caller";
+      out_ += run_.call ? "the call has not returned in this trace\n" : "no caller\n";
     }
     for (const RequestRun& request : run_.requests) footer_times(request);
-    out_ += '\n';
   }
 
   void footer_times(const RequestRun& request) {
@@ -217,20 +216,19 @@ class Drawing {
     const Event* read = request.find(TraceStep::read);
     const Event* replied = request.find(TraceStep::replied);
     if (queued == nullptr || read == nullptr || replied == nullptr) return;
-    out_ += fmt::format("; {}: {} µs until the daemon had it, {} µs in the daemon", queued->opcode,
+    out_ += fmt::format("  {}: {} µs until the daemon had it, {} µs in the daemon\n", queued->opcode,
                         microseconds(queued->time, read->time), microseconds(read->time, replied->time));
   }
 
   std::string call_without_request() {
     if (!run_.call || !run_.returned) {
       const Event& only = run_.call ? *run_.call : *run_.returned;
-      return fmt::format("{}  by {}, connection {}: only a part of it is in this trace\n", printable(only.name),
+      return fmt::format("{}  by {}, connection {}: only a part of it is in this trace\n", printable(only.call_name()),
                          party(names_.user, "thread", only.pid), run_.connection);
     }
     return fmt::format("{}  by {}, connection {}: {} µs, result {}, no request was needed\n",
                        printable(run_.call->name), party(names_.user, "thread", run_.call->pid), run_.connection,
-                       microseconds(start_, run_.returned->time),
-                       run_.returned->error == 0 ? "0" : error_text(run_.returned->error));
+                       microseconds(start_, run_.returned->time), result_text(run_.returned->error));
   }
 
   std::string connection_lines() {

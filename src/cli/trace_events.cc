@@ -26,6 +26,16 @@ constexpr std::array<std::pair<std::string_view, TraceStep>, 9> step_names{{
     {"aborted", TraceStep::aborted},
 }};
 
+// Where the program's name of a call differs from the half's (x86_64).
+constexpr std::array<std::pair<uint32_t, std::string_view>, 27> older_names{{
+    {2, "open"},         {4, "stat"},         {5, "fstat"},      {6, "lstat"},       {21, "access"},
+    {40, "sendfile"},    {82, "rename"},      {83, "mkdir"},     {84, "rmdir"},      {85, "creat"},
+    {86, "link"},        {87, "unlink"},      {88, "symlink"},   {89, "readlink"},   {90, "chmod"},
+    {92, "chown"},       {94, "lchown"},      {132, "utime"},    {133, "mknod"},     {235, "utimes"},
+    {261, "futimesat"},  {262, "newfstatat"}, {264, "renameat"}, {269, "faccessat"}, {437, "openat2"},
+    {439, "faccessat2"}, {452, "fchmodat2"},
+}};
+
 std::optional<TraceStep> step_of(std::string_view name) {
   for (const auto& [text, step] : step_names) {
     if (text == name) return step;
@@ -141,6 +151,13 @@ std::optional<Event> parse_event(std::string_view line) {
   return event;
 }
 
+std::string Event::call_name() const {
+  for (const auto& [number, text] : older_names) {
+    if (number == nr) return std::string(text);
+  }
+  return name;
+}
+
 const Event* RequestRun::find(TraceStep step) const {
   const auto found = std::ranges::find(steps, step, &Event::step);
   return found == steps.end() ? nullptr : &*found;
@@ -154,7 +171,7 @@ uint64_t Run::start() const {
 }
 
 bool Run::is_about(std::string_view word) const {
-  if (call && same_word(call->name, word)) return true;
+  if (call && (same_word(call->name, word) || same_word(call->call_name(), word))) return true;
   for (const RequestRun& request : requests) {
     if (!request.steps.empty() && same_word(request.steps.front().opcode, word)) return true;
   }

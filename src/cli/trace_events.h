@@ -26,7 +26,10 @@ struct Event {
   uint32_t connection = 0;
   uint32_t daemon_pid = 0;
   uint64_t entered = 0;  // call, returned: when the gate caught the call, nanoseconds; 0: unknown
-  uint32_t nr = 0;       // call, returned: the Linux system call number
+  uint32_t nr = 0;       // call, returned: the Linux system call number; 0: unknown
+
+  // The system call as the program made it: the half's name for it is often the newer one (mkdir: mkdirat).
+  std::string call_name() const;
 };
 
 // One line of a trace file; nothing when it is none.
@@ -47,7 +50,7 @@ struct Run {
 
   // The gate's time when it is known, else that of the first step.
   uint64_t start() const;
-  // Whether word is, in any letter case, the name of the system call or the opcode of one of the requests.
+  // Whether word is, in any letter case, a name of the system call or the opcode of one of the requests.
   bool is_about(std::string_view word) const;
 };
 

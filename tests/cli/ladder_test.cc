@@ -100,7 +100,7 @@ TEST(Ladder, times_count_from_the_gate_in_microseconds) {
   EXPECT_THAT(line_with(ladder, "caught by the gate"), HasSubstr(" 0.0 "));
   EXPECT_THAT(line_with(ladder, "sys_unlinkat"), HasSubstr(" 4.0 "));
   EXPECT_THAT(line_with(ladder, "(3)"), HasSubstr(" 20.1 "));
-  EXPECT_THAT(ladder, HasSubstr("total 40.2 µs, result 0"));
+  EXPECT_THAT(ladder, HasSubstr("total 40.2 µs until the half returns, result 0\n"));
   EXPECT_THAT(ladder, HasSubstr("10.6 µs until the daemon had it, 10.4 µs in the daemon"));
 }
 
@@ -129,6 +129,14 @@ TEST(Ladder, lanes_stand_under_each_other) {
   EXPECT_EQ(column_of("(3)", "read: UNLINK"), daemon);
   EXPECT_EQ(column_of("(4)", "write: "), daemon);
   EXPECT_EQ(column_of("woken", "woken"), daemon);
+}
+
+TEST(Ladder, a_call_has_the_name_the_program_used) {
+  auto events = unlink_events();
+  events.front().nr = 87;
+  const std::string ladder = draw(events);
+  EXPECT_THAT(ladder, testing::StartsWith("unlink \"file\""));
+  EXPECT_THAT(ladder, HasSubstr("enters the half: sys_unlinkat"));
 }
 
 TEST(Ladder, a_busy_daemon_does_not_sleep) {
