@@ -36,7 +36,7 @@ using host::UniqueFd;
 std::string reason(int error) { return std::strerror(error); }
 
 bool inside_namespace() {
-  const char* directory = stdstd::getenv("FUSEWIRE_NAMESPACE");
+  const char* directory = std::getenv("FUSEWIRE_NAMESPACE");
   return directory != nullptr && directory[0] != '\0';
 }
 
