@@ -1,0 +1,127 @@
+// The rule book of paths: dots, slashes, symlinks, and where a walk leaves the mount (fs/namei.c).
+#include "support/syscall_fixture.h"
+
+namespace fusewire::test {
+namespace {
+
+class WalkTest : public SyscallTest {
+ protected:
+  void SetUp() override {
+    SyscallTest::SetUp();
+    mount_tree();
+    dir = add(root, "dir", directory);
+    add(dir, "file", regular);
+  }
+  // The errno of a stat that is to leave, and what it left.
+  std::string left(std::string_view path, OpenFile* from = nullptr) {
+    leave.length = 0;
+    leave.from_parent = false;
+    auto result = run(fs->sys_statx(caller, {from, path}, 0, basic_stats, leave));
+    if (result || result.error() != Errno::eleave) return "did not leave";
+    return std::string(leave.from_parent ? "parent: " : "") + std::string(leave.rest());
+  }
+  uint64_t dir = 0;
+};
+
+TEST_F(WalkTest, dots_and_slashes_are_no_components) {
+  for (const char* path : {"dir/file", "./dir//file", "/dir/./file", "dir/../dir/file", "//dir///file"})
+    EXPECT_EQ(stat_error(path), 0) << path;
+  EXPECT_EQ(daemon->count(Opcode::lookup), 2u);
+}
+
+TEST_F(WalkTest, a_trailing_slash_demands_a_directory) {
+  EXPECT_EQ(stat_error("dir/"), 0);
+  EXPECT_EQ(stat_error("dir/file/"), as_int(Errno::enotdir));
+  EXPECT_EQ(stat_error("dir/file/x"), as_int(Errno::enotdir));
+}
+
+TEST_F(WalkTest, the_empty_path_is_enoent_from_a_file_and_the_root_from_the_mount) {
+  EXPECT_EQ(stat_error(""), 0);
+  OpenFile* file = open("dir", o_path);
+  EXPECT_EQ(error_of(fs->sys_statx(caller, {file, ""}, 0, basic_stats, leave)), as_int(Errno::enoent));
+  EXPECT_EQ(error_of(fs->sys_statx(caller, {file, ""}, 0x1000, basic_stats, leave)), 0);
+  release(file);
+}
+
+TEST_F(WalkTest, dotdot_above_the_root_leaves_to_the_parent_of_the_mount_point) {
+  EXPECT_EQ(left(".."), "parent: .");
+  EXPECT_EQ(left("dir/../../etc/passwd"), "parent: etc/passwd");
+  EXPECT_EQ(left("../x/"), "parent: x/");
+}
+
+TEST_F(WalkTest, a_link_to_an_absolute_path_leaves_with_the_rest_behind_it) {
+  add_link(root, "abs", "/etc");
+  EXPECT_EQ(left("abs"), "/etc");
+  EXPECT_EQ(left("abs/passwd"), "/etc/passwd");
+  EXPECT_EQ(left("abs/"), "/etc/");
+}
+
+TEST_F(WalkTest, a_relative_link_out_of_the_mount_leaves) {
+  add_link(dir, "out", "../../elsewhere");
+  EXPECT_EQ(left("dir/out/x/"), "parent: elsewhere/x/");
+}
+
+TEST_F(WalkTest, an_absolute_path_from_a_file_leaves) {
+  OpenFile* file = open("dir", o_path);
+  EXPECT_EQ(left("/etc/passwd", file), "/etc/passwd");
+  release(file);
+}
+
+TEST_F(WalkTest, the_second_path_of_a_rename_says_that_it_was_the_second) {
+  const int result = error_of(fs->sys_renameat2(caller, {nullptr, "dir/file"}, {nullptr, "../x/y"}, 0, leave));
+  EXPECT_EQ(result, as_int(Errno::eleave));
+  EXPECT_EQ(leave.which, 1);
+  EXPECT_EQ(leave.rest(), "x/y");
+}
+
+TEST_F(WalkTest, forty_links_are_followed_and_forty_one_are_not) {
+  for (int i = 0; i < 41; ++i) add_link(root, "l" + std::to_string(i), "l" + std::to_string(i + 1));
+  add(root, "l41", regular);
+  EXPECT_EQ(stat_error("l1"), 0);
+  EXPECT_EQ(stat_error("l0"), as_int(Errno::eloop));
+}
+
+TEST_F(WalkTest, a_walk_goes_on_behind_a_link_in_the_middle) {
+  add_link(root, "to_dir", "./dir/");
+  EXPECT_EQ(stat_error("to_dir/file"), 0);
+  EXPECT_EQ(stat_error("to_dir/../dir/file"), 0);
+}
+
+TEST_F(WalkTest, a_link_at_the_end_is_followed_when_a_slash_is_behind_it) {
+  add_link(root, "to_dir", "dir");
+  constexpr uint32_t nofollow = 0x100;
+  EXPECT_EQ(stat("to_dir", nofollow)->mode, symbolic_link);
+  EXPECT_EQ(stat("to_dir/", nofollow)->mode, directory);
+}
+
+TEST_F(WalkTest, paths_of_path_max_are_too_long) {
+  EXPECT_EQ(stat_error(std::string(4096, '/')), as_int(Errno::enametoolong));
+  EXPECT_EQ(stat_error(std::string(4095, '/')), 0);
+}
+
+TEST_F(WalkTest, the_path_of_a_file_follows_its_renames_and_ends) {
+  OpenFile* file = open("dir/file", o_path);
+  EXPECT_EQ(path_of(file), "/dir/file");
+  daemon->on_ok(Opcode::rename);
+  EXPECT_EQ(error_of(fs->sys_renameat2(caller, {nullptr, "dir/file"}, {nullptr, "moved"}, 0, leave)), 0);
+  EXPECT_EQ(path_of(file), "/moved");
+  daemon->on_ok(Opcode::unlink);
+  EXPECT_EQ(error_of(fs->sys_unlinkat(caller, {nullptr, "moved"}, 0, leave)), 0);
+  EXPECT_EQ(path_of(file), "/moved (deleted)");
+  release(file);
+  OpenFile* top = open("", o_path);
+  EXPECT_EQ(path_of(top), "/");
+  release(top);
+}
+
+TEST_F(WalkTest, nothing_is_found_or_made_in_a_removed_directory) {
+  OpenFile* cwd = open("dir", o_path);
+  daemon->on_ok(Opcode::rmdir);
+  EXPECT_EQ(error_of(fs->sys_unlinkat(caller, {nullptr, "dir"}, 0x200, leave)), 0);
+  EXPECT_EQ(error_of(fs->sys_statx(caller, {cwd, "file"}, 0, basic_stats, leave)), as_int(Errno::enoent));
+  EXPECT_EQ(error_of(fs->sys_mkdirat(caller, {cwd, "new"}, 0755, leave)), as_int(Errno::enoent));
+  release(cwd);
+}
+
+}  // namespace
+}  // namespace fusewire::test
