@@ -1,5 +1,6 @@
 #include "host/file_registry.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/inotify.h>
 #include <sys/mman.h>
@@ -46,6 +47,15 @@ std::set<uint64_t> held_tokens(uint32_t connection) {
   return tokens;
 }
 
+// A memfd, opened once more by its path: since Linux 6.14 the kernel tells of no event on the descriptor that
+// memfd_create gives (FMODE_NONOTIFY of pseudo files).
+int make_shadow(const std::string& name) {
+  const UniqueFd created(::memfd_create(name.c_str(), MFD_CLOEXEC));
+  if (!created) return -errno;
+  const int opened = ::open(fmt::format("/proc/self/fd/{}", created.get()).c_str(), O_RDWR | O_CLOEXEC);
+  return opened < 0 ? -errno : opened;
+}
+
 }  // namespace
 
 int FileRegistry::start() {
@@ -56,8 +66,8 @@ int FileRegistry::start() {
 std::expected<UniqueFd, int> FileRegistry::add(syscall::OpenFile& file, uint64_t& token) {
   token = random_token();
   const std::string name = fmt::format("{}{}:{:016x}", shadow_name_prefix, connection_, token);
-  UniqueFd shadow(::memfd_create(name.c_str(), MFD_CLOEXEC));
-  if (!shadow) return std::unexpected(-errno);
+  UniqueFd shadow(make_shadow(name));
+  if (shadow.get() < 0) return std::unexpected(shadow.release());
   // The watch comes before the mode: watching needs the right to read, which the mode takes away.
   const int watch =
       ::inotify_add_watch(inotify_.get(), fmt::format("/proc/self/fd/{}", shadow.get()).c_str(), watched);
@@ -101,6 +111,11 @@ void FileRegistry::take_events() {
       auto watch = watches_.find(event.wd);
       if (watch == watches_.end()) continue;
       RegisteredFile& file = files_.at(watch->second);
+      // The shadow itself is gone, and its watch with it: Linux 6.13 and later tell nothing else of a memfd's close.
+      if (event.mask & IN_IGNORED) {
+        close(file);
+        continue;
+      }
       if (event.mask & IN_OPEN) file.reopened = true;
       if (!(event.mask & (IN_CLOSE_WRITE | IN_CLOSE_NOWRITE))) continue;
       if (file.reopened) search_reopened = true;
