@@ -339,6 +339,14 @@ void drop_posix_locks(Inode& inode, uint64_t owner) {
   drop_if_empty(inode);
 }
 
+void drop_inode_locks(Inode& inode) {
+  if (!inode.file_locks) return;
+  auto all = [](LockRecord&) { return true; };
+  for (LockList* list : {&inode.file_locks->posix, &inode.file_locks->flocks, &inode.file_locks->forwarded})
+    drop_matching(inode, *list, all);
+  drop_if_empty(inode);
+}
+
 void drop_owner_locks(Superblock& sb, uint64_t owner) {
   for (auto it = sb.locked_inodes.begin(); it != sb.locked_inodes.end();) {
     Inode& inode = *it;

@@ -52,6 +52,8 @@ void drop_posix_locks(Inode& inode, uint64_t owner);
 void drop_owner_locks(Superblock& sb, uint64_t owner);
 // The open file is gone: its flock, and what was locked through it at the daemon.
 void drop_file_locks(File& file);
+// The inode goes, and nobody can ask for its locks any more.
+void drop_inode_locks(Inode& inode);
 uint64_t flock_owner(const File& file);
 
 }  // namespace fusewire::kernel

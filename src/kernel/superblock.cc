@@ -1,6 +1,7 @@
 #include "kernel/superblock.h"
 
 #include "kernel/attributes.h"
+#include "kernel/locks.h"
 #include "kernel/module.h"
 
 namespace fusewire::kernel {
@@ -156,6 +157,7 @@ void Superblock::evict(Inode& inode) {
     connection.queue_forget(inode.nodeid, inode.nlookup);
   connection.count_eviction();
   drop_link_text(inode);
+  drop_inode_locks(inode);
   connection.module().inodes().drop(&inode);
 }
 
