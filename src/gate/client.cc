@@ -172,19 +172,36 @@ struct Taken {
   uint32_t index = 0;
 };
 
-Taken take(Process& p, uint32_t connection) {
+Taken take_live(Process& p, uint32_t connection) {
   for (Ring& ring : p.rings.ring) {
     if (ring.state.load(std::memory_order_acquire) != RingState::live || ring.connection != connection) continue;
     const uint32_t index = take_slot(p, ring, connection);
     if (index < host::slot_count) return {&ring, index};
   }
-  for (int tries = 0; tries < 3; tries++) {
-    Ring* fresh = connect_ring(p, connection);
-    if (fresh == nullptr) return {};
-    const uint32_t index = take_slot(p, *fresh, connection);
-    if (index < host::slot_count) return {fresh, index};
-  }
   return {};
+}
+
+// Many threads that begin at once shall share one ring: one connects, the others wait for it, though not for ever, since
+// it may have been killed (a child that shares this memory).
+Taken take(Process& p, uint32_t connection) {
+  constexpr int patience = 200;
+  std::atomic<uint32_t>& connecting = p.rings.connecting;
+  for (int tries = 0; tries < patience; tries++) {
+    const Taken taken = take_live(p, connection);
+    if (taken.ring != nullptr) return taken;
+    if (connecting.exchange(1) != 0 && tries < patience - 1) {
+      futex_wait(&connecting, 1, false, {0, 10'000'000});
+      continue;
+    }
+    // Whoever connected just before us may have made what we need.
+    const Taken made = take_live(p, connection);
+    const bool usable = made.ring != nullptr || connect_ring(p, connection) != nullptr;
+    connecting = 0;
+    futex_wake_all(&connecting);
+    if (made.ring != nullptr) return made;
+    if (!usable) break;
+  }
+  return take_live(p, connection);
 }
 
 uint64_t monotonic_ns() {
@@ -233,6 +250,7 @@ void forget_rings(Process& p) {
     for (auto& r : ring.received) r = 0;
     ring.state = RingState::free;
   }
+  p.rings.connecting = 0;
 }
 
 RingCall::RingCall(uint32_t connection, host::CallNumber number, long nr) {

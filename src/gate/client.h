@@ -1,8 +1,8 @@
 // The client's side of the call ring (host/call.h): rings per process and connection, and one call through them.
 //
-// Nothing is locked: a ring is connected by whoever needs it first and then published; two that connect at once leave
-// two rings, which is harmless. When all slots of a ring are taken, another ring is connected.
-// Thread rule: a RingCall belongs to the thread that began it. A signal handler may begin its own at any time.
+// No lock is held over a call: a ring is connected by whoever needs it first and then published. When all slots of a ring
+// are taken, another ring is connected.
+// Thread rule: a RingCall belongs to the thread that began it.
 #pragma once
 
 #include <atomic>
@@ -35,6 +35,7 @@ struct Ring {
 inline constexpr size_t ring_pool = 24;
 
 struct Rings {
+  std::atomic<uint32_t> connecting{0};  // 1: a thread is making a ring
   Ring ring[ring_pool];
 };
 

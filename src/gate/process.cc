@@ -25,6 +25,7 @@ void start_as_copy(Process& child, Process& parent) {
   child.cwd.token = parent.cwd.token;
   child.cwd.fd = parent.cwd.fd.load();
   for (size_t i = 0; i < internal_room; i++) child.internal[i] = parent.internal[i].load();
+  child.rings.connecting = 0;
   for (Ring& ring : child.rings.ring) {
     if (ring.memory != nullptr) raw_syscall(SYS_munmap, native::of(ring.memory), host::ring_bytes);
     ring.memory = nullptr;

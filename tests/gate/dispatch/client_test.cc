@@ -271,6 +271,7 @@ TEST_F(Client, each_thread_gets_the_descriptor_of_its_own_open) {
     });
   }
   for (std::thread& t : threads) t.join();
+  EXPECT_EQ(host.clients(), 1) << "threads that begin at once share one ring";
 }
 
 TEST_F(Client, more_calls_than_slots_connect_another_ring) {
