@@ -103,6 +103,12 @@ long try_both(const CallFrame& f, const TwoPaths& two, Where& from, Where& to, i
   return r < 0 ? r : left_mount;
 }
 
+// A mount point's name lies in the file system around it: between two such names a rename is no EXDEV, but busy.
+bool moves_mount_point(const TwoPaths& two, const Where& from, const Where& to) {
+  const auto outside = [](const Where& w) { return !w.is_virtual || w.is_mount_root(); };
+  return !two.flags_are_at && outside(from) && outside(to) && (from.is_mount_root() || to.is_mount_root());
+}
+
 long two_path_call(const CallFrame& f, const TwoPaths& two) {
   Where from, to;
   long r = resolve_argument(f, two.from, from);
@@ -110,8 +116,8 @@ long two_path_call(const CallFrame& f, const TwoPaths& two) {
   int leaves = 0;
   while (r == 0) {
     if (!from.is_virtual && !to.is_virtual) return pass_both_on(f, two, from, to);
+    if (moves_mount_point(two, from, to)) return -EBUSY;
     if (from.is_virtual != to.is_virtual || from.start.connection != to.start.connection) return -EXDEV;
-    if (!two.flags_are_at && (from.is_mount_root() || to.is_mount_root())) return -EBUSY;
     r = try_both(f, two, from, to, leaves);
     if (r != left_mount) return r;
     r = 0;
