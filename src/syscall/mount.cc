@@ -6,6 +6,21 @@
 
 namespace fusewire::syscall {
 
+template <typename T>
+Task<T> run(MountImpl& mount, Caller& caller, const char* name, Task<T> body) {
+  Call call(mount, caller, name);
+  auto result = co_await body;
+  call.returned(result);
+  co_return result;
+}
+template Task<Result<void>> run(MountImpl&, Caller&, const char*, Task<Result<void>>);
+template Task<Result<uint32_t>> run(MountImpl&, Caller&, const char*, Task<Result<uint32_t>>);
+template Task<Result<uint64_t>> run(MountImpl&, Caller&, const char*, Task<Result<uint64_t>>);
+template Task<Result<OpenFile*>> run(MountImpl&, Caller&, const char*, Task<Result<OpenFile*>>);
+template Task<Result<Stat>> run(MountImpl&, Caller&, const char*, Task<Result<Stat>>);
+template Task<Result<Statfs>> run(MountImpl&, Caller&, const char*, Task<Result<Statfs>>);
+template Task<Result<Lock>> run(MountImpl&, Caller&, const char*, Task<Result<Lock>>);
+
 MountImpl::MountImpl(kernel::Connection& connection, Superblock& superblock) : sb(superblock), notify_(superblock) {
   sb.idle_listener = this;
   connection.set_notify_target(&notify_);

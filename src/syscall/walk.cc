@@ -36,7 +36,8 @@ Walk::~Walk() {
 Walk::Component Walk::first_component(std::string_view path) {
   size_t length = 0;
   while (length < path.size() && path[length] != '/') ++length;
-  return {path.substr(0, length), path.substr(length)};
+  // Not substr: it throws, which libc would have to bring.
+  return {{path.data(), length}, {path.data() + length, path.size() - length}};
 }
 
 Task<Result<Last>> Walk::to_last() {
