@@ -351,21 +351,6 @@ bool is_known(CallNumber number) {
 
 bool is_on_file(CallNumber number) { return number >= CallNumber::read && number <= CallNumber::ioctl; }
 
-const char* call_name(CallNumber number) {
-  static constexpr const char* path_calls[] = {
-      "openat", "execve", "chdir", "statx", "faccessat", "readlinkat", "mkdirat", "mknodat", "symlinkat", "unlinkat",
-      "renameat2", "linkat", "fchmodat", "fchownat", "truncate", "utimensat", "statfs", "setxattr", "getxattr",
-      "listxattr", "removexattr"};
-  static constexpr const char* file_calls[] = {
-      "read", "write", "lseek", "getdents64", "fstat", "ftruncate", "fchmod", "fchown", "futimens", "fsync",
-      "fallocate", "fstatfs", "fsetxattr", "fgetxattr", "flistxattr", "fremovexattr", "fcntl", "fcntl", "fcntl",
-      "fcntl", "flock", "close", "readlink", "ioctl"};
-  static_assert(std::size(path_calls) == static_cast<size_t>(CallNumber::removexattr));
-  static_assert(std::size(file_calls) == static_cast<size_t>(CallNumber::ioctl) - 63);
-  if (!is_known(number) || number == CallNumber::nop) return "nop";
-  return is_on_file(number) ? file_calls[static_cast<size_t>(number) - 64] : path_calls[static_cast<size_t>(number) - 1];
-}
-
 Task<Number> run(Call& call) {
   const Number result = co_await dispatch(call);
   call.result = result ? *result : -static_cast<int64_t>(result.error());

@@ -53,8 +53,6 @@ int copy_arguments(Call& call);
 // Whether the number is known, and whether it is one on an open file (`file` must then be a token).
 bool is_known(CallNumber number);
 bool is_on_file(CallNumber number);
-// The name of the call, as Linux has it.
-const char* call_name(CallNumber number);
 
 // The whole call: sets result and opened, then tells end. Started by the server under Connection::Entry.
 kernel::Task<kernel::Result<int64_t>> run(Call& call);

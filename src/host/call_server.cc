@@ -81,7 +81,23 @@ void CallServer::begin(const std::shared_ptr<Client>& client, uint32_t slot) {
   client->in_flight[slot] = call.get();
   ++client->calls;
   ++calls_;
-  start(*call.release());
+  if (mount_->connection().initialized()) return start(*call.release());
+  held_.push_back(call.release());
+}
+
+void CallServer::start_held() {
+  if (held_.empty() || !mount_->connection().initialized()) return;
+  for (Call* call : std::exchange(held_, {})) start(*call);
+}
+
+// Who is gone before its call has begun needs no call.
+void CallServer::drop_held(const Client& client) {
+  std::erase_if(held_, [&](Call* call) {
+    if (call->client.get() != &client) return false;
+    call->result = -EINTR;
+    finished_.push_back(call);
+    return true;
+  });
 }
 
 int CallServer::prepare(Call& call) {
@@ -113,7 +129,8 @@ bool CallServer::take_files(Call& call) {
 
 void CallServer::start(Call& call) {
   kernel::Connection::Entry entry(mount_->connection());
-  trace(kernel::TraceStep::call, call, 0);
+  if (mount_->connection().tracing())
+    host_.set_traced_call(call.caller.pid, {.entered = call.fields.entered, .nr = call.fields.nr});
   call.task.emplace(run(call));
   call.task->start();
   // No memory for the coroutine's frame: it is done without having run.
@@ -123,17 +140,7 @@ void CallServer::start(Call& call) {
   }
 }
 
-void CallServer::finished(Call& call) {
-  trace(kernel::TraceStep::returned, call, call.result < 0 ? static_cast<int32_t>(call.result) : 0);
-  finished_.push_back(&call);
-}
-
-void CallServer::trace(kernel::TraceStep step, Call& call, int32_t error) {
-  kernel::Connection& connection = call.mount->connection();
-  if (!connection.tracing()) return;
-  host_.traced_call = {.entered = call.fields.entered, .nr = call.fields.nr};
-  connection.trace_call(step, call_name(call.fields.number), call.caller, error);
-}
+void CallServer::finished(Call& call) { finished_.push_back(&call); }
 
 bool CallServer::answer_finished() {
   if (finished_.empty()) return false;
@@ -149,6 +156,7 @@ void CallServer::answer(Call& call) {
     kernel::Connection::Entry entry(call.mount->connection());
     call.task.reset();
   }
+  host_.forget_traced_call(call.caller.pid);
   if (call.opened) hand_over_file(call);
   put_result(call);
   const std::shared_ptr<Client> client = std::move(call.client);
@@ -203,6 +211,7 @@ void CallServer::hang_up(uint64_t key) {
   const std::shared_ptr<Client> client = clients_.at(key);
   clients_.erase(key);
   client->gone = true;
+  drop_held(*client);
   if (client->calls == 0) return put_lock_owner(*client);
   kernel::Connection::Entry entry(mount_->connection());
   for (Call* call : client->in_flight)

@@ -45,6 +45,11 @@ void ProcessHost::wake_one(std::atomic<uint32_t>& word) {
   ::syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
 }
 
+void ProcessHost::trace(const kernel::TraceEvent& event) {
+  const auto call = traced_calls_.find(event.pid);
+  traces_.write(event, call == traced_calls_.end() ? TracedCall{} : call->second);
+}
+
 void ProcessHost::panic(const char* what) {
   traces_.flush();
   std::fprintf(stderr, "fusewire host process %d: internal error: %s\n", static_cast<int>(::getpid()), what);

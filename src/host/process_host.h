@@ -2,6 +2,8 @@
 // Thread rule: as kernel::Host; trace is called by the one thread of a host process.
 #pragma once
 
+#include <unordered_map>
+
 #include "host/trace_writer.h"
 #include "kernel/host.h"
 
@@ -18,13 +20,15 @@ class ProcessHost final : public kernel::Host {
   uint64_t random() override;
   void wait(std::atomic<uint32_t>& word, uint32_t value) override;
   void wake_one(std::atomic<uint32_t>& word) override;
-  void trace(const kernel::TraceEvent& event) override { traces_.write(event, traced_call); }
+  void trace(const kernel::TraceEvent& event) override;
   [[noreturn]] void panic(const char* what) override;
 
-  // The system call that the next call or returned step belongs to.
-  TracedCall traced_call;
+  // The system call that a thread is in, for its call and returned steps.
+  void set_traced_call(uint32_t pid, const TracedCall& call) { traced_calls_.insert_or_assign(pid, call); }
+  void forget_traced_call(uint32_t pid) { traced_calls_.erase(pid); }
 
  private:
+  std::unordered_map<uint32_t, TracedCall> traced_calls_;
   TraceWriter& traces_;
 };
 
