@@ -181,8 +181,8 @@ Taken take_live(Process& p, uint32_t connection) {
   return {};
 }
 
-// Many threads that begin at once shall share one ring: one connects, the others wait for it, though not for ever, since
-// it may have been killed (a child that shares this memory).
+// Many threads that begin at once shall share one ring: one connects, the others wait for it, though not for ever,
+// since it may have been killed (a child that shares this memory).
 Taken take(Process& p, uint32_t connection) {
   constexpr int patience = 200;
   std::atomic<uint32_t>& connecting = p.rings.connecting;

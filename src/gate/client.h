@@ -1,8 +1,7 @@
 // The client's side of the call ring (host/call.h): rings per process and connection, and one call through them.
 //
-// No lock is held over a call: a ring is connected by whoever needs it first and then published. When all slots of a ring
-// are taken, another ring is connected.
-// Thread rule: a RingCall belongs to the thread that began it.
+// No lock is held over a call: a ring is connected by whoever needs it first and then published. When all slots of a
+// ring are taken, another ring is connected. Thread rule: a RingCall belongs to the thread that began it.
 #pragma once
 
 #include <atomic>
@@ -28,8 +27,8 @@ struct Ring {
   int socket = -1;
   int doorbell = -1;
   void* memory = nullptr;
-  std::atomic<uint64_t> taken{0};                  // a bit a slot
-  std::atomic<int> received[host::slot_count];     // a descriptor that came for the slot: number + 1
+  std::atomic<uint64_t> taken{0};               // a bit a slot
+  std::atomic<int> received[host::slot_count];  // a descriptor that came for the slot: number + 1
 };
 
 inline constexpr size_t ring_pool = 24;

@@ -184,7 +184,8 @@ long call_flock(const CallFrame& f) { return descriptor_call(f, CallNumber::floc
 long call_ioctl(const CallFrame& f) {
   VirtualFile file;
   if (!is_virtual(static_cast<int>(f.arg[0]), file)) {
-    const bool from_mount = static_cast<uint32_t>(f.arg[1]) == clone_file && is_virtual(static_cast<int>(f.arg[2]), file);
+    const bool from_mount =
+        static_cast<uint32_t>(f.arg[1]) == clone_file && is_virtual(static_cast<int>(f.arg[2]), file);
     return from_mount ? -EXDEV : pass_on;
   }
   return ioctl_file(f, file);

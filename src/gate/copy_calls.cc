@@ -105,9 +105,7 @@ long call_sendfile(const CallFrame& f) {
 }
 
 // Linux gives EXDEV for two file systems that cannot copy between them; cp and others then read and write.
-long call_copy_file_range(const CallFrame& f) {
-  return is_ours(f.arg[0]) || is_ours(f.arg[2]) ? -EXDEV : pass_on;
-}
+long call_copy_file_range(const CallFrame& f) { return is_ours(f.arg[0]) || is_ours(f.arg[2]) ? -EXDEV : pass_on; }
 
 long call_splice(const CallFrame& f) { return is_ours(f.arg[0]) || is_ours(f.arg[2]) ? -EINVAL : pass_on; }
 long call_tee(const CallFrame& f) { return is_ours(f.arg[0]) || is_ours(f.arg[1]) ? -EINVAL : pass_on; }

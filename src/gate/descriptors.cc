@@ -11,7 +11,8 @@ namespace {
 
 uint64_t memfd_device = 0;
 
-// Sockets known to be devices, by inode: inode numbers of living sockets are unique, and a daemon asks at every request.
+// Sockets known to be devices, by inode: inode numbers of living sockets are unique, and a daemon asks at every
+// request.
 constexpr size_t known_devices = 16;
 std::atomic<uint64_t> device_inode[known_devices];
 
@@ -65,7 +66,8 @@ bool parse_shadow_link(std::string_view link, VirtualFile& file) {
   link.remove_prefix(digits + 1);
   uint64_t token = 0;
   size_t n = 0;
-  while (n < link.size() && n < 16 && hex_digit(link[n]) >= 0) token = token << 4 | static_cast<uint64_t>(hex_digit(link[n++]));
+  while (n < link.size() && n < 16 && hex_digit(link[n]) >= 0)
+    token = token << 4 | static_cast<uint64_t>(hex_digit(link[n++]));
   if (n != 16) return false;
   file = {static_cast<uint32_t>(connection), token};
   return true;

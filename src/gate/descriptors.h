@@ -1,5 +1,6 @@
-// Which descriptor is virtual. The truth is the descriptor itself, since dup, fork, exec and SCM_RIGHTS move it natively:
-// a shadow memfd carries connection and token in its name, a device is a socket bound to an address of the leader's.
+// Which descriptor is virtual. The truth is the descriptor itself, since dup, fork, exec and SCM_RIGHTS move it
+// natively: a shadow memfd carries connection and token in its name, a device is a socket bound to an address of the
+// leader's.
 //
 // Thread rule: any thread, any signal handler; never sleeps.
 #pragma once

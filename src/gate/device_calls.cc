@@ -55,7 +55,8 @@ long read_device(int fd, const iovec* vectors, long count) {
   header.msg_iovlen = static_cast<size_t>(count);
   const long n = raw_syscall(SYS_recvmsg, fd, native::of(&header), 0);
   if (n == 0 || has_ended(n)) return -ENODEV;
-  if (n > 0 && (header.msg_flags & MSG_TRUNC) != 0) return refuse_on_device("read", "a request was longer than the buffer");
+  if (n > 0 && (header.msg_flags & MSG_TRUNC) != 0)
+    return refuse_on_device("read", "a request was longer than the buffer");
   return n;
 }
 

@@ -18,11 +18,23 @@ struct Table {
 
 // Numbers that this system's headers may not know yet.
 constexpr int fchmodat2_number = 452;
-constexpr int refused_numbers[] = {
-    SYS_chroot, SYS_pivot_root, SYS_acct,       SYS_swapon, SYS_inotify_add_watch, SYS_fanotify_mark,
-    303 /* name_to_handle_at */, 428 /* open_tree */, 429 /* move_mount */, 433 /* fspick */, 442 /* mount_setattr */,
-    463 /* setxattrat */, 464 /* getxattrat */, 465 /* listxattrat */, 466 /* removexattrat */,
-    468 /* file_getattr */, 469 /* file_setattr */};
+constexpr int refused_numbers[] = {SYS_chroot,
+                                   SYS_pivot_root,
+                                   SYS_acct,
+                                   SYS_swapon,
+                                   SYS_inotify_add_watch,
+                                   SYS_fanotify_mark,
+                                   303 /* name_to_handle_at */,
+                                   428 /* open_tree */,
+                                   429 /* move_mount */,
+                                   433 /* fspick */,
+                                   442 /* mount_setattr */,
+                                   463 /* setxattrat */,
+                                   464 /* getxattrat */,
+                                   465 /* listxattrat */,
+                                   466 /* removexattrat */,
+                                   468 /* file_getattr */,
+                                   469 /* file_setattr */};
 
 constexpr Table make_table() {
   Table t;

@@ -1,5 +1,5 @@
-// Files for execve and for the loader. A file of a mount is read whole into a memfd of its own: the image must not change
-// under the program, and must outlive the mount.
+// Files for execve and for the loader. A file of a mount is read whole into a memfd of its own: the image must not
+// change under the program, and must outlive the mount.
 #include "gate/file_call.h"
 #include "gate/leader.h"
 #include "gate/native.h"
@@ -101,8 +101,8 @@ long open_native(const Request& q, const Where& where) {
 }
 
 long open_virtual(const Request& q, const CallFrame& frame, bool& is_virtual_file) {
-  const PathArgument argument{0, 1, {.follow = (q.at_flags & AT_SYMLINK_NOFOLLOW) == 0,
-                                     .empty_path = (q.at_flags & AT_EMPTY_PATH) != 0}};
+  const PathArgument argument{
+      0, 1, {.follow = (q.at_flags & AT_SYMLINK_NOFOLLOW) == 0, .empty_path = (q.at_flags & AT_EMPTY_PATH) != 0}};
   Where where;
   long r = resolve_argument(frame, argument, where);
   int leaves = 0;

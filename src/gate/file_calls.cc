@@ -39,7 +39,8 @@ long read_file(VirtualFile file, long nr, Vectors to, int64_t offset) {
   size_t done = 0;
   for (;;) {
     const size_t bytes = piece_of(to.total() - done);
-    const long n = read_piece(file, nr, to, bytes, offset == at_position ? offset : offset + static_cast<int64_t>(done));
+    const long n =
+        read_piece(file, nr, to, bytes, offset == at_position ? offset : offset + static_cast<int64_t>(done));
     if (n > 0) done += static_cast<size_t>(n);
     if (n < static_cast<long>(bytes) || done == to.total()) return transfer_result(done, n);
   }

@@ -19,9 +19,7 @@ struct Open {
   uint64_t mode = 0;
 };
 
-bool follows(uint64_t flags) {
-  return (flags & O_NOFOLLOW) == 0 && (flags & (O_CREAT | O_EXCL)) != (O_CREAT | O_EXCL);
-}
+bool follows(uint64_t flags) { return (flags & O_NOFOLLOW) == 0 && (flags & (O_CREAT | O_EXCL)) != (O_CREAT | O_EXCL); }
 
 // Files that the namespace shows differently from the host kernel, by their usual names.
 bool open_special(const char* path, uint64_t flags, long& result) {

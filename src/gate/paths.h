@@ -1,5 +1,5 @@
-// Where a path leads: to the native file system, or into a mount. The walk is the kernel's (symlinks, "..", magic links of
-// /proc), done ahead of it only as far as needed to know; inside a mount the host walks on.
+// Where a path leads: to the native file system, or into a mount. The walk is the kernel's (symlinks, "..", magic links
+// of /proc), done ahead of it only as far as needed to know; inside a mount the host walks on.
 //
 // Thread rule: any thread; no state but the Process's cwd.
 #pragma once
@@ -16,7 +16,12 @@ struct How {
   bool empty_path = false;  // AT_EMPTY_PATH
 };
 
-enum class Magic : uint8_t { none, file, cwd, exe };  // a link of this process's /proc directory that is not what it reads
+enum class Magic : uint8_t {
+  none,
+  file,
+  cwd,
+  exe
+};  // a link of this process's /proc directory that is not what it reads
 
 struct Where {
   bool is_virtual = false;

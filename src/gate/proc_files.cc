@@ -32,11 +32,20 @@ class Output {
   void add_escaped(std::string_view text) {
     for (const char c : text) {
       switch (c) {
-        case ' ': add("\\040"); break;
-        case '\t': add("\\011"); break;
-        case '\n': add("\\012"); break;
-        case '\\': add("\\134"); break;
-        default: add({&c, 1});
+        case ' ':
+          add("\\040");
+          break;
+        case '\t':
+          add("\\011");
+          break;
+        case '\n':
+          add("\\012");
+          break;
+        case '\\':
+          add("\\134");
+          break;
+        default:
+          add({&c, 1});
       }
     }
   }

@@ -31,8 +31,8 @@ struct Process {
   std::atomic<int> internal[internal_room];  // descriptors the program must not touch: number + 1, 0: none
 };
 
-// Whether any descriptor of any process in this memory can be a shadow, or a device, and whether any stands in a virtual
-// directory. Never cleared: while clear, calls need not look.
+// Whether any descriptor of any process in this memory can be a shadow, or a device, and whether any stands in a
+// virtual directory. Never cleared: while clear, calls need not look.
 struct Possible {
   std::atomic<bool> virtual_file{false};
   std::atomic<bool> device{false};

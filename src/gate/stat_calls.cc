@@ -221,8 +221,6 @@ long call_faccessat2(const CallFrame& f) { return access_path(f, {0, 1, {}}, f.a
 
 long call_readlink(const CallFrame& f) { return readlink_path(f, {-1, 0, {}}, f.arg[1], static_cast<int>(f.arg[2])); }
 
-long call_readlinkat(const CallFrame& f) {
-  return readlink_path(f, {0, 1, {}}, f.arg[2], static_cast<int>(f.arg[3]));
-}
+long call_readlinkat(const CallFrame& f) { return readlink_path(f, {0, 1, {}}, f.arg[2], static_cast<int>(f.arg[3])); }
 
 }  // namespace fusewire::gate

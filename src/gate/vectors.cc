@@ -8,8 +8,8 @@ namespace fusewire::gate {
 
 namespace {
 
-constexpr long vectors_max = 1024;               // UIO_MAXIOV
-constexpr size_t transfer_max = 0x7ffff000;      // MAX_RW_COUNT
+constexpr long vectors_max = 1024;           // UIO_MAXIOV
+constexpr size_t transfer_max = 0x7ffff000;  // MAX_RW_COUNT
 
 }  // namespace
 

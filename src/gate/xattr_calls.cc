@@ -9,8 +9,8 @@ namespace {
 
 using host::CallNumber;
 
-constexpr size_t name_room = 256;          // XATTR_NAME_MAX and its NUL
-constexpr long value_max = 65536;          // XATTR_SIZE_MAX
+constexpr size_t name_room = 256;  // XATTR_NAME_MAX and its NUL
+constexpr long value_max = 65536;  // XATTR_SIZE_MAX
 using NameText = Text<name_room>;
 
 void* pointer(long argument) { return reinterpret_cast<void*>(argument); }

@@ -223,8 +223,8 @@ TEST(ShadowNames, only_the_hosts_form_is_taken) {
   EXPECT_TRUE(parse_shadow_link("/memfd:fusewire:12:00000000000000ff (deleted)", file));
   EXPECT_EQ(file.connection, 12u);
   EXPECT_EQ(file.token, 0xffu);
-  for (const char* bad : {"/memfd:fusewire:12:ff (deleted)", "/memfd:other:12:00000000000000ff", "/memfd:fusewire::00000000000000ff",
-                          "/tmp/memfd:fusewire:12:00000000000000ff", ""}) {
+  for (const char* bad : {"/memfd:fusewire:12:ff (deleted)", "/memfd:other:12:00000000000000ff",
+                          "/memfd:fusewire::00000000000000ff", "/tmp/memfd:fusewire:12:00000000000000ff", ""}) {
     EXPECT_FALSE(parse_shadow_link(bad, file)) << bad;
   }
 }
