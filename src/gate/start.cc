@@ -2,6 +2,7 @@
 #include "gate/start.h"
 
 #include <elf.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/mman.h>
 #include <linux/prctl.h>
@@ -188,6 +189,28 @@ void allow_executable_stack(uint64_t* stack) {
   __builtin_unreachable();
 }
 
+// Why a program could not be started, for a person.
+std::string_view reason(long error) {
+  switch (-error) {
+    case ENOENT:
+      return "no such file, or its interpreter is missing";
+    case EACCES:
+      return "permission denied: it must be a file, executable by you, on a file system that allows it";
+    case ENOEXEC:
+      return "not a program for this machine, nor a script with a #! line";
+    case ENOTDIR:
+      return "a part of its path is not a directory";
+    case ELOOP:
+      return "too many levels of links or of interpreters";
+    case E2BIG:
+      return "arguments and environment are too long";
+    case ENOMEM:
+      return "no memory left";
+    default:
+      return {};
+  }
+}
+
 [[noreturn]] void start_as_command(const StartBlock& b) {
   constexpr uint64_t words_before_arguments = 4;  // fusewire-gate --namespace DIR PROGRAM
   if (*b.count < words_before_arguments + 1 || std::string_view(b.arguments[1]) != "--namespace") usage();
@@ -197,7 +220,9 @@ void allow_executable_stack(uint64_t* stack) {
   const char* program = b.arguments[3];
   const long r = first_exec(program, b.arguments + words_before_arguments, b.environment);
   PathText detail;
-  detail.add(program).add(" (errno ").add_decimal(-r).add(")");
+  detail.add(program).add(": ");
+  if (reason(r).empty()) detail.add("error ").add_decimal(-r);
+  detail.add(reason(r));
   die("cannot run", detail.c_str());
 }
 
