@@ -46,8 +46,10 @@ uint64_t not_allowed(long nr) {
   return waited_for ? signal_bit(sig_sys) : unblockable_signals;
 }
 
-// pselect6's last argument points to the set's address and size.
-long pselect_call(ProgramFrame& frame, CallFrame& call) {
+// Calls whose last argument points to the set's address and size.
+bool has_indirect_mask(long nr) { return nr == __NR_pselect6 || nr == __NR_io_pgetevents; }
+
+long indirect_call(ProgramFrame& frame, CallFrame& call) {
   struct {
     uint64_t set;
     uint64_t bytes;
@@ -80,13 +82,12 @@ long set_call(ProgramFrame& frame, CallFrame& call) {
 
 }  // namespace
 
-bool is_mask_call(long nr) { return nr == __NR_pselect6 || mask_argument(nr).index >= 0; }
+bool is_mask_call(long nr) { return has_indirect_mask(nr) || mask_argument(nr).index >= 0; }
 
 void mask_call(StackRecord& record, const CallFrame& call) {
   CallFrame changed = call;
   ProgramFrame& frame = *record.program;
-  // The frame's scratch holds the mask to be put back when the call runs with all signals blocked.
-  const long r = call.nr == __NR_pselect6 ? pselect_call(frame, changed) : set_call(frame, changed);
+  const long r = has_indirect_mask(call.nr) ? indirect_call(frame, changed) : set_call(frame, changed);
   if (r < 0) {
     record.result = r;
     return;
