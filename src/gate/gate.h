@@ -19,8 +19,8 @@ struct CallFrame {
 // Whether nr goes through dispatch at all (else the entry passes it on). Indexed by number, 512 entries, 0 or 1;
 // clone, fork, vfork, clone3, rt_sigreturn, execve, execveat and the signal calls belong to the machinery.
 extern "C" uint8_t dispatch_table[512];
-// The call, done or passed on. Runs on a gate stack of 128 KiB; signals wait until it returns. (Only when all gate stacks
-// are taken does it run on the program's own stack, and a signal handler of the program may enter it again.)
+// The call, done or passed on. Runs on a gate stack of 128 KiB; signals wait until it returns. (Only when all
+// gate stacks are taken does it run on the program's own stack, and a signal handler may then enter it again.)
 extern "C" long dispatch_call(const CallFrame& frame);
 // A result of dispatch_call: the call is none of ours, let the entry make it, unchanged, from the program's own stack.
 // To be preferred over raw_syscall for every call passed on as it came: only then do EINTR, SA_RESTART, handlers that
