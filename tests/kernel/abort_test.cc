@@ -1,4 +1,6 @@
 // The rule book of the end: abort, unmount, the last close (K010, K018, K033, K041, K042).
+#include <optional>
+
 #include "support/kernel_fixture.h"
 
 namespace fusewire::test {
@@ -158,6 +160,46 @@ TEST_F(AbortTest, killed_and_sent_caller_is_freed_by_the_end) {
   call->kill();
   EXPECT_FALSE(call->done());
   daemon->close();
+  EXPECT_EQ(call->error(), as_int(Errno::econnaborted));
+}
+
+// Long messages are copied without the lock: the connection may end meanwhile, and the copier ends the request.
+class AbortWhileCopyingTest : public AbortTest {
+ protected:
+  void SetUp() override {
+    AbortTest::SetUp();
+    mount_and_init();
+  }
+  // Aborts as soon as the next call on the device lets the lock go for a copy: that call finds the lock taken, so it
+  // holds it as a contended one, and its unlock wakes.
+  void abort_in_the_next_copy() {
+    holder.emplace(*connection);
+    host.instead_of_wait = [this] {
+      holder.reset();
+      host.before_wake = [this] { abort_connection(); };
+    };
+  }
+  std::optional<kernel::Connection::Entry> holder;
+};
+
+TEST_F(AbortWhileCopyingTest, request_that_is_being_read_ends_after_its_copy) {
+  RawCall call(*connection, Opcode::write, bytes_of(wire::WriteIn{}), sizeof(wire::WriteOut));
+  const Bytes data(100'000);
+  call.args.add_in_bytes(data);
+  call.start();
+  abort_in_the_next_copy();
+  EXPECT_EQ(read_errno(), as_int(Errno::enodev));
+  EXPECT_FALSE(connection->connected());
+  EXPECT_EQ(call.error(), as_int(Errno::econnaborted));
+}
+
+TEST_F(AbortWhileCopyingTest, reply_that_is_being_written_comes_too_late) {
+  auto call = RawCall::read(*connection, 100'000);
+  call->start();
+  const uint64_t unique = daemon->next().header.unique;
+  abort_in_the_next_copy();
+  EXPECT_EQ(errno_of(daemon->try_reply(unique, Bytes(100'000))), as_int(Errno::enoent));
+  EXPECT_FALSE(connection->connected());
   EXPECT_EQ(call->error(), as_int(Errno::econnaborted));
 }
 

@@ -7,8 +7,10 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <mutex>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "kernel/host.h"
@@ -61,10 +63,20 @@ class TestHost final : public kernel::Host {
     bytes_out_ -= bytes;
     std::free(pages);
   }
+  // Run once, in place of the next sleep on a lock, and before the next wake-up of one. For tests that must be in the
+  // middle of something; single-threaded.
+  std::function<void()> instead_of_wait, before_wake;
+
   // The same numbers in every run.
   uint64_t random() override { return (random_ += 0x9e3779b97f4a7c15) * 0xbf58476d1ce4e5b9; }
-  void wait(std::atomic<uint32_t>& word, uint32_t value) override { word.wait(value); }
-  void wake_one(std::atomic<uint32_t>& word) override { word.notify_one(); }
+  void wait(std::atomic<uint32_t>& word, uint32_t value) override {
+    if (instead_of_wait) return std::exchange(instead_of_wait, nullptr)();
+    word.wait(value);
+  }
+  void wake_one(std::atomic<uint32_t>& word) override {
+    if (before_wake) std::exchange(before_wake, nullptr)();
+    word.notify_one();
+  }
   void trace(const kernel::TraceEvent& event) override {
     RecordedEvent recorded{event, event.name ? event.name : ""};
     recorded.name = nullptr;
