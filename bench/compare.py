@@ -148,7 +148,9 @@ def main():
             # Who goes first alternates, so that a slow drift of the machine hits both.
             for step in steps if number % 2 else reversed(steps):
                 step()
-            print(f"round {number + 1} of {rounds}", end="\r", file=sys.stderr, flush=True)
+            if sys.stderr.isatty():
+                end = "\n" if number + 1 == rounds else "\r"
+                print(f"round {number + 1} of {rounds}", end=end, file=sys.stderr, flush=True)
     show(kernel, namespace)
 
 
