@@ -21,6 +21,10 @@ std::string_view without_leading_slashes(std::string_view path) {
   return path;
 }
 
+void copy_text(char* to, std::string_view text) {
+  if (!text.empty()) __builtin_memcpy(to, text.data(), text.size());
+}
+
 bool only_slashes(std::string_view path) { return without_leading_slashes(path).empty(); }
 
 }  // namespace
@@ -119,7 +123,7 @@ Task<Result<void>> Walk::follow(Inode& link) {
     kmalloc().free(text, bytes);
     co_return left;
   }
-  __builtin_memcpy(text + *length, rest_.data(), behind);
+  copy_text(text + *length, rest_);
   if (own_) kmalloc().free(own_, own_bytes_);
   own_ = text;
   own_bytes_ = bytes;
@@ -138,8 +142,8 @@ Task<Result<void>> Walk::follow_last(Dentry& link) {
 Result<void> Walk::leave_with(std::string_view front, std::string_view rest, bool from_parent) {
   const size_t length = front.size() + rest.size();
   if (length > leave_.storage.size()) return error(Errno::enametoolong);
-  __builtin_memcpy(leave_.storage.data(), front.data(), front.size());
-  __builtin_memcpy(leave_.storage.data() + front.size(), rest.data(), rest.size());
+  copy_text(leave_.storage.data(), front);
+  copy_text(leave_.storage.data() + front.size(), rest);
   leave_.length = length;
   leave_.from_parent = from_parent;
   if (length == 0 && !leave_.storage.empty()) {
