@@ -1,6 +1,6 @@
 // File: one open file (Linux struct file with its fuse_file): inode, name, flags, position, the daemon's handle.
-// From the slab `fuse_file`. Held by the descriptors (together one use) and by each call that works on it; when the last
-// use ends RELEASE goes out in the background, and the inode is let go when that was answered (K137).
+// From the slab `fuse_file`. Held by the descriptors (together one use) and by each call that works on it; when the
+// last use ends RELEASE goes out in the background, and the inode is let go when that was answered (K137).
 // Thread rule: under the connection lock.
 #pragma once
 

@@ -1,7 +1,7 @@
-// Inode: the cache object of one nodeid of the daemon (Linux struct fuse_inode): nlookup, attributes and their validity,
-// the locks on it. Found by nodeid alone (K074). From the slab `fuse_inode`.
-// Owner: the Superblock; alive while a dentry, an open file or a call holds it. When the last hold goes it is evicted at
-// once and one FORGET gives all of nlookup back (K061).
+// Inode: the cache object of one nodeid of the daemon (Linux struct fuse_inode): nlookup, attributes and their
+// validity, the locks on it. Found by nodeid alone (K074). From the slab `fuse_inode`.
+// Owner: the Superblock; alive while a dentry, an open file or a call holds it. When the last hold goes it is evicted
+// at once and one FORGET gives all of nlookup back (K061).
 // Thread rule: under the connection lock.
 #pragma once
 

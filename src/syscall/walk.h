@@ -1,8 +1,8 @@
 // Walk: from a Place to a dentry, as fs/namei.c does it: components, ".", "..", repeated and trailing slashes,
 // symlinks (40 at most), execute permission on the way. One walk object serves one path of one call.
 //
-// A walk that leaves the mount (".." above its root, a symlink to an absolute path) ends with Errno::eleave; the rest of
-// the path stands in the Leave, its trailing slash included.
+// A walk that leaves the mount (".." above its root, a symlink to an absolute path) ends with Errno::eleave; the rest
+// of the path stands in the Leave, its trailing slash included.
 // Thread rule: under the connection lock; lives in the frame of the call's coroutine.
 #pragma once
 

@@ -126,8 +126,12 @@ TEST_F(NamesTest, a_rename_killed_before_it_was_sent_leaves_both_names) {
 TEST_F(NamesTest, mkdir_and_rmdir_of_the_special_names) {
   serve_changes();
   add(root, "dir", directory);
-  auto mkdir = [this](std::string_view path) { return error_of(fs->sys_mkdirat(caller, {nullptr, path}, 0755, leave)); };
-  auto rmdir = [this](std::string_view path) { return error_of(fs->sys_unlinkat(caller, {nullptr, path}, 0x200, leave)); };
+  auto mkdir = [this](std::string_view path) {
+    return error_of(fs->sys_mkdirat(caller, {nullptr, path}, 0755, leave));
+  };
+  auto rmdir = [this](std::string_view path) {
+    return error_of(fs->sys_unlinkat(caller, {nullptr, path}, 0x200, leave));
+  };
   EXPECT_EQ(mkdir("dir/."), as_int(Errno::eexist));
   EXPECT_EQ(mkdir("dir/.."), as_int(Errno::eexist));
   EXPECT_EQ(mkdir(""), as_int(Errno::eexist));
