@@ -41,7 +41,7 @@ soak:
 	@FUSEWIRE_SOAK_SECONDS=$${FUSEWIRE_SOAK_SECONDS:-1800} ctest --test-dir build -L soak --output-on-failure
 
 format:
-	@find src include tests bench examples -name '*.h' -o -name '*.cc' | xargs clang-format -i
+	@find src tests bench examples -name '*.h' -o -name '*.cc' | xargs clang-format -i
 
 lint:
 	@cmake --preset debug >/dev/null

@@ -5,7 +5,7 @@
 #include <cstdio>
 #include <cstring>
 
-#include "fusewire/daemon.h"
+#include "daemon/serve.h"
 
 using namespace fusewire::daemon;
 

@@ -64,12 +64,11 @@ long duplicate_onto(const CallFrame& f) {
     if (is_internal(p, from)) return -EBADF;
     make_room_at(p, to);
   }
-  VirtualFile old;
-  if (from == to || !is_virtual(to, old)) return pass_on;
-  const long r = native::call(f);
-  // Linux flushes the file that was replaced, and forgets its error.
-  if (r >= 0) file_call(old, host::CallNumber::flush, f.nr);
-  return r;
+  if (from == to || native::fcntl(from, F_GETFD) < 0) return pass_on;
+  // Linux flushes the file that is replaced, and forgets its error. Before the call: after it, this may have been the
+  // file's last descriptor.
+  flush(to);
+  return pass_on;
 }
 
 // Descriptors may come with a message: from now on each descriptor is looked at. Noted ahead, since a call that sleeps

@@ -51,7 +51,10 @@ void CallServer::put_lock_owner(const Client& client) {
 
 void CallServer::take(uint64_t key) {
   const std::shared_ptr<Client> client = clients_.at(key);
-  for (uint64_t submitted = client->take_submitted(); submitted != 0; submitted &= submitted - 1)
+  uint64_t submitted = client->take_submitted();
+  // Files closed before these calls were made are released first: a daemon expects RELEASE before the UNLINK.
+  if (submitted != 0 && files_.size() > 0) files_.take_events();
+  for (; submitted != 0; submitted &= submitted - 1)
     begin(client, static_cast<uint32_t>(std::countr_zero(submitted)));
   if (client->calls == 0) return;
   for (Call* call : client->in_flight) {

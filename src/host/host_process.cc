@@ -186,6 +186,7 @@ HostMessage HostProcess::mount(const HostRequest& request) {
 
 int32_t HostProcess::umount(uint32_t flags) {
   if (!mount_) return -EINVAL;
+  files_.take_events();
   const bool busy = files_.size() > 0 || calls_.calls() > 0;
   if (busy && !(flags & (flag_force | flag_detach))) return -EBUSY;
   if (flags & flag_force) abort();
