@@ -44,8 +44,8 @@ format:
 	@find src tests bench examples -name '*.h' -o -name '*.cc' | xargs clang-format -i
 
 lint:
-	@cmake --preset debug >/dev/null
-	@find src -name '*.cc' | xargs -P $(JOBS) -n 4 clang-tidy -p build-debug --quiet
+	@scripts/install-packages test
+	@scripts/lint
 
 clean:
 	rm -rf build build-debug build-asan build-tsan build-fuzz
