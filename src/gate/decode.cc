@@ -1,7 +1,6 @@
 #include "gate/decode.h"
 
 #include "gate/base.h"
-#include "gate/maps.h"
 
 namespace fusewire::gate {
 
@@ -104,18 +103,11 @@ int32_t read_distance(const uint8_t* p) {
   return distance;
 }
 
-bool short_jump_inside(const uint8_t* p, uint64_t site) {
-  const bool is_short = p[0] == 0xeb || (p[0] & 0xf0) == 0x70 || (p[0] & 0xfc) == 0xe0;
-  return is_short && lands_inside(address_of(p) + 2 + static_cast<uint64_t>(static_cast<int8_t>(p[1])), site);
-}
+bool is_short_jump(uint8_t opcode) { return opcode == 0xeb || (opcode & 0xf0) == 0x70 || (opcode & 0xfc) == 0xe0; }
 
-bool near_jump_inside(const uint8_t* p, uint64_t site) {
-  const bool one_byte = p[0] == 0xe8 || p[0] == 0xe9;
-  const bool two_bytes = p[0] == 0x0f && (p[1] & 0xf0) == 0x80;
-  if (!one_byte && !two_bytes) return false;
-  const uint64_t opcode = one_byte ? 1 : 2;
-  const auto distance = static_cast<int64_t>(read_distance(p + opcode));
-  return lands_inside(address_of(p) + opcode + 4 + static_cast<uint64_t>(distance), site);
+// Whether the four bytes of a distance at p, if they are one, belong to a jump or call.
+bool has_near_opcode(const uint8_t* p) {
+  return p[-1] == 0xe8 || p[-1] == 0xe9 || (p[-2] == 0x0f && (p[-1] & 0xf0) == 0x80);
 }
 
 }  // namespace
@@ -154,16 +146,16 @@ size_t movable_bytes(const uint8_t* p, size_t wanted) {
   return n;
 }
 
-bool may_be_jumped_into(uint64_t site) {
-  constexpr uint64_t neighbourhood = 32 << 10, short_reach = 132, longest_jump = 6;
-  Mapping m;
-  if (!find_mapping(site, m)) return true;
-  const uint64_t low = site - m.low < neighbourhood ? m.low : site - neighbourhood;
-  const uint64_t high = (m.high - site < neighbourhood ? m.high : site + neighbourhood) - longest_jump;
-  for (uint64_t a = low; a < high; a++) {
+bool is_jumped_into(uint64_t site, uint64_t low, uint64_t high) {
+  constexpr uint64_t short_reach = 132, opcode_bytes = 2, distance_bytes = 4;
+  if (high - low < opcode_bytes + distance_bytes) return false;
+  for (uint64_t a = low + opcode_bytes; a <= high - distance_bytes; a++) {
     const auto* p = reinterpret_cast<const uint8_t*>(a);
-    if (near_jump_inside(p, site)) return true;
-    if (a + short_reach > site && a < site + short_reach && short_jump_inside(p, site)) return true;
+    const uint64_t near_target = a + distance_bytes + static_cast<uint64_t>(int64_t{read_distance(p)});
+    if (lands_inside(near_target, site) && has_near_opcode(p)) return true;
+    if (a + short_reach < site || a > site + short_reach) continue;
+    const uint64_t short_target = a + 1 + static_cast<uint64_t>(int64_t{static_cast<int8_t>(p[0])});
+    if (lands_inside(short_target, site) && is_short_jump(p[-1])) return true;
   }
   return false;
 }

@@ -6,8 +6,7 @@
 
 namespace fusewire::gate {
 
-// The C library's check for an error, `cmp $-4095|-4096, %rax` or the same of %eax, at p: its length, else 0. Nothing
-// jumps to it in any binary looked at (interposition measurements over libc, ld.so, busybox, Go, musl).
+// The C library's check for an error, `cmp $-4095|-4096, %rax` or the same of %eax, at p: its length, else 0.
 size_t error_check_bytes(const uint8_t* p);
 // What that instruction does: sets the arithmetic flags from rax.
 void do_error_check(const uint8_t* p, uint64_t rax, uint64_t& flags);
@@ -16,8 +15,8 @@ void do_error_check(const uint8_t* p, uint64_t rax, uint64_t& flags);
 // wherever it stands (no jump, call or return, nothing relative to its own address); else 0.
 size_t movable_bytes(const uint8_t* p, size_t wanted);
 
-// Whether any jump in the neighbourhood may lead between the `syscall` at site and the end of the five bytes there.
-// Errs to yes: every byte is taken for the beginning of a jump.
-bool may_be_jumped_into(uint64_t site);
+// Whether any jump in the code from low to high may lead between the `syscall` at site and the end of the five bytes
+// there. Errs to yes: every byte is taken for the beginning of a jump. All of it must be readable.
+bool is_jumped_into(uint64_t site, uint64_t low, uint64_t high);
 
 }  // namespace fusewire::gate

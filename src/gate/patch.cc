@@ -24,6 +24,8 @@ constexpr uint64_t syscall_bytes = 2;
 constexpr uint64_t jump_bytes = 5;
 constexpr uint64_t cache_line = 64;
 constexpr uint32_t hot = 3;
+// Sites where it takes a look at the whole code to be sure that nothing jumps behind them: a millisecond or more.
+constexpr uint32_t hot_for_the_unsure = 1000;
 
 //   0: lea  return_address(%rip), %rcx
 //   7: lea  resume(%rip), %r11
@@ -272,6 +274,31 @@ bool is_syscall(uint64_t site) {
   return p[0] == 0x0f && p[1] == 0x05;
 }
 
+// The code around an address that can be read, as far as `reach` bytes both ways and as it is in one piece. Rewritten
+// pages are mappings of their own, so one mapping is not the whole.
+bool code_around(uint64_t address, uint64_t reach, uint64_t& low, uint64_t& high) {
+  Mapping m;
+  if (!find_mapping(address, m)) return false;
+  low = m.low;
+  high = m.high;
+  while (address - low < reach && find_mapping(low - 1, m) && m.readable && m.executable) low = m.low;
+  while (high - address < reach && find_mapping(high, m) && m.readable && m.executable) high = m.high;
+  if (address - low > reach) low = address - reach;
+  if (high - address > reach) high = address + reach;
+  return true;
+}
+
+// A check for an error may be shared only with a call nearby, if at all (of 703 in five C libraries and programs none
+// was); any other instruction also with what the compiler has moved to the far end of the code.
+bool nothing_jumps_behind(uint64_t site, bool is_error_check) {
+  constexpr uint64_t same_function = 4 << 10, whole_code = 16 << 20;
+  const uint64_t reach = is_error_check ? same_function : whole_code;
+  uint64_t low, high;
+  if (!code_around(site, reach, low, high)) return false;
+  const bool too_much_code = high - low > whole_code;
+  return !too_much_code && !is_jumped_into(site, low, high);
+}
+
 // The other form, for sites whose successors cannot be moved.
 void rewrite_number(uint64_t site, long nr) {
   if (!is_number_stub(site, nr)) return;
@@ -313,8 +340,9 @@ uint64_t resume_address(uint64_t site, long nr) {
   Site* s = find_site(site);
   if (s == nullptr || s->hopeless) return after;
   const uint32_t hits = s->hits.fetch_add(1) + 1;
+  const bool time_to_rewrite = hits == hot || hits == hot_for_the_unsure;
   Trampoline* t = s->trampoline.load(std::memory_order_acquire);
-  if (t != nullptr && hits != hot) {
+  if (t != nullptr && !time_to_rewrite) {
     // Rewritten by another thread meanwhile, or still as it was; not something else that was mapped there since.
     return !is_syscall(site) || still_the_same(*t, site) ? resume_of(*t) : after;
   }
@@ -333,7 +361,8 @@ uint64_t resume_address(uint64_t site, long nr) {
   }
   if (!is_syscall(site)) return resume_of(*t);
   if (!still_the_same(*t, site)) return after;
-  if (error_check_bytes(reinterpret_cast<uint8_t*>(after)) != 0 || !may_be_jumped_into(site)) rewrite(site, *t);
+  const bool sure = error_check_bytes(reinterpret_cast<uint8_t*>(after)) != 0;
+  if (hits == (sure ? hot : hot_for_the_unsure) && nothing_jumps_behind(site, sure)) rewrite(site, *t);
   return resume_of(*t);
 }
 
