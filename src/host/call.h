@@ -35,52 +35,52 @@ enum class CallState : uint32_t { free = 0, submitted = 1, done = 2 };
 enum class CallNumber : uint32_t {
   none = 0,
   // path calls: file + path1
-  openat = 1,     // arg0 flags, arg1 mode. Result 0; `token` names the open file; its descriptor came as FileMessage
-  open_exec,      // as openat; readable for execve
-  chdir,          // as openat, O_PATH
-  statx,          // arg0 AT_ flags, arg1 mask. Data: syscall::Stat
-  faccessat,      // arg0 mask, arg1 AT_ flags
-  readlinkat,     // arg0 room in bytes. Result: length; data
-  mkdirat,        // arg0 mode
-  mknodat,        // arg0 mode, arg1 rdev
-  symlinkat,      // path1 is the link (at file), path2 the target's text
-  unlinkat,       // arg0 AT_ flags
-  renameat2,      // file+path1 to file2+path2; arg0 flags
-  linkat,         // file+path1 to file2+path2; arg0 AT_ flags
-  fchmodat,       // arg0 mode, arg1 AT_ flags
-  fchownat,       // arg0 uid, arg1 gid, arg2 AT_ flags
-  truncate,       // arg0 size
-  utimensat,      // arg0-1 atime sec, nsec; arg2-3 mtime; arg4 AT_ flags
-  statfs,         // data: syscall::Statfs
-  setxattr,       // path2 the name; data the value, data_length its size; arg0 flags, arg1 AT_ flags
-  getxattr,       // path2 the name; arg0 room, arg1 AT_ flags. Result: size; data
-  listxattr,      // arg0 room, arg1 AT_ flags. Result: size; data
-  removexattr,    // path2 the name; arg1 AT_ flags
+  openat = 1,   // arg0 flags, arg1 mode. Result 0; `token` names the open file; its descriptor came as FileMessage
+  open_exec,    // as openat; readable for execve
+  chdir,        // as openat, O_PATH
+  statx,        // arg0 AT_ flags, arg1 mask. Data: syscall::Stat
+  faccessat,    // arg0 mask, arg1 AT_ flags
+  readlinkat,   // arg0 room in bytes. Result: length; data
+  mkdirat,      // arg0 mode
+  mknodat,      // arg0 mode, arg1 rdev
+  symlinkat,    // path1 is the link (at file), path2 the target's text
+  unlinkat,     // arg0 AT_ flags
+  renameat2,    // file+path1 to file2+path2; arg0 flags
+  linkat,       // file+path1 to file2+path2; arg0 AT_ flags
+  fchmodat,     // arg0 mode, arg1 AT_ flags
+  fchownat,     // arg0 uid, arg1 gid, arg2 AT_ flags
+  truncate,     // arg0 size
+  utimensat,    // arg0-1 atime sec, nsec; arg2-3 mtime; arg4 AT_ flags
+  statfs,       // data: syscall::Statfs
+  setxattr,     // path2 the name; data the value, data_length its size; arg0 flags, arg1 AT_ flags
+  getxattr,     // path2 the name; arg0 room, arg1 AT_ flags. Result: size; data
+  listxattr,    // arg0 room, arg1 AT_ flags. Result: size; data
+  removexattr,  // path2 the name; arg1 AT_ flags
   // calls on an open file: file
-  read = 64,      // arg0 offset or -1, arg1 bytes (<= io_bytes_max). Result: bytes; data
-  write,          // arg0 offset or -1, data_length bytes of data. Result: bytes
-  lseek,          // arg0 offset, arg1 whence. Result: the new offset
-  getdents64,     // arg0 room. Result: bytes; data: struct linux_dirent64 records
-  fstat,          // arg0 mask. Data: syscall::Stat
-  ftruncate,      // arg0 size
-  fchmod,         // arg0 mode
-  fchown,         // arg0 uid, arg1 gid
-  futimens,       // as utimensat, arg0-3
-  fsync,          // arg0 1: datasync
-  fallocate,      // arg0 mode, arg1 offset, arg2 length
-  fstatfs,        // data: syscall::Statfs
-  fsetxattr,      // path2 the name; data the value; arg0 flags
-  fgetxattr,      // path2 the name; arg0 room. Result: size; data
-  flistxattr,     // arg0 room. Result: size; data
-  fremovexattr,   // path2 the name
-  getfl,          // Result: f_flags
-  setfl,          // arg0 flags
-  setlk,          // data: syscall::Lock; arg0 1: wait
-  getlk,          // data: syscall::Lock, in and out
-  flock,          // arg0 operation
-  flush,          // one close(2) of one descriptor
-  path,           // arg0 room. Result: length; data: path from the mount's root
-  ioctl,          // arg0 cmd, arg1 argument, data in place, data_length. Result: the ioctl's
+  read = 64,     // arg0 offset or -1, arg1 bytes (<= io_bytes_max). Result: bytes; data
+  write,         // arg0 offset or -1, data_length bytes of data. Result: bytes
+  lseek,         // arg0 offset, arg1 whence. Result: the new offset
+  getdents64,    // arg0 room. Result: bytes; data: struct linux_dirent64 records
+  fstat,         // arg0 mask. Data: syscall::Stat
+  ftruncate,     // arg0 size
+  fchmod,        // arg0 mode
+  fchown,        // arg0 uid, arg1 gid
+  futimens,      // as utimensat, arg0-3
+  fsync,         // arg0 1: datasync
+  fallocate,     // arg0 mode, arg1 offset, arg2 length
+  fstatfs,       // data: syscall::Statfs
+  fsetxattr,     // path2 the name; data the value; arg0 flags
+  fgetxattr,     // path2 the name; arg0 room. Result: size; data
+  flistxattr,    // arg0 room. Result: size; data
+  fremovexattr,  // path2 the name
+  getfl,         // Result: f_flags
+  setfl,         // arg0 flags
+  setlk,         // data: syscall::Lock; arg0 1: wait
+  getlk,         // data: syscall::Lock, in and out
+  flock,         // arg0 operation
+  flush,         // one close(2) of one descriptor
+  path,          // arg0 room. Result: length; data: path from the mount's root
+  ioctl,         // arg0 cmd, arg1 argument, data in place, data_length. Result: the ioctl's
   // calls on the connection
   nop = 128,
 };
@@ -93,13 +93,13 @@ struct alignas(128) Slot {
   uint32_t umask;
   uint32_t path1_length, path2_length, data_length;  // in bytes, in this order at the front of data; no NUL counted,
                                                      // but one NUL stands behind each path
-  uint64_t file, file2;             // tokens
+  uint64_t file, file2;                              // tokens
   int64_t arg[6];
   int64_t result;
-  uint64_t token;                   // of the file opened
+  uint64_t token;  // of the file opened
   uint32_t leave_which, leave_from_parent, leave_length, reserved;
-  uint64_t entered;                 // CLOCK_MONOTONIC ns at the gate, for traces; 0: not traced
-  uint32_t nr;                      // the Linux system call number behind it, for traces
+  uint64_t entered;  // CLOCK_MONOTONIC ns at the gate, for traces; 0: not traced
+  uint32_t nr;       // the Linux system call number behind it, for traces
 };
 
 struct RingHeader {

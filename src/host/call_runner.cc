@@ -17,9 +17,9 @@ using syscall::Place;
 using syscall::Timespec;
 using Number = Result<int64_t>;
 
-constexpr uint32_t path_max = 4096;         // with the NUL
-constexpr uint32_t xattr_size_max = 65536;  // also of a list of names
-constexpr uint32_t ioctl_bytes_max = 16384; // what _IOC_SIZE can say
+constexpr uint32_t path_max = 4096;          // with the NUL
+constexpr uint32_t xattr_size_max = 65536;   // also of a list of names
+constexpr uint32_t ioctl_bytes_max = 16384;  // what _IOC_SIZE can say
 
 uint32_t arg32(const Call& call, size_t i) { return static_cast<uint32_t>(call.fields.arg[i]); }
 uint64_t arg64(const Call& call, size_t i) { return static_cast<uint64_t>(call.fields.arg[i]); }
@@ -31,8 +31,10 @@ Timespec time_at(const Call& call, size_t i) { return {call.fields.arg[i], call.
 template <typename T>
 Number number(const Result<T>& result) {
   if (!result) return kernel::error(result.error());
-  if constexpr (std::is_void_v<T>) return 0;
-  else return static_cast<int64_t>(*result);
+  if constexpr (std::is_void_v<T>)
+    return 0;
+  else
+    return static_cast<int64_t>(*result);
 }
 
 // The value is the result's data.
@@ -87,13 +89,26 @@ Task<Number> name_call(Call& call) {
   const uint32_t arg0 = arg32(call, 0), arg1 = arg32(call, 1);
   Result<void> result = kernel::error(Errno::einval);
   switch (call.fields.number) {
-    case CallNumber::mkdirat: result = co_await mount.sys_mkdirat(call.caller, from, arg0, call.leave); break;
-    case CallNumber::mknodat: result = co_await mount.sys_mknodat(call.caller, from, arg0, arg1, call.leave); break;
-    case CallNumber::symlinkat: result = co_await mount.sys_symlinkat(call.caller, to.path, from, call.leave); break;
-    case CallNumber::unlinkat: result = co_await mount.sys_unlinkat(call.caller, from, arg0, call.leave); break;
-    case CallNumber::renameat2: result = co_await mount.sys_renameat2(call.caller, from, to, arg0, call.leave); break;
-    case CallNumber::linkat: result = co_await mount.sys_linkat(call.caller, from, to, arg0, call.leave); break;
-    default: break;
+    case CallNumber::mkdirat:
+      result = co_await mount.sys_mkdirat(call.caller, from, arg0, call.leave);
+      break;
+    case CallNumber::mknodat:
+      result = co_await mount.sys_mknodat(call.caller, from, arg0, arg1, call.leave);
+      break;
+    case CallNumber::symlinkat:
+      result = co_await mount.sys_symlinkat(call.caller, to.path, from, call.leave);
+      break;
+    case CallNumber::unlinkat:
+      result = co_await mount.sys_unlinkat(call.caller, from, arg0, call.leave);
+      break;
+    case CallNumber::renameat2:
+      result = co_await mount.sys_renameat2(call.caller, from, to, arg0, call.leave);
+      break;
+    case CallNumber::linkat:
+      result = co_await mount.sys_linkat(call.caller, from, to, arg0, call.leave);
+      break;
+    default:
+      break;
   }
   co_return number(result);
 }
@@ -104,18 +119,25 @@ Task<Number> change_call(Call& call) {
   const uint32_t arg0 = arg32(call, 0), arg1 = arg32(call, 1), arg2 = arg32(call, 2);
   Result<void> result = kernel::error(Errno::einval);
   switch (call.fields.number) {
-    case CallNumber::faccessat: result = co_await mount.sys_faccessat(call.caller, place, arg0, arg1, call.leave); break;
-    case CallNumber::fchmodat: result = co_await mount.sys_fchmodat(call.caller, place, arg0, arg1, call.leave); break;
+    case CallNumber::faccessat:
+      result = co_await mount.sys_faccessat(call.caller, place, arg0, arg1, call.leave);
+      break;
+    case CallNumber::fchmodat:
+      result = co_await mount.sys_fchmodat(call.caller, place, arg0, arg1, call.leave);
+      break;
     case CallNumber::fchownat:
       result = co_await mount.sys_fchownat(call.caller, place, arg0, arg1, arg2, call.leave);
       break;
-    case CallNumber::truncate: result = co_await mount.sys_truncate(call.caller, place, arg64(call, 0), call.leave); break;
+    case CallNumber::truncate:
+      result = co_await mount.sys_truncate(call.caller, place, arg64(call, 0), call.leave);
+      break;
     case CallNumber::utimensat: {
       const Timespec atime = time_at(call, 0), mtime = time_at(call, 2);
       result = co_await mount.sys_utimensat(call.caller, place, atime, mtime, arg32(call, 4), call.leave);
       break;
     }
-    default: break;
+    default:
+      break;
   }
   co_return number(result);
 }
@@ -205,12 +227,24 @@ Task<Number> file_change_call(Call& call, OpenFile& file) {
   const uint32_t arg0 = arg32(call, 0), arg1 = arg32(call, 1);
   Result<void> result = kernel::error(Errno::einval);
   switch (call.fields.number) {
-    case CallNumber::ftruncate: result = co_await mount.sys_ftruncate(call.caller, file, arg64(call, 0)); break;
-    case CallNumber::fchmod: result = co_await mount.sys_fchmod(call.caller, file, arg0); break;
-    case CallNumber::fchown: result = co_await mount.sys_fchown(call.caller, file, arg0, arg1); break;
-    case CallNumber::fsync: result = co_await mount.sys_fsync(call.caller, file, arg0 == 1); break;
-    case CallNumber::flush: result = co_await mount.sys_flush(call.caller, file); break;
-    case CallNumber::flock: result = co_await mount.sys_flock(call.caller, file, arg0); break;
+    case CallNumber::ftruncate:
+      result = co_await mount.sys_ftruncate(call.caller, file, arg64(call, 0));
+      break;
+    case CallNumber::fchmod:
+      result = co_await mount.sys_fchmod(call.caller, file, arg0);
+      break;
+    case CallNumber::fchown:
+      result = co_await mount.sys_fchown(call.caller, file, arg0, arg1);
+      break;
+    case CallNumber::fsync:
+      result = co_await mount.sys_fsync(call.caller, file, arg0 == 1);
+      break;
+    case CallNumber::flush:
+      result = co_await mount.sys_flush(call.caller, file);
+      break;
+    case CallNumber::flock:
+      result = co_await mount.sys_flock(call.caller, file, arg0);
+      break;
     case CallNumber::futimens: {
       const Timespec atime = time_at(call, 0), mtime = time_at(call, 2);
       result = co_await mount.sys_futimens(call.caller, file, atime, mtime);
@@ -221,7 +255,8 @@ Task<Number> file_change_call(Call& call, OpenFile& file) {
       result = co_await mount.sys_fallocate(call.caller, file, arg0, offset, length);
       break;
     }
-    default: break;
+    default:
+      break;
   }
   co_return number(result);
 }
@@ -286,12 +321,29 @@ Task<Number> file_call(Call& call) {
   using enum CallNumber;
   OpenFile& file = *call.file->file;
   switch (call.fields.number) {
-    case read: case write: return data_call(call, file);
-    case lseek: case getdents64: case fstat: case fstatfs: return file_look_call(call, file);
-    case fsetxattr: case fgetxattr: case flistxattr: case fremovexattr: return file_xattr_call(call, file);
-    case setlk: case getlk: return lock_call(call, file);
-    case getfl: case setfl: case path: case ioctl: return file_other_call(call, file);
-    default: return file_change_call(call, file);
+    case read:
+    case write:
+      return data_call(call, file);
+    case lseek:
+    case getdents64:
+    case fstat:
+    case fstatfs:
+      return file_look_call(call, file);
+    case fsetxattr:
+    case fgetxattr:
+    case flistxattr:
+    case fremovexattr:
+      return file_xattr_call(call, file);
+    case setlk:
+    case getlk:
+      return lock_call(call, file);
+    case getfl:
+    case setfl:
+    case path:
+    case ioctl:
+      return file_other_call(call, file);
+    default:
+      return file_change_call(call, file);
   }
 }
 
@@ -299,12 +351,34 @@ Task<Number> dispatch(Call& call) {
   using enum CallNumber;
   if (is_on_file(call.fields.number)) return file_call(call);
   switch (call.fields.number) {
-    case openat: case open_exec: case chdir: return open_call(call);
-    case statx: case statfs: case readlinkat: return look_call(call);
-    case mkdirat: case mknodat: case symlinkat: case unlinkat: case renameat2: case linkat: return name_call(call);
-    case faccessat: case fchmodat: case fchownat: case truncate: case utimensat: return change_call(call);
-    case setxattr: case getxattr: case listxattr: case removexattr: return xattr_call(call);
-    default: return no_call(call);
+    case openat:
+    case open_exec:
+    case chdir:
+      return open_call(call);
+    case statx:
+    case statfs:
+    case readlinkat:
+      return look_call(call);
+    case mkdirat:
+    case mknodat:
+    case symlinkat:
+    case unlinkat:
+    case renameat2:
+    case linkat:
+      return name_call(call);
+    case faccessat:
+    case fchmodat:
+    case fchownat:
+    case truncate:
+    case utimensat:
+      return change_call(call);
+    case setxattr:
+    case getxattr:
+    case listxattr:
+    case removexattr:
+      return xattr_call(call);
+    default:
+      return no_call(call);
   }
 }
 
@@ -312,11 +386,18 @@ Task<Number> dispatch(Call& call) {
 int64_t data_limit(CallNumber number) {
   using enum CallNumber;
   switch (number) {
-    case setxattr: case fsetxattr: return xattr_size_max;
-    case setlk: case getlk: return sizeof(syscall::Lock);
-    case ioctl: return ioctl_bytes_max;
-    case write: return -1;
-    default: return 0;
+    case setxattr:
+    case fsetxattr:
+      return xattr_size_max;
+    case setlk:
+    case getlk:
+      return sizeof(syscall::Lock);
+    case ioctl:
+      return ioctl_bytes_max;
+    case write:
+      return -1;
+    default:
+      return 0;
   }
 }
 

@@ -29,7 +29,7 @@ struct Call {
   uint32_t slot = 0;
   CallFields fields{};
   std::string path1, path2;
-  std::vector<std::byte> data;   // in: the value; out: the first `output` bytes go to the slot
+  std::vector<std::byte> data;  // in: the value; out: the first `output` bytes go to the slot
   size_t output = 0;
   std::array<char, 4096> leave_storage;
   syscall::Leave leave{};
@@ -40,7 +40,7 @@ struct Call {
   syscall::Mount* mount = nullptr;
   CallEnd* end = nullptr;
   bool interrupted = false;
-  int64_t result = 0;            // 0.. or -errno
+  int64_t result = 0;  // 0.. or -errno
   std::optional<kernel::Task<kernel::Result<int64_t>>> task;
 
   kernel::Kmalloc& kmalloc() { return mount->kmalloc(); }

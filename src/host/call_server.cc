@@ -54,8 +54,7 @@ void CallServer::take(uint64_t key) {
   uint64_t submitted = client->take_submitted();
   // Files closed before these calls were made are released first: a daemon expects RELEASE before the UNLINK.
   if (submitted != 0 && files_.size() > 0) files_.take_events();
-  for (; submitted != 0; submitted &= submitted - 1)
-    begin(client, static_cast<uint32_t>(std::countr_zero(submitted)));
+  for (; submitted != 0; submitted &= submitted - 1) begin(client, static_cast<uint32_t>(std::countr_zero(submitted)));
   if (client->calls == 0) return;
   for (Call* call : client->in_flight) {
     if (!call || call->interrupted || !client->interrupt_asked(call->slot)) continue;

@@ -7,8 +7,8 @@
 #include <sys/syscall.h>
 
 #include <atomic>
-#include <climits>
 #include <cerrno>
+#include <climits>
 #include <new>
 
 #include "host/packet_socket.h"

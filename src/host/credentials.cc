@@ -38,8 +38,8 @@ ProcStatus read_proc_status(uint32_t pid) {
   int fields = 0;
   for (std::string line; std::getline(file, line);) {
     unsigned long long mask;
-    if (std::sscanf(line.c_str(), "Uid: %u %u %u %u", &status.uid[0], &status.uid[1], &status.uid[2],
-                    &status.uid[3]) == 4)
+    if (std::sscanf(line.c_str(), "Uid: %u %u %u %u", &status.uid[0], &status.uid[1], &status.uid[2], &status.uid[3]) ==
+        4)
       ++fields;
     else if (std::sscanf(line.c_str(), "Gid: %u %u %u %u", &status.gid[0], &status.gid[1], &status.gid[2],
                          &status.gid[3]) == 4)

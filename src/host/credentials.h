@@ -8,8 +8,8 @@
 namespace fusewire::host {
 
 struct Credentials {
-  uint32_t pid = 0;  // the process
-  uint32_t uid = 0, gid = 0;                // effective, at the time of connect
+  uint32_t pid = 0;           // the process
+  uint32_t uid = 0, gid = 0;  // effective, at the time of connect
   uint32_t ruid = 0, suid = 0, rgid = 0, sgid = 0;
   std::vector<uint32_t> groups;
   bool privileged = false;  // root with CAP_DAC_OVERRIDE: the half's permission checks let it pass

@@ -69,8 +69,7 @@ std::expected<UniqueFd, int> FileRegistry::add(syscall::OpenFile& file, uint64_t
   UniqueFd shadow(make_shadow(name));
   if (shadow.get() < 0) return std::unexpected(shadow.release());
   // The watch comes before the mode: watching needs the right to read, which the mode takes away.
-  const int watch =
-      ::inotify_add_watch(inotify_.get(), fmt::format("/proc/self/fd/{}", shadow.get()).c_str(), watched);
+  const int watch = ::inotify_add_watch(inotify_.get(), fmt::format("/proc/self/fd/{}", shadow.get()).c_str(), watched);
   if (watch < 0) return std::unexpected(errno == ENOSPC ? -ENFILE : -errno);
   if (::fchmod(shadow.get(), shadow_mode) != 0) {
     const int error = errno;
@@ -118,8 +117,10 @@ void FileRegistry::take_events() {
       }
       if (event.mask & IN_OPEN) file.reopened = true;
       if (!(event.mask & (IN_CLOSE_WRITE | IN_CLOSE_NOWRITE))) continue;
-      if (file.reopened) search_reopened = true;
-      else close(file);
+      if (file.reopened)
+        search_reopened = true;
+      else
+        close(file);
     }
     if (size < static_cast<ssize_t>(sizeof buffer / 2)) break;
   }

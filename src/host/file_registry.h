@@ -1,11 +1,11 @@
 // FileRegistry: the open files of one mount that programs hold descriptors of (D5), found by token.
 //
-// Each open file has a shadow: a memfd whose one open file description the program's descriptors share. The kernel tells
-// of its end, however it comes (close, exit, kill -9, a message with it in flight dropped), by inotify: then the half's
-// file is released. Where that is not enough to go by (somebody opened the shadow once more through /proc/<pid>/fd, or
-// the kernel's event queue overflowed), the descriptors of all processes are searched for the shadow's name; one that
-// only travels in a message, or that another user's process holds, is not seen then and counts as closed.
-// Thread rule: one thread, outside Connection::Entry (release takes it itself).
+// Each open file has a shadow: a memfd whose one open file description the program's descriptors share. The kernel
+// tells of its end, however it comes (close, exit, kill -9, a message with it in flight dropped), by inotify: then the
+// half's file is released. Where that is not enough to go by (somebody opened the shadow once more through
+// /proc/<pid>/fd, or the kernel's event queue overflowed), the descriptors of all processes are searched for the
+// shadow's name; one that only travels in a message, or that another user's process holds, is not seen then and counts
+// as closed. Thread rule: one thread, outside Connection::Entry (release takes it itself).
 #pragma once
 
 #include <cstdint>

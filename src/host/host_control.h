@@ -7,8 +7,8 @@
 namespace fusewire::host {
 
 enum class HostOperation : uint32_t {
-  mount = 1,    // text: mount(2)'s data; flags: MS_RDONLY 1; value[0] the daemon's uid; dev. Reply: the options
-  umount,       // flags as umount2(2). EBUSY while files are open, unless MNT_FORCE or MNT_DETACH
+  mount = 1,  // text: mount(2)'s data; flags: MS_RDONLY 1; value[0] the daemon's uid; dev. Reply: the options
+  umount,     // flags as umount2(2). EBUSY while files are open, unless MNT_FORCE or MNT_DETACH
   abort,
   set_limits,   // value[0] max_background, value[1] congestion_threshold; UINT32_MAX leaves it
   set_tracing,  // value[0]; text: the trace file's absolute path

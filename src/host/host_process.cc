@@ -16,8 +16,8 @@ namespace fusewire::host {
 namespace {
 
 constexpr int events_per_turn = 64;
-constexpr uint32_t flag_read_only = 1;                   // MS_RDONLY
-constexpr uint32_t flag_force = 1, flag_detach = 2;      // MNT_FORCE, MNT_DETACH
+constexpr uint32_t flag_read_only = 1;               // MS_RDONLY
+constexpr uint32_t flag_force = 1, flag_detach = 2;  // MNT_FORCE, MNT_DETACH
 constexpr uint32_t leave_it = UINT32_MAX;
 
 uint64_t tag_of(uint32_t source, uint64_t key) { return key << 8 | source; }
@@ -54,8 +54,7 @@ int HostProcess::set_up() {
   ::fcntl(start_.listener.get(), F_SETFL, O_NONBLOCK);
   const int errors[] = {watch(start_.control.get(), EPOLLIN, Source::control),
                         watch(start_.listener.get(), EPOLLIN, Source::listener),
-                        watch(device_fd, EPOLLIN, Source::device),
-                        watch(files_.event_fd(), EPOLLIN, Source::files)};
+                        watch(device_fd, EPOLLIN, Source::device), watch(files_.event_fd(), EPOLLIN, Source::files)};
   return *std::min_element(std::begin(errors), std::end(errors));
 }
 
@@ -86,12 +85,15 @@ void HostProcess::turn() {
 
 void HostProcess::handle(Source source, uint64_t key, uint32_t events) {
   switch (source) {
-    case Source::control: return take_control();
-    case Source::listener: return accept_clients();
+    case Source::control:
+      return take_control();
+    case Source::listener:
+      return accept_clients();
     case Source::device:
       if (door_ && (events & (EPOLLIN | EPOLLHUP | EPOLLERR))) door_->receive();
       return;
-    case Source::files: return files_.take_events();
+    case Source::files:
+      return files_.take_events();
     case Source::doorbell:
       if (calls_.has(key)) calls_.take(key);
       return;
@@ -147,11 +149,18 @@ void HostProcess::take_control() {
 
 HostMessage HostProcess::carry_out(const HostRequest& request) {
   switch (request.operation) {
-    case HostOperation::mount: return mount(request);
-    case HostOperation::umount: return reply(umount(request.flags));
-    case HostOperation::abort: abort(); return reply(0);
-    case HostOperation::set_limits: set_limits(request); return reply(0);
-    case HostOperation::set_tracing: return reply(set_tracing(request));
+    case HostOperation::mount:
+      return mount(request);
+    case HostOperation::umount:
+      return reply(umount(request.flags));
+    case HostOperation::abort:
+      abort();
+      return reply(0);
+    case HostOperation::set_limits:
+      set_limits(request);
+      return reply(0);
+    case HostOperation::set_tracing:
+      return reply(set_tracing(request));
   }
   return reply(-EINVAL);
 }
@@ -247,8 +256,10 @@ void HostProcess::set_limits(const HostRequest& request) {
 
 int32_t HostProcess::set_tracing(const HostRequest& request) {
   int error = 0;
-  if (request.value[0] != 0) error = traces_.start(request.text);
-  else traces_.stop();
+  if (request.value[0] != 0)
+    error = traces_.start(request.text);
+  else
+    traces_.stop();
   if (!connection_) return error;
   kernel::Connection::Entry entry(*connection_);
   connection_->set_tracing(traces_.on());

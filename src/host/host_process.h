@@ -1,10 +1,10 @@
 // HostProcess: a process of its own for one connection. It runs the kernel's half (Module, one Connection, one Mount)
 // between the clients' rings and the daemon's socket, in one thread that sleeps in epoll.
 //
-// Life: made by the leader at open("/dev/fuse"); mounted; then either the daemon ends first (calls answer ENOTCONN until
-// the umount) or the umount comes first (the host lives until the last file is closed and the daemon has been told). It
-// ends when both have happened, or when the leader is gone.
-// Statistics go into the connection's entry of the mount table.
+// Life: made by the leader at open("/dev/fuse"); mounted; then either the daemon ends first (calls answer ENOTCONN
+// until the umount) or the umount comes first (the host lives until the last file is closed and the daemon has been
+// told). It ends when both have happened, or when the leader is gone. Statistics go into the connection's entry of the
+// mount table.
 #pragma once
 
 #include <cstdint>
@@ -27,12 +27,12 @@ namespace fusewire::host {
 struct HostStart {
   uint32_t connection = 0;
   uint32_t owner_uid = 0;
-  UniqueFd control;              // to the leader
-  UniqueFd device;               // the host's end of the device socket
-  UniqueFd listener;             // where clients connect
-  uint32_t device_buffer = 0;    // what raise_buffers gave, the smaller of both ends
+  UniqueFd control;            // to the leader
+  UniqueFd device;             // the host's end of the device socket
+  UniqueFd listener;           // where clients connect
+  uint32_t device_buffer = 0;  // what raise_buffers gave, the smaller of both ends
   MountStatistics* statistics = nullptr;
-  std::string trace_file;        // empty: no tracing yet
+  std::string trace_file;  // empty: no tracing yet
   Log log;
 };
 

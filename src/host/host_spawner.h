@@ -17,7 +17,7 @@ namespace fusewire::host {
 
 struct HostPlan {
   uint32_t connection = 0;
-  std::string directory;      // the namespace's
+  std::string directory;  // the namespace's
   std::string trace_file;
   MountStatistics* statistics = nullptr;
   const Log* log = nullptr;
@@ -26,8 +26,8 @@ struct HostPlan {
 struct StartedHost {
   pid_t pid = -1;
   UniqueFd control;
-  UniqueFd daemon_end;        // to be given to the daemon, and closed
-  uint64_t daemon_cookie = 0; // by which the daemon's end is known again
+  UniqueFd daemon_end;         // to be given to the daemon, and closed
+  uint64_t daemon_cookie = 0;  // by which the daemon's end is known again
 };
 
 // Where clients of a connection connect, relative to the namespace's directory.

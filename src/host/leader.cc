@@ -111,17 +111,24 @@ void Leader::serve_peer(int fd) {
 LeaderReply Leader::carry_out(LeaderRequest& request, const Credentials& peer, int attached, UniqueFd& answer_fd) {
   const auto answer = [&](int error) { return LeaderReply{error, request.connection}; };
   switch (LeaderOperation{request.operation}) {
-    case LeaderOperation::open_device: return open_device(peer.pid, answer_fd);
-    case LeaderOperation::mount: return mount(request, peer, attached);
-    case LeaderOperation::umount: return answer(umount(request.path, request.flags));
+    case LeaderOperation::open_device:
+      return open_device(peer.pid, answer_fd);
+    case LeaderOperation::mount:
+      return mount(request, peer, attached);
+    case LeaderOperation::umount:
+      return answer(umount(request.path, request.flags));
     case LeaderOperation::abort: {
       Connection* connection = find(request.connection);
       if (!connection) return answer(-ENOENT);
       return answer(ask_host(*connection, {.operation = HostOperation::abort}).error);
     }
-    case LeaderOperation::set_limits: return answer(set_limits(request));
-    case LeaderOperation::set_tracing: return answer(set_tracing(request));
-    case LeaderOperation::log: log_.line(fmt::format("process {}: {}", peer.pid, request.options)); return answer(0);
+    case LeaderOperation::set_limits:
+      return answer(set_limits(request));
+    case LeaderOperation::set_tracing:
+      return answer(set_tracing(request));
+    case LeaderOperation::log:
+      log_.line(fmt::format("process {}: {}", peer.pid, request.options));
+      return answer(0);
   }
   return answer(-EINVAL);
 }
@@ -130,8 +137,10 @@ void Leader::take_signals() {
   signalfd_siginfo info;
   while (::read(signals_.get(), &info, sizeof info) == sizeof info) {
     const int signal = static_cast<int>(info.ssi_signo);
-    if (signal == SIGCHLD) reap();
-    else if (ending_signal_ == 0) ending_signal_ = signal;
+    if (signal == SIGCHLD)
+      reap();
+    else if (ending_signal_ == 0)
+      ending_signal_ = signal;
     // Unless the command still says otherwise.
     if (signal != SIGCHLD && !command_ended_) command_status_ = signal;
   }
@@ -146,7 +155,8 @@ void Leader::reap() {
     }
     for (auto& [id, connection] : connections_) {
       if (connection.host != pid) continue;
-      if (status != 0) log_.line(fmt::format("cannot: connection {}: its host process ended, status {:#x}", id, status));
+      if (status != 0)
+        log_.line(fmt::format("cannot: connection {}: its host process ended, status {:#x}", id, status));
       host_ended(connection);
       break;
     }

@@ -48,12 +48,12 @@ class Leader {
 
   struct Connection {
     uint32_t id = 0;
-    size_t entry = 0;          // in the table
-    pid_t host = -1;           // -1: it has ended
+    size_t entry = 0;  // in the table
+    pid_t host = -1;   // -1: it has ended
     UniqueFd control;
     uint64_t daemon_cookie = 0;
     uint32_t daemon_pid = 0;
-    uint64_t order = 0;        // of its mount; 0: not mounted
+    uint64_t order = 0;  // of its mount; 0: not mounted
   };
 
   Leader(std::string directory, MountTableFile table, UniqueFd listener, UniqueFd signals, Log log);

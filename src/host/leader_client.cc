@@ -41,11 +41,11 @@ std::expected<LeaderReply, std::string> ask_leader(const std::string& directory,
   const std::string path = directory + "/" + leader_socket_name;
   UniqueFd socket(connect_to(path));
   if (socket.get() < 0)
-    return std::unexpected(fmt::format("cannot reach the leader of the namespace at {}: {}", path,
-                                       std::strerror(-socket.get())));
+    return std::unexpected(
+        fmt::format("cannot reach the leader of the namespace at {}: {}", path, std::strerror(-socket.get())));
   if (const ssize_t sent = send_message(socket.get(), request); sent < 0)
-    return std::unexpected(fmt::format("cannot ask the leader of the namespace at {}: {}", path,
-                                       std::strerror(static_cast<int>(-sent))));
+    return std::unexpected(
+        fmt::format("cannot ask the leader of the namespace at {}: {}", path, std::strerror(static_cast<int>(-sent))));
   LeaderReply reply;
   if (!wait_readable(socket.get(), answer_milliseconds))
     return std::unexpected(fmt::format("the leader of the namespace at {} does not answer", path));

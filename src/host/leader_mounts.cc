@@ -15,10 +15,10 @@
 namespace fusewire::host {
 namespace {
 
-constexpr uint32_t flag_force = 1, flag_detach = 2;     // MNT_FORCE, MNT_DETACH
-constexpr uint32_t mount_read_only = 1;                 // MS_RDONLY
-constexpr uint32_t kept_mount_flags = 1 | 2 | 4 | 8;    // MS_RDONLY, NOSUID, NODEV, NOEXEC
-constexpr uint32_t first_minor = 0xf0000;               // of st_dev: far from the kernel's own anonymous devices
+constexpr uint32_t flag_force = 1, flag_detach = 2;   // MNT_FORCE, MNT_DETACH
+constexpr uint32_t mount_read_only = 1;               // MS_RDONLY
+constexpr uint32_t kept_mount_flags = 1 | 2 | 4 | 8;  // MS_RDONLY, NOSUID, NODEV, NOEXEC
+constexpr uint32_t first_minor = 0xf0000;             // of st_dev: far from the kernel's own anonymous devices
 constexpr char control_mount_point[] = "/sys/fs/fuse/connections";
 
 template <size_t n>
@@ -60,19 +60,22 @@ std::optional<size_t> Leader::free_entry() const {
 LeaderReply Leader::open_device(uint32_t daemon_pid, UniqueFd& daemon_end) {
   const std::optional<size_t> index = free_entry();
   if (!index) {
-    log_.line(fmt::format("cannot: open /dev/fuse for process {}: {} connections is the limit", daemon_pid,
-                          mount_entries));
+    log_.line(
+        fmt::format("cannot: open /dev/fuse for process {}: {} connections is the limit", daemon_pid, mount_entries));
     return {-ENFILE, 0};
   }
   // next_id_ is 0 only for the control file system.
   const uint32_t id = next_id_;
   MountEntry& entry = table_.table().entry[*index];
-  for (auto* count : {&entry.statistics.requests, &entry.statistics.replies, &entry.statistics.rejected,
-                      &entry.statistics.forgets})
+  for (auto* count :
+       {&entry.statistics.requests, &entry.statistics.replies, &entry.statistics.rejected, &entry.statistics.forgets})
     count->store(0);
   for (auto* count : {&entry.statistics.waiting, &entry.statistics.open_files}) count->store(0);
-  auto host = start_host({.connection = id, .directory = directory_, .trace_file = id == 0 ? "" : trace_file_,
-                          .statistics = &entry.statistics, .log = &log_});
+  auto host = start_host({.connection = id,
+                          .directory = directory_,
+                          .trace_file = id == 0 ? "" : trace_file_,
+                          .statistics = &entry.statistics,
+                          .log = &log_});
   if (!host) {
     log_.line(fmt::format("cannot: start a host process for process {}: {}", daemon_pid, std::strerror(-host.error())));
     return {host.error(), 0};
@@ -80,8 +83,12 @@ LeaderReply Leader::open_device(uint32_t daemon_pid, UniqueFd& daemon_end) {
   ++next_id_;
   daemon_end = std::move(host->daemon_end);
   Connection& connection = connections_[id];
-  connection = {.id = id, .entry = *index, .host = host->pid, .control = std::move(host->control),
-                .daemon_cookie = host->daemon_cookie, .daemon_pid = daemon_pid};
+  connection = {.id = id,
+                .entry = *index,
+                .host = host->pid,
+                .control = std::move(host->control),
+                .daemon_cookie = host->daemon_cookie,
+                .daemon_pid = daemon_pid};
   table_.change([&](MountTable&) {
     entry.state = static_cast<uint32_t>(MountState::opened);
     entry.connection = id;
@@ -103,9 +110,8 @@ LeaderReply Leader::mount(const LeaderRequest& request, const Credentials& peer,
   if (!is_fuse_type(request.type)) return refuse(-ENODEV, "only types fuse and fuse.* are served");
   if (!is_canonical(request.path)) return refuse(-EINVAL, "the mount point is no canonical absolute path");
   const uint64_t cookie = device < 0 ? 0 : socket_cookie(device);
-  const auto found = std::find_if(connections_.begin(), connections_.end(), [&](const auto& each) {
-    return cookie != 0 && each.second.daemon_cookie == cookie;
-  });
+  const auto found = std::find_if(connections_.begin(), connections_.end(),
+                                  [&](const auto& each) { return cookie != 0 && each.second.daemon_cookie == cookie; });
   if (found == connections_.end()) return refuse(-EINVAL, "the descriptor is no device of this namespace");
   Connection& connection = found->second;
   if (connection.order != 0) return refuse(-EBUSY, "the device is mounted already");
@@ -117,8 +123,10 @@ LeaderReply Leader::mount(const LeaderRequest& request, const Credentials& peer,
 }
 
 int Leader::mount_connection(Connection& connection, const LeaderRequest& request, const Credentials& peer) {
-  HostRequest host_request{.operation = HostOperation::mount, .flags = request.flags & mount_read_only,
-                           .value = {peer.uid, 0}, .dev = makedev(0, first_minor + connection.id)};
+  HostRequest host_request{.operation = HostOperation::mount,
+                           .flags = request.flags & mount_read_only,
+                           .value = {peer.uid, 0},
+                           .dev = makedev(0, first_minor + connection.id)};
   copy_text(host_request.text, request.options);
   const HostMessage answer = ask_host(connection, host_request);
   if (answer.error < 0) return answer.error;
@@ -169,8 +177,8 @@ int Leader::umount_connection(Connection& connection, uint32_t flags) {
 int Leader::set_limits(const LeaderRequest& request) {
   Connection* connection = find(request.connection);
   if (!connection) return -ENOENT;
-  return ask_host(*connection, {.operation = HostOperation::set_limits,
-                                .value = {request.value[0], request.value[1]}}).error;
+  return ask_host(*connection, {.operation = HostOperation::set_limits, .value = {request.value[0], request.value[1]}})
+      .error;
 }
 
 int Leader::set_tracing(const LeaderRequest& request) {

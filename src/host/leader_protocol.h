@@ -24,15 +24,15 @@ struct LeaderRequest {
   uint32_t connection;
   uint32_t flags;
   uint32_t value[2];
-  uint32_t pid;                 // who asks, for the log
+  uint32_t pid;  // who asks, for the log
   char path[mount_path_max];
   char source[256];
   char type[64];
-  char options[1024];           // also the text of log
+  char options[1024];  // also the text of log
 };
 
 struct LeaderReply {
-  int32_t error;                // 0 or -errno
+  int32_t error;  // 0 or -errno
   uint32_t connection;
 };
 
@@ -40,7 +40,7 @@ struct LeaderReply {
 inline constexpr char leader_socket_name[] = "leader.sock";
 inline constexpr char mount_table_name[] = "mounts";
 inline constexpr char log_name[] = "log";
-inline constexpr char void_name[] = "void";   // an empty directory: the real cwd of who stands in a virtual one
+inline constexpr char void_name[] = "void";  // an empty directory: the real cwd of who stands in a virtual one
 // The gate binds the daemon's end to nothing; the leader binds it to the abstract address "\0fusewire-device-<random>",
 // so that a gate can tell a device socket from others (getsockname) and give ENODEV at its end.
 inline constexpr char device_address_prefix[] = "fusewire-device-";

@@ -18,9 +18,9 @@ inline constexpr uint32_t mount_path_max = 1024;
 
 enum class MountState : uint32_t {
   free = 0,
-  opened = 1,    // a device was opened, nothing is mounted yet
+  opened = 1,  // a device was opened, nothing is mounted yet
   mounted = 2,
-  ended = 3,     // mounted, but the daemon is gone or the connection was aborted: calls answer ENOTCONN
+  ended = 3,  // mounted, but the daemon is gone or the connection was aborted: calls answer ENOTCONN
 };
 
 struct MountStatistics {
@@ -29,27 +29,27 @@ struct MountStatistics {
 };
 
 struct MountEntry {
-  uint32_t state;            // MountState
-  uint32_t connection;       // its id, as in /sys/fs/fuse/connections; 0 is the control file system's own
-  uint32_t daemon_pid;       // who mounted
+  uint32_t state;       // MountState
+  uint32_t connection;  // its id, as in /sys/fs/fuse/connections; 0 is the control file system's own
+  uint32_t daemon_pid;  // who mounted
   uint32_t host_pid;
   uint32_t user_id, group_id;
-  uint32_t flags;            // MS_RDONLY 1, MS_NOSUID 2, MS_NODEV 4, MS_NOEXEC 8
+  uint32_t flags;  // MS_RDONLY 1, MS_NOSUID 2, MS_NODEV 4, MS_NOEXEC 8
   uint32_t allow_other, default_permissions, max_read;
-  uint64_t dev;              // st_dev of its files
-  char path[mount_path_max]; // canonical absolute mount point, NUL-terminated
-  char type[64];             // "fuse", "fuse.sshfs", ...
+  uint64_t dev;               // st_dev of its files
+  char path[mount_path_max];  // canonical absolute mount point, NUL-terminated
+  char type[64];              // "fuse", "fuse.sshfs", ...
   char source[256];
-  char socket[128];          // where clients connect: path relative to the namespace's directory
+  char socket[128];  // where clients connect: path relative to the namespace's directory
   MountStatistics statistics;
 };
 
 struct MountTable {
   uint32_t magic, version;
   std::atomic<uint32_t> generation;
-  std::atomic<uint32_t> tracing;   // 1: hosts write trace lines, gates stamp `entered`
+  std::atomic<uint32_t> tracing;  // 1: hosts write trace lines, gates stamp `entered`
   uint32_t leader_pid;
-  uint32_t mounted;                // entries in state mounted or ended: 0 lets gates pass paths through untested
+  uint32_t mounted;  // entries in state mounted or ended: 0 lets gates pass paths through untested
   MountEntry entry[mount_entries];
 };
 

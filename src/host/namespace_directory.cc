@@ -41,11 +41,13 @@ std::expected<UniqueFd, std::string> open_private(const std::string& path) {
   if (!fd || ::fstat(fd.get(), &status) != 0)
     return std::unexpected(fmt::format("cannot open the directory {}: {}", path, std::strerror(errno)));
   if (status.st_uid != ::geteuid())
-    return std::unexpected(fmt::format("{} belongs to user {}: remove it, or set XDG_RUNTIME_DIR to a directory of "
-                                       "your own", path, status.st_uid));
+    return std::unexpected(
+        fmt::format("{} belongs to user {}: remove it, or set XDG_RUNTIME_DIR to a directory of "
+                    "your own",
+                    path, status.st_uid));
   if ((status.st_mode & 077) != 0)
-    return std::unexpected(fmt::format("{} is open to other users (mode {:o}): chmod 700 it", path,
-                                       status.st_mode & 07777));
+    return std::unexpected(
+        fmt::format("{} is open to other users (mode {:o}): chmod 700 it", path, status.st_mode & 07777));
   return fd;
 }
 

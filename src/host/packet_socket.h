@@ -16,7 +16,7 @@
 namespace fusewire::host {
 
 struct Packet {
-  ssize_t size = 0;   // bytes, 0 at the end of the connection, or -errno; above the buffer's size when it was cut
+  ssize_t size = 0;  // bytes, 0 at the end of the connection, or -errno; above the buffer's size when it was cut
   std::vector<UniqueFd> fds;
 };
 
@@ -39,8 +39,8 @@ ssize_t send_message(int fd, const T& message, std::span<const int> fds = {}, in
 // Waits until fd is readable or ended, at most milliseconds. False when the time is over.
 bool wait_readable(int fd, int milliseconds);
 
-// Raises both buffers as far as the system allows (4 MiB wished for) and returns what the smaller one got, as the kernel
-// counts it (twice what was asked for).
+// Raises both buffers as far as the system allows (4 MiB wished for) and returns what the smaller one got, as the
+// kernel counts it (twice what was asked for).
 uint32_t raise_buffers(int fd);
 
 // Identity of a socket that survives dup and SCM_RIGHTS, unique as long as the machine runs; 0 when fd is no socket.

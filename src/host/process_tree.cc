@@ -25,8 +25,8 @@ bool read_process(const std::filesystem::path& directory, Process& process) {
   // "pid (name) state ppid ...": the name may hold spaces and parentheses.
   const size_t behind_name = line.rfind(')');
   char state = 0;
-  if (behind_name == std::string::npos || std::sscanf(line.c_str() + behind_name + 1, " %c %d", &state,
-                                                      &process.parent) != 2)
+  if (behind_name == std::string::npos ||
+      std::sscanf(line.c_str() + behind_name + 1, " %c %d", &state, &process.parent) != 2)
     return false;
   process.ended = state == 'Z' || state == 'X';
   return true;

@@ -62,7 +62,8 @@ std::expected<std::string, std::string> find_gate(const RunOptions& options) {
     path = std::filesystem::read_symlink("/proc/self/exe", error).parent_path() / "fusewire-gate";
   }
   if (is_program(path) && ::access(path.c_str(), X_OK) == 0) return path;
-  return std::unexpected(fmt::format("cannot find the gate, the program {}: fusewire is not installed completely", path));
+  return std::unexpected(
+      fmt::format("cannot find the gate, the program {}: fusewire is not installed completely", path));
 }
 
 // What the leader changes of the process it runs in, and puts back.
@@ -70,7 +71,7 @@ class LeaderSetting {
  public:
   LeaderSetting() {
     ::sigprocmask(SIG_BLOCK, nullptr, &mask_);
-    struct sigaction ignore{};
+    struct sigaction ignore {};
     ignore.sa_handler = SIG_IGN;
     // As a shell that waits: these are the command's to take.
     ::sigaction(SIGINT, &ignore, &interrupt_);
@@ -105,7 +106,8 @@ class LeaderSetting {
   }
 
   sigset_t mask_{};
-  struct sigaction interrupt_{}, quit_{};
+  struct sigaction interrupt_ {
+  }, quit_{};
   int subreaper_ = 0;
   int terminal_ = -1;
   bool foreground_ = false;

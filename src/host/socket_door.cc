@@ -31,8 +31,8 @@ uint64_t unique_of(std::span<const std::byte> message) { return head_of<wire::Ou
 uint32_t bytes_asked(std::span<const std::byte> request) {
   const auto header = head_of<wire::InHeader>(request);
   const auto opcode = wire::Opcode{header.opcode};
-  const bool reads = opcode == wire::Opcode::read || opcode == wire::Opcode::readdir ||
-                     opcode == wire::Opcode::readdirplus;
+  const bool reads =
+      opcode == wire::Opcode::read || opcode == wire::Opcode::readdir || opcode == wire::Opcode::readdirplus;
   if (!reads || request.size() < sizeof header + sizeof(wire::ReadIn)) return 0;
   return head_of<wire::ReadIn>(request.subspan(sizeof header)).size;
 }
@@ -52,9 +52,7 @@ SocketDoor::SocketDoor(kernel::Device& device, UniqueFd socket, uint32_t buffer)
 
 SocketDoor::~SocketDoor() { device_.set_listener(nullptr); }
 
-uint32_t SocketDoor::max_write(uint32_t buffer) {
-  return std::max<uint32_t>(buffer / 2, 3 * page_bytes) - page_bytes;
-}
+uint32_t SocketDoor::max_write(uint32_t buffer) { return std::max<uint32_t>(buffer / 2, 3 * page_bytes) - page_bytes; }
 
 void SocketDoor::learn_sender(bool known) {
   const int on = known ? 0 : 1;
@@ -77,8 +75,10 @@ void SocketDoor::pump() {
       blocked_ = true;
       return;
     }
-    if (is_gone(errno)) gone_ = true;
-    else fail_held_request();
+    if (is_gone(errno))
+      gone_ = true;
+    else
+      fail_held_request();
   }
 }
 

@@ -68,14 +68,14 @@ class SocketDoor final : kernel::DeviceListener {
   kernel::Device& device_;
   UniqueFd socket_;
   std::vector<std::byte> request_, reply_;
-  size_t held_ = 0;          // bytes of request_ that are not sent yet
-  bool readable_ = true;     // the half may have a request
+  size_t held_ = 0;       // bytes of request_ that are not sent yet
+  bool readable_ = true;  // the half may have a request
   bool blocked_ = false;
   bool gone_ = false;
   bool ended_ = false;
   bool asks_sender_ = true;  // packets bring their sender's pid along
   uint32_t daemon_pid_ = 0;
-  int64_t unanswered_ = 0;   // requests sent less replies; a hint whether another reply may be there
+  int64_t unanswered_ = 0;                    // requests sent less replies; a hint whether another reply may be there
   std::unordered_set<uint64_t> large_reads_;  // uniques of what may be answered in pieces
   bool splices_ = false;                      // the daemon answers in pieces
   std::vector<std::byte> joined_;             // pieces so far of one reply

@@ -18,15 +18,24 @@ constexpr size_t flush_at = 48 * 1024;
 std::string_view step_name(kernel::TraceStep step) {
   using enum kernel::TraceStep;
   switch (step) {
-    case call: return "call";
-    case queued: return "queued";
-    case sleeping: return "sleeping";
-    case read: return "read";
-    case replied: return "replied";
-    case ended: return "ended";
-    case returned: return "returned";
-    case notify: return "notify";
-    case aborted: return "aborted";
+    case call:
+      return "call";
+    case queued:
+      return "queued";
+    case sleeping:
+      return "sleeping";
+    case read:
+      return "read";
+    case replied:
+      return "replied";
+    case ended:
+      return "ended";
+    case returned:
+      return "returned";
+    case notify:
+      return "notify";
+    case aborted:
+      return "aborted";
   }
   return "unknown";
 }
@@ -87,8 +96,9 @@ void TraceWriter::stop() {
 void TraceWriter::write(const kernel::TraceEvent& event, const TracedCall& call) {
   if (!on()) return;
   auto out = std::back_inserter(lines_);
-  fmt::format_to(out, R"({{"step":"{}","time":{},"connection":{},"pid":{},"name":"{}","error":{})", step_name(event.step),
-                 event.time, connection_, event.pid, json_escaped(event.name ? event.name : ""), event.error);
+  fmt::format_to(out, R"({{"step":"{}","time":{},"connection":{},"pid":{},"name":"{}","error":{})",
+                 step_name(event.step), event.time, connection_, event.pid, json_escaped(event.name ? event.name : ""),
+                 event.error);
   if (is_about_a_call(event.step)) {
     fmt::format_to(out, R"(,"entered":{},"nr":{})", call.entered, call.nr);
   } else {

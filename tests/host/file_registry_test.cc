@@ -44,7 +44,8 @@ TEST_F(FileRegistry, the_shadow_tells_connection_and_token) {
   const std::string link = "/proc/self/fd/" + std::to_string(file.fd.get());
   ASSERT_GT(::readlink(link.c_str(), target, sizeof target - 1), 0);
   char expected[64];
-  std::snprintf(expected, sizeof expected, "/memfd:fusewire:5:%016lx (deleted)", static_cast<unsigned long>(file.token));
+  std::snprintf(expected, sizeof expected, "/memfd:fusewire:5:%016lx (deleted)",
+                static_cast<unsigned long>(file.token));
   EXPECT_STREQ(target, expected);
   struct stat status;
   ASSERT_EQ(::fstat(file.fd.get(), &status), 0);
@@ -108,8 +109,7 @@ TEST_F(FileRegistry, sigkill_of_the_holder_releases) {
 TEST_F(FileRegistry, the_hosts_own_close_does_not_release) {
   ASSERT_EQ(client->call({.number = CallNumber::openat, .path1 = "file"}), 0);
   const uint64_t token = client->slot(0).token;
-  for (int i = 0; i < 2; ++i)
-    EXPECT_EQ(client->call({.number = CallNumber::read, .file = token, .arg = {0, 7}}), 7);
+  for (int i = 0; i < 2; ++i) EXPECT_EQ(client->call({.number = CallNumber::read, .file = token, .arg = {0, 7}}), 7);
   EXPECT_EQ(rig.daemon->count(Opcode::release), 0u);
 }
 

@@ -83,8 +83,12 @@ TEST(HostProcess, bad_calls_get_their_errno) {
   EXPECT_EQ(client->call({.number = CallNumber::renameat2, .file2 = 99, .path1 = "a", .path2 = "b"}), -EBADF);
   EXPECT_EQ(client->call({.number = CallNumber::statx, .path1 = std::string("fi\0le", 5)}), -EINVAL);
   EXPECT_EQ(client->call({.number = CallNumber::statx, .path1 = std::string(4096, 'a')}), -ENAMETOOLONG);
-  EXPECT_EQ(client->call({.number = CallNumber::setxattr, .path1 = "file", .path2 = "user.a",
-                          .data = std::string(70'000, 'v'), .arg = {0, 0}}), -E2BIG);
+  EXPECT_EQ(client->call({.number = CallNumber::setxattr,
+                          .path1 = "file",
+                          .path2 = "user.a",
+                          .data = std::string(70'000, 'v'),
+                          .arg = {0, 0}}),
+            -E2BIG);
 }
 
 TEST(HostProcess, lengths_beyond_the_slot_get_einval) {
@@ -104,7 +108,8 @@ TEST(HostProcess, lengths_beyond_the_slot_get_einval) {
     client->ring_bell(1);
     EXPECT_EQ(client->wait(0), -EINVAL);
   }
-  EXPECT_EQ(client->call({.number = CallNumber::read, .file = file.token, .arg = {0, host::io_bytes_max + 1}}), -EINVAL);
+  EXPECT_EQ(client->call({.number = CallNumber::read, .file = file.token, .arg = {0, host::io_bytes_max + 1}}),
+            -EINVAL);
   EXPECT_EQ(client->call({.number = CallNumber::read, .file = file.token, .arg = {0, -1}}), -EINVAL);
 }
 
@@ -129,7 +134,8 @@ TEST(HostProcess, garbage_in_a_ring_harms_nobody) {
     slot.file = random() % 3 == 0 ? file.token : random() % 2;
     slot.file2 = random() % 2;
     for (int64_t& arg : slot.arg) arg = static_cast<int64_t>(random() >> (random() % 64));
-    for (uint32_t at = 0; at < 256; ++at) bad->data(i)[at] = static_cast<char>(random() % 3 ? 'a' + random() % 4 : random());
+    for (uint32_t at = 0; at < 256; ++at)
+      bad->data(i)[at] = static_cast<char>(random() % 3 ? 'a' + random() % 4 : random());
     slot.interrupt.store(static_cast<uint32_t>(random() % 2));
     slot.state.store(1, std::memory_order_release);
     bad->ring_bell(random() | uint64_t{1} << i);

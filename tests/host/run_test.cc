@@ -72,8 +72,9 @@ class Run : public testing::Test {
   void begin() {
     ASSERT_EQ(::pipe(hold), 0);
     ASSERT_EQ(::pipe(up), 0);
-    start({"/bin/sh", "-c", "echo $FUSEWIRE_NAMESPACE >&" + std::to_string(up[1]) + "; read x <&" +
-                                std::to_string(hold[0]) + "; exit 7"});
+    start(
+        {"/bin/sh", "-c",
+         "echo $FUSEWIRE_NAMESPACE >&" + std::to_string(up[1]) + "; read x <&" + std::to_string(hold[0]) + "; exit 7"});
     ::close(up[1]);
     ::close(hold[0]);
     char buffer[256];

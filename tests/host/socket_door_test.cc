@@ -46,7 +46,8 @@ TEST_F(SocketDoor, a_reply_in_pieces_is_joined) {
   rig.daemon->on(Opcode::read, reply_later);
   open();
   submit_read(1);
-  const std::string content = std::string(60'000, 'a') + std::string(60'000, 'b') + std::string(read_bytes - 120'000, 'c');
+  const std::string content =
+      std::string(60'000, 'a') + std::string(60'000, 'b') + std::string(read_bytes - 120'000, 'c');
   const uint64_t unique = rig.daemon->wait_for(Opcode::read).header.unique;
   send_pieces(*rig.daemon, SocketDaemon::message(unique, text_of(content)), 61456);
   EXPECT_EQ(client->wait(1), read_bytes);

@@ -33,9 +33,19 @@ TEST_F(TraceWriterTest, a_request_step_is_one_json_line) {
   TraceWriter writer(5);
   ASSERT_EQ(writer.start(path), 0);
   writer.set_daemon_pid(99);
-  writer.write({.step = kernel::TraceStep::queued, .time = 1234, .opcode = static_cast<uint32_t>(wire::Opcode::unlink),
-                .unique = 6, .nodeid = 1, .pid = 42, .error = 0, .bytes = 45, .pending = 1, .processing = 2,
-                .background = 3, .name = "a \"quoted\"\n\xff name"}, {});
+  writer.write({.step = kernel::TraceStep::queued,
+                .time = 1234,
+                .opcode = static_cast<uint32_t>(wire::Opcode::unlink),
+                .unique = 6,
+                .nodeid = 1,
+                .pid = 42,
+                .error = 0,
+                .bytes = 45,
+                .pending = 1,
+                .processing = 2,
+                .background = 3,
+                .name = "a \"quoted\"\n\xff name"},
+               {});
   writer.flush();
   const auto line = nlohmann::json::parse(first_line());
   EXPECT_EQ(line["step"], "queued");
@@ -53,8 +63,18 @@ TEST_F(TraceWriterTest, a_request_step_is_one_json_line) {
 TEST_F(TraceWriterTest, a_call_step_says_when_and_by_which_system_call_it_was_entered) {
   TraceWriter writer(5);
   ASSERT_EQ(writer.start(path), 0);
-  writer.write({.step = kernel::TraceStep::returned, .time = 2, .opcode = 0, .unique = 0, .nodeid = 0, .pid = 42,
-                .error = -2, .bytes = 0, .pending = 0, .processing = 0, .background = 0, .name = "unlinkat"},
+  writer.write({.step = kernel::TraceStep::returned,
+                .time = 2,
+                .opcode = 0,
+                .unique = 0,
+                .nodeid = 0,
+                .pid = 42,
+                .error = -2,
+                .bytes = 0,
+                .pending = 0,
+                .processing = 0,
+                .background = 0,
+                .name = "unlinkat"},
                {.entered = 77, .nr = 263});
   writer.flush();
   const auto line = nlohmann::json::parse(first_line());

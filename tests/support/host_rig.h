@@ -61,7 +61,7 @@ class SocketDaemon {
     }
   };
   struct Reply {
-    int32_t error = 0;   // -errno
+    int32_t error = 0;  // -errno
     Payload payload{};
     bool later = false;  // the test answers itself
   };
@@ -89,9 +89,7 @@ class SocketDaemon {
     fd_ = -1;
   }
   // Returns when the host has closed its end.
-  void join() {
-    thread_.join();
-  }
+  void join() { thread_.join(); }
 
   // The n-th request (from 1) of this opcode, once it has come.
   Request wait_for(wire::Opcode opcode, size_t n = 1) {
@@ -112,12 +110,10 @@ class SocketDaemon {
     return count;
   }
   void send(std::span<const std::byte> message) { (void)!::send(fd_, message.data(), message.size(), MSG_NOSIGNAL); }
-  void reply(uint64_t unique, const Payload& payload, int32_t error = 0) {
-    send(message(unique, payload, error));
-  }
+  void reply(uint64_t unique, const Payload& payload, int32_t error = 0) { send(message(unique, payload, error)); }
   static Payload message(uint64_t unique, const Payload& payload, int32_t error = 0) {
-    Payload bytes = payload_of(wire::OutHeader{static_cast<uint32_t>(sizeof(wire::OutHeader) + payload.size()), error,
-                                               unique});
+    Payload bytes =
+        payload_of(wire::OutHeader{static_cast<uint32_t>(sizeof(wire::OutHeader) + payload.size()), error, unique});
     bytes.insert(bytes.end(), payload.begin(), payload.end());
     return bytes;
   }
@@ -158,16 +154,26 @@ class SocketDaemon {
   }
   Reply by_default(const Request& request) {
     switch (request.opcode()) {
-      case wire::Opcode::init: return {0, payload_of(init())};
-      case wire::Opcode::getattr: return {0, payload_of(wire::AttrOut{0, 0, 0, attributes(request.header.nodeid)})};
-      case wire::Opcode::lookup: return lookup(request);
-      case wire::Opcode::open: case wire::Opcode::opendir:
+      case wire::Opcode::init:
+        return {0, payload_of(init())};
+      case wire::Opcode::getattr:
+        return {0, payload_of(wire::AttrOut{0, 0, 0, attributes(request.header.nodeid)})};
+      case wire::Opcode::lookup:
+        return lookup(request);
+      case wire::Opcode::open:
+      case wire::Opcode::opendir:
         return {0, payload_of(wire::OpenOut{7, wire::fopen_flag::direct_io, 0})};
-      case wire::Opcode::read: return read(request.as<wire::ReadIn>());
-      case wire::Opcode::write: return {0, payload_of(wire::WriteOut{request.as<wire::WriteIn>().size, 0})};
-      case wire::Opcode::unlink: case wire::Opcode::release: case wire::Opcode::releasedir: case wire::Opcode::flush:
+      case wire::Opcode::read:
+        return read(request.as<wire::ReadIn>());
+      case wire::Opcode::write:
+        return {0, payload_of(wire::WriteOut{request.as<wire::WriteIn>().size, 0})};
+      case wire::Opcode::unlink:
+      case wire::Opcode::release:
+      case wire::Opcode::releasedir:
+      case wire::Opcode::flush:
         return {};
-      default: return {-ENOSYS, {}};
+      default:
+        return {-ENOSYS, {}};
     }
   }
   wire::InitOut init() const {
@@ -299,9 +305,9 @@ class HostRig {
     EXPECT_EQ(host::packet_pair(host_end, daemon_end), 0);
     for (const int fd : {host_end.get(), daemon_end.get()})
       if (wished_buffer) ::setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &wished_buffer, sizeof wished_buffer);
-    start.device_buffer = wished_buffer ? static_cast<uint32_t>(wished_buffer) * 2
-                                        : std::min(host::raise_buffers(host_end.get()),
-                                                   host::raise_buffers(daemon_end.get()));
+    start.device_buffer = wished_buffer
+                              ? static_cast<uint32_t>(wished_buffer) * 2
+                              : std::min(host::raise_buffers(host_end.get()), host::raise_buffers(daemon_end.get()));
     start.control = std::move(host_control);
     start.device = std::move(host_end);
     start.listener.reset(host::listen_at(socket_path()));
@@ -346,9 +352,7 @@ class HostRig {
     std::memcpy(request.text, options.c_str(), options.size());
     return ask(request).error;
   }
-  int32_t umount(uint32_t flags = 0) {
-    return ask({.operation = host::HostOperation::umount, .flags = flags}).error;
-  }
+  int32_t umount(uint32_t flags = 0) { return ask({.operation = host::HostOperation::umount, .flags = flags}).error; }
   // Mounts with the daemon running.
   void go() {
     daemon->start();
