@@ -116,7 +116,9 @@ class Run : public testing::Test {
     std::strcpy(mount.path, path.c_str());
     std::strcpy(mount.type, "fuse.test");
     std::strcpy(mount.source, "nothing");
-    std::strcpy(mount.options, "fd=3,rootmode=40000,user_id=0,group_id=0");
+    const std::string options =
+        "fd=3,rootmode=40000,user_id=" + std::to_string(::getuid()) + ",group_id=" + std::to_string(::getgid());
+    std::strcpy(mount.options, options.c_str());
     return ask(mount, device).error;
   }
   int umount(const std::string& path, uint32_t flags = 0) {
