@@ -83,23 +83,7 @@ void CallServer::begin(const std::shared_ptr<Client>& client, uint32_t slot) {
   client->in_flight[slot] = call.get();
   ++client->calls;
   ++calls_;
-  if (mount_->connection().initialized()) return start(*call.release());
-  held_.push_back(call.release());
-}
-
-void CallServer::start_held() {
-  if (held_.empty() || !mount_->connection().initialized()) return;
-  for (Call* call : std::exchange(held_, {})) start(*call);
-}
-
-// Who is gone before its call has begun needs no call.
-void CallServer::drop_held(const Client& client) {
-  std::erase_if(held_, [&](Call* call) {
-    if (call->client.get() != &client) return false;
-    call->result = -EINTR;
-    finished_.push_back(call);
-    return true;
-  });
+  start(*call.release());
 }
 
 int CallServer::prepare(Call& call) {
@@ -213,7 +197,6 @@ void CallServer::hang_up(uint64_t key) {
   const std::shared_ptr<Client> client = clients_.at(key);
   clients_.erase(key);
   client->gone = true;
-  drop_held(*client);
   if (client->calls == 0) return put_lock_owner(*client);
   kernel::Connection::Entry entry(mount_->connection());
   for (Call* call : client->in_flight)

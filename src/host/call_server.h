@@ -28,8 +28,6 @@ class CallServer final : CallEnd {
   bool has(uint64_t key) const { return clients_.contains(key); }
   // The doorbell rang: begins what is submitted, and passes interrupts on.
   void take(uint64_t key);
-  // Calls wait here for INIT's answer: what requests look like depends on it.
-  void start_held();
   // The process hung up: its calls are killed; it is forgotten when they have ended.
   void hang_up(uint64_t key);
   // Answers every call that has ended since. True when there were any.
@@ -46,7 +44,6 @@ class CallServer final : CallEnd {
   int prepare(Call& call);
   bool take_files(Call& call);
   void start(Call& call);
-  void drop_held(const Client& client);
   void finished(Call& call) override;
   void answer(Call& call);
   void answer_at_once(Client& client, uint32_t slot, int64_t result);
@@ -70,7 +67,7 @@ class CallServer final : CallEnd {
   std::unordered_map<uint64_t, std::shared_ptr<Client>> clients_;
   std::unordered_map<uint32_t, LockOwner> lock_owners_;  // by process: several rings of one share it
   std::vector<std::unique_ptr<Call>> blank_;             // finished calls, kept for their memory
-  std::vector<Call*> held_, finished_;
+  std::vector<Call*> finished_;
   size_t calls_ = 0;
   uint64_t refused_ = 0;
 };

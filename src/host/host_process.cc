@@ -106,7 +106,6 @@ void HostProcess::handle(Source source, uint64_t key, uint32_t events) {
 // Lets everything that this turn's events set going come to rest: callers are woken first, then the daemon is.
 void HostProcess::settle() {
   do {
-    calls_.start_held();
     calls_.answer_finished();
     if (door_) door_->pump();
   } while (calls_.answer_finished());
@@ -314,7 +313,6 @@ void HostProcess::publish() {
 void HostProcess::shut_down() {
   abort();
   drop_clients();
-  calls_.start_held();
   calls_.answer_finished();
   files_.release_all();
   if (mount_) finish_umount();

@@ -78,6 +78,9 @@ class Connection : public boost::intrusive::list_base_hook<> {
   // As a write to fusectl's abort (K041). Idempotent. Sleepers get ECONNABORTED, later calls ENOTCONN.
   void abort();
 
+  // Sleeps until INIT is answered or the connection has ended (K031). Every call begins with it, since what a request
+  // looks like depends on the answer. EINTR when the caller was killed meanwhile.
+  Task<Result<void>> wait_initialized(Caller& caller);
   // request_send and request_wait_answer in one (fuse_simple_request): the size of the last out argument, or the
   // daemon's errno. Waits for INIT's answer first unless args.force. ENOTCONN after the end, ECONNREFUSED after a bad
   // INIT (K032), EINTR when the caller was killed while the request was PENDING (K051). A Task that sleeps here must

@@ -48,7 +48,26 @@ void Connection::fill_header(Request& request, const Caller* caller) {
   request.in.pid = caller->pid;
 }
 
+Task<Result<void>> Connection::wait_initialized(Caller& caller) {
+  if (initialized_) co_return Result<void>{};
+  Request* request = module_.requests().make<Request>(ready_);
+  if (!request) co_return error(Errno::enomem);
+  counters_.waiting.fetch_add(1, std::memory_order_relaxed);
+  caller.waiting = request;
+  // kill, INIT's answer and the end of the connection take it off the list and wake it.
+  gated_.push_back(*request);
+  co_await request->waitq.sleep();
+  caller.waiting = nullptr;
+  release(*request);
+  if (caller.killed) co_return error(Errno::eintr);
+  co_return Result<void>{};
+}
+
 Task<Result<size_t>> Connection::send(Args& args, Caller& caller) {
+  if (!args.force && !initialized_) {
+    auto ready = co_await wait_initialized(caller);
+    if (!ready) co_return error(ready.error());
+  }
   counters_.waiting.fetch_add(1, std::memory_order_relaxed);
   Request* request = module_.requests().make<Request>(ready_);
   if (!request) {
@@ -60,11 +79,6 @@ Task<Result<size_t>> Connection::send(Args& args, Caller& caller) {
   caller.waiting = request;
   Result<size_t> result = 0;
   if (!args.force) {
-    if (!initialized_) {
-      // kill, INIT's answer and the end of the connection take it off the list and wake it.
-      gated_.push_back(*request);
-      co_await request->waitq.sleep();
-    }
     const Result<void> admitted = admission();
     if (caller.killed) result = error(Errno::eintr);
     if (!admitted) result = error(admitted.error());

@@ -9,6 +9,15 @@ namespace fusewire::syscall {
 template <typename T>
 Task<T> run(MountImpl& mount, Caller& caller, const char* name, Task<T> body) {
   Call call(mount, caller, name);
+  kernel::Connection& connection = mount.sb.connection;
+  if (!connection.initialized()) {
+    auto ready = co_await connection.wait_initialized(caller);
+    if (!ready) {
+      T failed = error(ready.error());
+      call.returned(failed);
+      co_return failed;
+    }
+  }
   auto result = co_await body;
   call.returned(result);
   co_return result;
