@@ -84,20 +84,27 @@ Finding check_dispatch() {
     return ::prctl(pr_set_syscall_user_dispatch, pr_sys_dispatch_on, 0, 0, &selector) == 0 ? 0 : errno;
   });
   if (error == 0) return {name, Verdict::ok, "usable", "the gate catches system calls with it", true};
-  return {name, Verdict::no, reason(error), "the gate cannot catch system calls: programs cannot run in a namespace",
-          true};
+  return {name, Verdict::limited, reason(error),
+          "the gate catches system calls with a seccomp filter instead: slower, and "
+          "set-user-ID programs cannot be started",
+          false};
 }
 
-Finding check_seccomp() {
+Finding check_seccomp(bool only_net) {
   const int error = try_in_child([] {
     if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return errno;
     sock_filter allow_all = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
     const sock_fprog program{1, &allow_all};
     return ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0 ? 0 : errno;
   });
+  const std::string name = "seccomp filters";
   if (error == 0)
-    return {"seccomp filters", Verdict::ok, "usable", "not needed while Syscall User Dispatch works", false};
-  return {"seccomp filters", Verdict::limited, reason(error), "none while Syscall User Dispatch works", false};
+    return {name, Verdict::ok, "usable",
+            only_net ? "the gate catches system calls with them" : "not needed while Syscall User Dispatch works",
+            false};
+  if (!only_net) return {name, Verdict::limited, reason(error), "none while Syscall User Dispatch works", false};
+  return {name, Verdict::no, reason(error), "the gate cannot catch system calls: programs cannot run in a namespace",
+          true};
 }
 
 Finding check_memfd() {
@@ -221,11 +228,12 @@ std::string verdict_name(Verdict verdict) {
 std::vector<Finding> check_machine(const std::string& gate) {
   utsname machine{};
   ::uname(&machine);
+  const Finding dispatch = check_dispatch();
   return {check_architecture(machine),
           check_kernel(machine),
           check_gate(gate),
-          check_dispatch(),
-          check_seccomp(),
+          dispatch,
+          check_seccomp(dispatch.verdict != Verdict::ok),
           check_memfd(),
           check_inotify(),
           check_inotify_limits(),

@@ -134,6 +134,12 @@ class Drawing {
     row(call.time, 0, "", fmt::format("enters the half: sys_{}", printable(call.name)), "");
   }
 
+  // FORGET and its kin are finished by the read itself (K008).
+  static bool has_reply(const RequestRun& request) {
+    const std::string& opcode = request.steps.front().opcode;
+    return opcode != "FORGET" && opcode != "BATCH_FORGET" && opcode != "INTERRUPT" && opcode != "NOTIFY_REPLY";
+  }
+
   void request_rows(const RequestRun& request) {
     for (const Event& step : request.steps) {
       switch (step.step) {
@@ -144,7 +150,9 @@ class Drawing {
           row(step.time, numbered(2), "sleeps", "caller sleeps on the request's waitq", "");
           break;
         case TraceStep::read:
-          row(step.time, numbered(3), "", from_right("`pending` → `processing`", kernel_width),
+          row(step.time, numbered(3), "",
+              from_right(has_reply(request) ? "`pending` → `processing`" : "off the queue, done: it has no reply",
+                         kernel_width),
               fmt::format("read: {} of {} bytes", step.opcode, step.bytes));
           break;
         case TraceStep::replied:
@@ -158,7 +166,7 @@ class Drawing {
           break;
       }
     }
-    if (request.find(TraceStep::ended) == nullptr) {
+    if (request.find(TraceStep::ended) == nullptr && has_reply(request)) {
       row({}, 0, "", "… the trace ends before the request does", "");
     }
   }
@@ -206,7 +214,7 @@ class Drawing {
       out_ += fmt::format("total {} µs until the half returns, {}\n", microseconds(start_, run_.returned->time),
                           result_text(run_.returned->error));
     } else {
-      out_ += run_.call ? "the call has not returned in this trace\n" : "no caller\n";
+      out_ += run_.call ? "the call has not returned in this trace\n" : "";
     }
     for (const RequestRun& request : run_.requests) footer_times(request);
   }

@@ -61,6 +61,12 @@ void print_lines(const std::string& path, const Shown& shown) {
   }
 }
 
+// A FORGET gets its unique when it is read: what is known of it before belongs to the ladder of that read.
+bool waits_for_its_read(const Run& run) {
+  return !run.call && !run.requests.empty() && run.requests.front().steps.front().unique == 0 &&
+         run.requests.front().find(kernel::TraceStep::read) == nullptr;
+}
+
 void print_ladders(const std::string& path, const Shown& shown, const std::string& call) {
   std::ifstream file(path);
   std::vector<Event> events;
@@ -70,7 +76,7 @@ void print_ladders(const std::string& path, const Shown& shown, const std::strin
   }
   size_t drawn = 0;
   for (const Run& run : group_runs(std::move(events))) {
-    if (!call.empty() && !run.is_about(call)) continue;
+    if ((!call.empty() && !run.is_about(call)) || waits_for_its_read(run)) continue;
     fmt::print("\n{}", draw_ladder(run, shown.names));
     ++drawn;
   }

@@ -15,9 +15,9 @@ namespace fusewire::daemon {
 // The -o options of a FUSE mount, sorted by who they are for.
 struct MountOptions {
   unsigned long flags = 2 | 4;  // MS_*; nosuid and nodev unless the options say otherwise
-  std::string kernel;        // for the kernel's half: "allow_other,max_read=65536"
-  std::string source;        // fsname=
-  std::string subtype;       // subtype=: the type is shown as fuse.<subtype>
+  std::string kernel;           // for the kernel's half: "allow_other,max_read=65536"
+  std::string source;           // fsname=
+  std::string subtype;          // subtype=: the type is shown as fuse.<subtype>
   bool auto_unmount = false;
 
   // Options are separated by commas; "\," stands for a comma in a value. What is for the daemon's side alone is taken

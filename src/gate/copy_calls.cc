@@ -4,6 +4,7 @@
 
 #include "gate/file_call.h"
 #include "gate/handlers.h"
+#include "gate/leader.h"
 #include "gate/native.h"
 #include "gate/process.h"
 
@@ -120,7 +121,8 @@ long call_io_submit(const CallFrame& f) {
     iocb copy;
     if (copy_from_program(&block, blocks + i, sizeof block) != 0) return -EFAULT;
     if (copy_from_program(&copy, block, sizeof copy) != 0) return -EFAULT;
-    if (is_ours(static_cast<int>(copy.aio_fildes))) return -ENOSYS;
+    if (is_ours(static_cast<int>(copy.aio_fildes)))
+      return refuse(-ENOSYS, "io_submit", "", "asynchronous I/O on files of mounts is not served");
   }
   return pass_on;
 }

@@ -138,6 +138,6 @@ long call_fsopen(const CallFrame&);
 long call_refused_on_mounts(const CallFrame&);
 long call_bind(const CallFrame&);
 long call_connect(const CallFrame&);
-long call_not_implemented(const CallFrame&);
+long call_io_uring_setup(const CallFrame&);
 
 }  // namespace fusewire::gate

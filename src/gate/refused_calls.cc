@@ -78,6 +78,9 @@ long call_refused_on_mounts(const CallFrame& f) {
 long call_bind(const CallFrame& f) { return local_socket(f, "bind"); }
 long call_connect(const CallFrame& f) { return local_socket(f, "connect"); }
 
-long call_not_implemented(const CallFrame&) { return -ENOSYS; }
+// A ring would read and write virtual files past the gate, so there is none (programs fall back).
+long call_io_uring_setup(const CallFrame&) {
+  return refuse(-ENOSYS, "io_uring_setup", "", "a ring would pass the gate by; programs use other calls instead");
+}
 
 }  // namespace fusewire::gate

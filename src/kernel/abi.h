@@ -13,8 +13,8 @@ inline constexpr uint32_t o_accmode = 03, o_rdonly = 0, o_wronly = 01, o_rdwr = 
                           o_path = 010000000, o_tmpfile_bit = 020000000;
 inline constexpr uint32_t o_tmpfile = o_tmpfile_bit | o_directory;
 
-inline constexpr uint32_t s_ifmt = 0170000, s_ifsock = 0140000, s_iflnk = 0120000, s_ifreg = 0100000,
-                          s_ifblk = 0060000, s_ifdir = 0040000, s_ifchr = 0020000, s_ififo = 0010000;
+inline constexpr uint32_t s_ifmt = 0170000, s_ifsock = 0140000, s_iflnk = 0120000, s_ifreg = 0100000, s_ifblk = 0060000,
+                          s_ifdir = 0040000, s_ifchr = 0020000, s_ififo = 0010000;
 inline constexpr uint32_t s_isuid = 04000, s_isgid = 02000, s_isvtx = 01000, s_ixgrp = 010, s_ixugo = 0111,
                           s_iallugo = 07777;
 constexpr bool is_dir(uint32_t mode) { return (mode & s_ifmt) == s_ifdir; }

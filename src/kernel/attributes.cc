@@ -314,8 +314,7 @@ Task<Result<void>> clear_set_id(Inode& inode, Caller& caller, SetAttributes& set
   const bool sets_size = (set.valid & wire::fattr::size) != 0;
   const bool clears = set.changes_owner || (sets_size && !caller.privileged && has_set_id(inode.attr.mode));
   if (inode.is_dir() || !clears) co_return Result<void>();
-  if (sb.has(wire::init_flag::handle_killpriv) || sb.has(wire::init_flag::handle_killpriv_v2))
-    co_return Result<void>();
+  if (sb.has(wire::init_flag::handle_killpriv) || sb.has(wire::init_flag::handle_killpriv_v2)) co_return Result<void>();
   const File* file = set.opened_with_trunc ? nullptr : set.file;
   auto fresh = co_await do_getattr(inode, caller, file, nullptr);
   if (!fresh || !has_set_id(inode.attr.mode)) co_return fresh;

@@ -56,7 +56,7 @@ struct SetAttributes {
   uint64_t size = 0;
   wire::StatxTime atime{}, mtime{};
   const File* file = nullptr;
-  bool changes_owner = false;     // chown, even one that names neither
+  bool changes_owner = false;  // chown, even one that names neither
   bool opened_with_trunc = false;
 };
 // Takes the inode's lock. EPERM and EACCES by default_permissions, or the daemon's errno (K103).

@@ -13,13 +13,13 @@ struct LocalWait;
 struct Request;
 
 struct Caller {
-  uint32_t uid = 0;   // fsuid
-  uint32_t gid = 0;   // fsgid
+  uint32_t uid = 0;             // fsuid
+  uint32_t gid = 0;             // fsgid
   uint32_t ruid = 0, suid = 0;  // for the allow_other rule (K110): all six must match
   uint32_t rgid = 0, sgid = 0;
   std::span<const uint32_t> groups;  // supplementary; owned by the driver
-  uint32_t pid = 0;   // the thread, as the daemon shall see it
-  uint32_t tgid = 0;  // the process; with lock_owner the identity of POSIX locks
+  uint32_t pid = 0;                  // the thread, as the daemon shall see it
+  uint32_t tgid = 0;                 // the process; with lock_owner the identity of POSIX locks
   uint32_t umask = 022;
   bool privileged = false;  // CAP_DAC_OVERRIDE, CAP_FOWNER and kin: root of the namespace
   uint64_t lock_owner = 0;  // one per file table (files_struct); scrambled before the daemon sees it (K138)
@@ -27,8 +27,8 @@ struct Caller {
   // Set by Connection while a request of this caller waits.
   Request* waiting = nullptr;
   LocalWait* local_wait = nullptr;  // a sleep inside the half, for a lock (local_wait.h); interrupt and kill end it
-  bool interrupted = false;  // a signal came (K050): an INTERRUPT is queued if the request was SENT
-  bool killed = false;       // the task is gone: a PENDING request is dropped, a SENT one is waited for by nobody
+  bool interrupted = false;         // a signal came (K050): an INTERRUPT is queued if the request was SENT
+  bool killed = false;  // the task is gone: a PENDING request is dropped, a SENT one is waited for by nobody
 };
 
 }  // namespace fusewire::kernel

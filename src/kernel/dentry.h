@@ -20,15 +20,15 @@ class Dentry {
   using ListHook = boost::intrusive::list_member_hook<>;
 
   HashHook hash_hook;
-  ListHook unused_hook;   // in the Superblock's list of unused dentries
+  ListHook unused_hook;  // in the Superblock's list of unused dentries
   Superblock& sb;
   Dentry* parent = nullptr;  // held; nullptr for the root
   Inode* inode = nullptr;    // held; nullptr: negative
   Dentry *first_child = nullptr, *next_sibling = nullptr, *previous_sibling = nullptr;
   Dentry *next_alias = nullptr, *previous_alias = nullptr;
   uint32_t references = 0;
-  uint32_t epoch = 0;          // of the connection when it was looked up; an older one is stale (INC_EPOCH)
-  uint64_t valid_until = 0;    // Host::now() nanoseconds; UINT64_MAX: for ever
+  uint32_t epoch = 0;        // of the connection when it was looked up; an older one is stale (INC_EPOCH)
+  uint64_t valid_until = 0;  // Host::now() nanoseconds; UINT64_MAX: for ever
   bool hashed = false;
 
   explicit Dentry(Superblock& superblock) : sb(superblock) {}

@@ -130,9 +130,12 @@ Task<Result<void>> open_file(File& file, Caller& caller) {
     args.nodeid = inode.nodeid;
     args.add_in(in).add_out(out);
     auto sent = co_await sb.connection.send(args, caller);
-    if (sent) opened(file, out);
-    else if (sent.error() == Errno::enosys) unknown = true;
-    else co_return error(sent.error());
+    if (sent)
+      opened(file, out);
+    else if (sent.error() == Errno::enosys)
+      unknown = true;
+    else
+      co_return error(sent.error());
   }
   // With open unknown to the daemon, nobody truncates: the caller sends SETATTR.
   if (truncates && file.has_handle) truncated_by_open(inode);
@@ -181,8 +184,7 @@ void give_back(Superblock& sb, const CreateReply& reply, uint32_t flags) {
   (void)sb.connection.send_background(args, nullptr);
 }
 
-Result<File*> file_of_reply(Superblock& sb, Caller& caller, Dentry& dentry, const CreateReply& reply,
-                            uint32_t flags) {
+Result<File*> file_of_reply(Superblock& sb, Caller& caller, Dentry& dentry, const CreateReply& reply, uint32_t flags) {
   auto made = instantiate(sb, dentry, reply.entry, abi::s_ifreg);
   if (!made) return error(made.error());
   File* file = make_file(**made, flags, caller);

@@ -20,15 +20,15 @@ class File : public RequestEnd {
   Superblock& sb;
   Ref<Dentry> dentry;
   Ref<Inode> inode;
-  uint32_t flags;            // f_flags: O_*
-  uint32_t open_flags = 0;   // wire::fopen_flag of the daemon
+  uint32_t flags;           // f_flags: O_*
+  uint32_t open_flags = 0;  // wire::fopen_flag of the daemon
   uint64_t fh = 0;
-  bool has_handle = false;   // OPEN was answered: RELEASE is due
-  bool flushed = false;      // a close(2) has sent FLUSH
-  bool flocked = false;      // a forwarded flock is held: RELEASE drops it (K141)
-  uint64_t position = 0;     // f_pos
+  bool has_handle = false;  // OPEN was answered: RELEASE is due
+  bool flushed = false;     // a close(2) has sent FLUSH
+  bool flocked = false;     // a forwarded flock is held: RELEASE drops it (K141)
+  uint64_t position = 0;    // f_pos
   SleepLock position_lock;
-  Caller opener;             // who opened it; only its ids are of use later
+  Caller opener;  // who opened it; only its ids are of use later
 
   File(Dentry& dentry, uint32_t flags, const Caller& caller);
   File(const File&) = delete;
@@ -85,7 +85,6 @@ Task<Result<uint64_t>> seek_file(File& file, Caller& caller, int64_t offset, uin
 // fallocate(2) (K173).
 Task<Result<void>> allocate_file(File& file, Caller& caller, uint32_t mode, uint64_t offset, uint64_t length);
 // ioctl(2), restricted (K201): how much of data is read and written is what the number says.
-Task<Result<uint32_t>> control_file(File& file, Caller& caller, uint32_t cmd, uint64_t arg,
-                                    std::span<std::byte> data);
+Task<Result<uint32_t>> control_file(File& file, Caller& caller, uint32_t cmd, uint64_t arg, std::span<std::byte> data);
 
 }  // namespace fusewire::kernel

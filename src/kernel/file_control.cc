@@ -126,8 +126,7 @@ Task<Result<void>> allocate_file(File& file, Caller& caller, uint32_t mode, uint
   co_return error(Errno::eopnotsupp);
 }
 
-Task<Result<uint32_t>> control_file(File& file, Caller& caller, uint32_t cmd, uint64_t arg,
-                                    std::span<std::byte> data) {
+Task<Result<uint32_t>> control_file(File& file, Caller& caller, uint32_t cmd, uint64_t arg, std::span<std::byte> data) {
   Superblock& sb = file.sb;
   if (file.is_path()) co_return error(Errno::ebadf);
   if (!admitted(sb, caller)) co_return error(Errno::eacces);

@@ -23,8 +23,7 @@ struct InodeLocks;
 class Inode {
  public:
   using HashHook = boost::intrusive::unordered_set_member_hook<>;
-  using LockedHook = boost::intrusive::list_member_hook<
-      boost::intrusive::link_mode<boost::intrusive::auto_unlink>>;
+  using LockedHook = boost::intrusive::list_member_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>>;
 
   HashHook hash_hook;
   LockedHook locked_hook;  // in Superblock::locked_inodes while file_locks is there
@@ -34,24 +33,24 @@ class Inode {
   uint32_t references = 0;
   uint64_t nlookup = 0;
   bool hashed = false;
-  bool bad = false;            // another file took the nodeid: all I/O is EIO (K074)
-  bool dead = false;           // a directory that was removed: nothing is made or found in it
-  bool linkable = false;       // O_TMPFILE without O_EXCL: it may get a name though its link count is 0
-  bool size_unstable = false;  // a local operation is changing the size: replies do not count (K091)
-  bool advise_readdirplus = false;     // a child was looked up: the next READDIR asks for more (K192)
-  bool made_by_readdirplus = false;    // its attributes have not been used yet (K192)
-  bool no_security_xattr = false;      // S_NOSEC: no need to ask for security.capability before a write
-  wire::Attr attr{};                   // as the daemon said, nanoseconds made sane
+  bool bad = false;                  // another file took the nodeid: all I/O is EIO (K074)
+  bool dead = false;                 // a directory that was removed: nothing is made or found in it
+  bool linkable = false;             // O_TMPFILE without O_EXCL: it may get a name though its link count is 0
+  bool size_unstable = false;        // a local operation is changing the size: replies do not count (K091)
+  bool advise_readdirplus = false;   // a child was looked up: the next READDIR asks for more (K192)
+  bool made_by_readdirplus = false;  // its attributes have not been used yet (K192)
+  bool no_security_xattr = false;    // S_NOSEC: no need to ask for security.capability before a write
+  wire::Attr attr{};                 // as the daemon said, nanoseconds made sane
   wire::StatxTime btime{};
   bool has_btime = false;
-  uint32_t inval_mask = UINT32_MAX;    // STATX_ bits that are doubtful (K090)
-  uint64_t attr_valid_until = 0;       // Host::now() nanoseconds; UINT64_MAX: for ever
-  uint64_t attr_version = 0;           // of the connection's counter at the last change (K091)
-  SleepLock lock;                      // i_rwsem: names of a directory, size of a file
-  InodeLocks* file_locks = nullptr;    // POSIX and flock locks (locks.h), or nullptr
-  char* link_text = nullptr;           // a symlink's text, kept with CACHE_SYMLINKS (K177)
+  uint32_t inval_mask = UINT32_MAX;  // STATX_ bits that are doubtful (K090)
+  uint64_t attr_valid_until = 0;     // Host::now() nanoseconds; UINT64_MAX: for ever
+  uint64_t attr_version = 0;         // of the connection's counter at the last change (K091)
+  SleepLock lock;                    // i_rwsem: names of a directory, size of a file
+  InodeLocks* file_locks = nullptr;  // POSIX and flock locks (locks.h), or nullptr
+  char* link_text = nullptr;         // a symlink's text, kept with CACHE_SYMLINKS (K177)
   uint32_t link_length = 0;
-  Dentry* first_alias = nullptr;       // the dentries that name it
+  Dentry* first_alias = nullptr;  // the dentries that name it
 
   Inode(Superblock& superblock, uint64_t node, uint32_t gen) : sb(superblock), nodeid(node), generation(gen) {}
   Inode(const Inode&) = delete;
@@ -86,12 +85,13 @@ class Inode {
   };
 };
 
-using InodeSet = boost::intrusive::unordered_set<
-    Inode, boost::intrusive::member_hook<Inode, Inode::HashHook, &Inode::hash_hook>,
-    boost::intrusive::key_of_value<Inode::NodeidOf>, boost::intrusive::hash<Inode::Hash>,
-    boost::intrusive::equal<Inode::Equal>, boost::intrusive::power_2_buckets<true>>;
-using LockedInodes = boost::intrusive::list<
-    Inode, boost::intrusive::member_hook<Inode, Inode::LockedHook, &Inode::locked_hook>,
-    boost::intrusive::constant_time_size<false>>;
+using InodeSet =
+    boost::intrusive::unordered_set<Inode, boost::intrusive::member_hook<Inode, Inode::HashHook, &Inode::hash_hook>,
+                                    boost::intrusive::key_of_value<Inode::NodeidOf>,
+                                    boost::intrusive::hash<Inode::Hash>, boost::intrusive::equal<Inode::Equal>,
+                                    boost::intrusive::power_2_buckets<true>>;
+using LockedInodes =
+    boost::intrusive::list<Inode, boost::intrusive::member_hook<Inode, Inode::LockedHook, &Inode::locked_hook>,
+                           boost::intrusive::constant_time_size<false>>;
 
 }  // namespace fusewire::kernel

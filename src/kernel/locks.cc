@@ -72,7 +72,7 @@ void carve(Inode& inode, LockList& list, const wire::FileLock& lock, uint64_t ow
     LockRecord& record = *it;
     ++it;
     if (record.owner != owner || !overlap(record.lock, lock)) continue;
-    const bool left = record.lock.start < lock.start, right = record.lock.end > lock.end;
+    const bool left = record.lock.start<lock.start, right = record.lock.end> lock.end;
     if (left && right) {
       spare->lock = record.lock;
       spare->lock.start = lock.end + 1;
@@ -80,8 +80,10 @@ void carve(Inode& inode, LockList& list, const wire::FileLock& lock, uint64_t ow
       list.push_back(*spare);
       spare = nullptr;
     }
-    if (left) record.lock.end = lock.start - 1;
-    else if (right) record.lock.start = lock.end + 1;
+    if (left)
+      record.lock.end = lock.start - 1;
+    else if (right)
+      record.lock.start = lock.end + 1;
     if (left || right) continue;
     list.erase(list.iterator_to(record));
     free_record(inode.kmalloc(), &record);
@@ -193,8 +195,7 @@ wire::LkIn lock_message(const File& file, const wire::FileLock& lock, uint64_t o
 }
 
 // fuse_setlk.
-Task<Result<void>> forward_set(File& file, Caller& caller, wire::FileLock lock, uint64_t owner, bool wait,
-                               bool flock) {
+Task<Result<void>> forward_set(File& file, Caller& caller, wire::FileLock lock, uint64_t owner, bool wait, bool flock) {
   lock.pid = lock.type == abi::f_unlck ? 0 : caller.tgid;
   const wire::LkIn in = lock_message(file, lock, owner, flock);
   Args args;

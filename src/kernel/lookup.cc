@@ -55,7 +55,7 @@ Task<Result<bool>> revalidate(Superblock& sb, Caller& caller, Dentry& dentry, ui
   change_attributes(*inode, out.attr, nullptr, valid_until, attr_version, 0);
   sb.set_timeout(dentry, out);
   // It may have been unlinked or renamed while the daemon answered.
-  co_return dentry.hashed && dentry.inode == inode;
+  co_return dentry.hashed&& dentry.inode == inode;
 }
 
 // fuse_lookup: asks the daemon.

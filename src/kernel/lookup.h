@@ -22,8 +22,7 @@ inline constexpr uint32_t locked = 4;         // the caller holds the directory'
 
 // A dentry, which may be negative: its inode is nullptr, and it is hashed only when the daemon said for how long.
 // ENAMETOOLONG beyond 1024 bytes (4095 with MAX_PAGES); EIO for a bad reply, for which no FORGET is sent (K063).
-Task<Result<Ref<Dentry>>> lookup(Superblock& sb, Caller& caller, Dentry& parent, std::string_view name,
-                                 uint32_t flags);
+Task<Result<Ref<Dentry>>> lookup(Superblock& sb, Caller& caller, Dentry& parent, std::string_view name, uint32_t flags);
 
 // Where an entry_out lands: the whole struct, or its older form (minor < 9).
 std::span<std::byte> entry_reply(Superblock& sb, wire::EntryOut& out);

@@ -21,15 +21,23 @@ Result<std::string_view> name_behind(Bytes payload, size_t fixed, uint32_t lengt
 
 Result<void> Notify::notify(wire::NotifyCode code, Bytes payload) {
   switch (code) {
-    case wire::NotifyCode::inval_inode: return inval_inode(payload);
-    case wire::NotifyCode::inval_entry: return inval_entry(payload);
-    case wire::NotifyCode::delete_entry: return delete_entry(payload);
-    case wire::NotifyCode::store: return store(payload);
-    case wire::NotifyCode::retrieve: return retrieve(payload);
-    case wire::NotifyCode::prune: return prune(payload);
+    case wire::NotifyCode::inval_inode:
+      return inval_inode(payload);
+    case wire::NotifyCode::inval_entry:
+      return inval_entry(payload);
+    case wire::NotifyCode::delete_entry:
+      return delete_entry(payload);
+    case wire::NotifyCode::store:
+      return store(payload);
+    case wire::NotifyCode::retrieve:
+      return retrieve(payload);
+    case wire::NotifyCode::prune:
+      return prune(payload);
     // Nobody polls here, so no handle is known; an unknown one is no error in Linux either.
-    case wire::NotifyCode::poll: return {};
-    default: return error(Errno::einval);
+    case wire::NotifyCode::poll:
+      return {};
+    default:
+      return error(Errno::einval);
   }
 }
 

@@ -14,8 +14,10 @@ bool allowed_by_mode(const Inode& inode, const Caller& caller, uint32_t mask) {
   const uint32_t mode = inode.attr.mode;
   const uint32_t wanted = mask & permission_bits;
   uint32_t granted = mode & permission_bits;
-  if (caller.uid == inode.attr.uid) granted = mode >> 6 & permission_bits;
-  else if (in_group(caller, inode.attr.gid)) granted = mode >> 3 & permission_bits;
+  if (caller.uid == inode.attr.uid)
+    granted = mode >> 6 & permission_bits;
+  else if (in_group(caller, inode.attr.gid))
+    granted = mode >> 3 & permission_bits;
   if ((wanted & ~granted) == 0) return true;
   if (!caller.privileged) return false;
   return inode.is_dir() || !(wanted & abi::may_exec) || (mode & abi::s_ixugo) != 0;

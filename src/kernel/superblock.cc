@@ -57,8 +57,8 @@ void Dentry::unref() {
   superblock.unhash(superblock.unused_.front());
 }
 
-Superblock::Superblock(Connection& c, uint64_t device) : connection(c), dev(device), inodes_(c.kmalloc()),
-                                                         dentries_(c.kmalloc()) {
+Superblock::Superblock(Connection& c, uint64_t device)
+    : connection(c), dev(device), inodes_(c.kmalloc()), dentries_(c.kmalloc()) {
   for (uint32_t& word : scramble_key_) word = static_cast<uint32_t>(c.host().random() >> 16);
 }
 
@@ -124,8 +124,7 @@ uint64_t Superblock::scrambled_owner(uint64_t lock_owner) const {
 
 Inode* Superblock::find_inode(uint64_t nodeid) { return inodes_.find(nodeid, Inode::Hash(), Inode::Equal()); }
 
-Result<Ref<Inode>> Superblock::get_inode(const wire::EntryOut& entry, uint64_t attr_version,
-                                         uint64_t evict_counter) {
+Result<Ref<Inode>> Superblock::get_inode(const wire::EntryOut& entry, uint64_t attr_version, uint64_t evict_counter) {
   Inode* inode = find_inode(entry.nodeid);
   const uint64_t generation = entry.nodeid == wire::root_id ? 0 : entry.generation;
   if (inode && inode->stale(generation, entry.attr.mode)) {
@@ -316,8 +315,10 @@ void Superblock::attach_to_parent(Dentry& dentry, Dentry& parent) {
 
 void Superblock::detach_from_parent(Dentry& dentry) {
   Dentry& parent = *dentry.parent;
-  if (dentry.previous_sibling) dentry.previous_sibling->next_sibling = dentry.next_sibling;
-  else parent.first_child = dentry.next_sibling;
+  if (dentry.previous_sibling)
+    dentry.previous_sibling->next_sibling = dentry.next_sibling;
+  else
+    parent.first_child = dentry.next_sibling;
   if (dentry.next_sibling) dentry.next_sibling->previous_sibling = dentry.previous_sibling;
   dentry.parent = nullptr;
   parent.unref();
@@ -335,8 +336,10 @@ void Superblock::attach_inode(Dentry& dentry, Inode& inode) {
 void Superblock::detach_inode(Dentry& dentry) {
   Inode* inode = dentry.inode;
   if (!inode) return;
-  if (dentry.previous_alias) dentry.previous_alias->next_alias = dentry.next_alias;
-  else inode->first_alias = dentry.next_alias;
+  if (dentry.previous_alias)
+    dentry.previous_alias->next_alias = dentry.next_alias;
+  else
+    inode->first_alias = dentry.next_alias;
   if (dentry.next_alias) dentry.next_alias->previous_alias = dentry.previous_alias;
   dentry.inode = nullptr;
   inode->unref();

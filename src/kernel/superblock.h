@@ -30,8 +30,8 @@ class Superblock {
   const uint64_t dev;
   LockedInodes locked_inodes;
   BlockedOwner* blocked_owners = nullptr;  // who waits for whose POSIX lock (locks.h)
-  SleepLock rename_lock;       // s_vfs_rename_mutex: renames between directories, one at a time
-  uint32_t releasing = 0;      // files whose RELEASE is not answered yet
+  SleepLock rename_lock;                   // s_vfs_rename_mutex: renames between directories, one at a time
+  uint32_t releasing = 0;                  // files whose RELEASE is not answered yet
 
   // Told when the last RELEASE was answered; the Superblock may be destroyed inside.
   struct IdleListener {
@@ -105,10 +105,11 @@ class Superblock {
   struct DentryEqual {
     bool operator()(const Dentry& a, const Dentry& b) const { return a.parent == b.parent && a.name() == b.name(); }
   };
-  using DentrySet = boost::intrusive::unordered_multiset<
-      Dentry, boost::intrusive::member_hook<Dentry, Dentry::HashHook, &Dentry::hash_hook>,
-      boost::intrusive::hash<DentryHash>, boost::intrusive::equal<DentryEqual>,
-      boost::intrusive::power_2_buckets<true>>;
+  using DentrySet =
+      boost::intrusive::unordered_multiset<Dentry,
+                                           boost::intrusive::member_hook<Dentry, Dentry::HashHook, &Dentry::hash_hook>,
+                                           boost::intrusive::hash<DentryHash>, boost::intrusive::equal<DentryEqual>,
+                                           boost::intrusive::power_2_buckets<true>>;
   using UnusedList =
       boost::intrusive::list<Dentry, boost::intrusive::member_hook<Dentry, Dentry::ListHook, &Dentry::unused_hook>>;
 

@@ -14,8 +14,8 @@
 #include "kernel/errno.h"
 #include "kernel/slab.h"
 
-// GCC 12 takes a promise's operator new with the coroutine's parameters for one that its operator delete does not match,
-// and says so at every coroutine: the rest of the translation unit must not hear it.
+// GCC 12 takes a promise's operator new with the coroutine's parameters for one that its operator delete does not
+// match, and says so at every coroutine: the rest of the translation unit must not hear it.
 #pragma GCC diagnostic ignored "-Wmismatched-new-delete"
 
 namespace fusewire::kernel {
@@ -78,16 +78,22 @@ class [[nodiscard]] Task {
     };
     Final final_suspend() noexcept { return {}; }
     template <typename U>
-    void return_value(U&& result) { value.emplace(std::forward<U>(result)); }
+    void return_value(U&& result) {
+      value.emplace(std::forward<U>(result));
+    }
     void unhandled_exception() noexcept { __builtin_trap(); }
   };
 
   Task(Task&& other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
   Task& operator=(Task&&) = delete;
-  ~Task() { if (handle_) handle_.destroy(); }
+  ~Task() {
+    if (handle_) handle_.destroy();
+  }
 
   // Runs until the first suspension. For drivers; under the connection lock (Connection::Entry).
-  void start() { if (handle_) handle_.resume(); }
+  void start() {
+    if (handle_) handle_.resume();
+  }
   bool done() const { return !handle_ || handle_.done(); }
   // The value, once done().
   T take() { return handle_ ? std::move(*handle_.promise().value) : T(std::unexpect, Errno::enomem); }

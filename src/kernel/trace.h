@@ -19,17 +19,17 @@ enum class TraceStep : uint8_t {
 
 struct TraceEvent {
   TraceStep step;
-  uint64_t time;        // Host::now() at the step, nanoseconds
-  uint32_t opcode;      // wire::Opcode; for call and returned 0
+  uint64_t time;    // Host::now() at the step, nanoseconds
+  uint32_t opcode;  // wire::Opcode; for call and returned 0
   uint64_t unique;
   uint64_t nodeid;
-  uint32_t pid;         // of the caller; 0 when nobody waits
-  int32_t error;        // replied, ended, returned: 0 or -errno
-  uint32_t bytes;       // size of the message at this step
-  uint32_t pending;     // queue depths after the step
+  uint32_t pid;      // of the caller; 0 when nobody waits
+  int32_t error;     // replied, ended, returned: 0 or -errno
+  uint32_t bytes;    // size of the message at this step
+  uint32_t pending;  // queue depths after the step
   uint32_t processing;
   uint32_t background;
-  const char* name;     // call, returned: the system call's name; queued: the file name in the request, or ""
+  const char* name;  // call, returned: the system call's name; queued: the file name in the request, or ""
 };
 
 }  // namespace fusewire::kernel

@@ -33,8 +33,10 @@ Task<Result<size_t>> fetch(Inode& inode, Caller& caller, wire::Opcode opcode, st
   args.nodeid = inode.nodeid;
   args.add_in(in);
   if (!name.empty()) args.add_in_name(name);
-  if (to.empty()) args.add_out(out);
-  else args.add_out_bytes(to.first(in.size), true);
+  if (to.empty())
+    args.add_out(out);
+  else
+    args.add_out_bytes(to.first(in.size), true);
   auto sent = co_await inode.sb.connection.send(args, caller);
   if (!sent) co_return error(sent.error());
   if (to.empty()) co_return bounded(out.size, xattr_size_max);
@@ -110,7 +112,7 @@ Task<Result<void>> remove_xattr(Inode& inode, Caller& caller, std::string_view n
 
 Task<Result<bool>> has_security_capability(Inode& inode, Caller& caller) {
   auto size = co_await get_xattr(inode, caller, "security.capability", {});
-  co_return size && *size > 0;
+  co_return size&&* size > 0;
 }
 
 }  // namespace fusewire::kernel

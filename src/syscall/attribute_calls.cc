@@ -77,8 +77,7 @@ Task<Result<void>> access_at(MountImpl& mount, Caller& caller, Place place, uint
   co_return allowed;
 }
 
-Task<Result<size_t>> readlink_at(MountImpl& mount, Caller& caller, Place place, std::span<char> target,
-                                 Leave& leave) {
+Task<Result<size_t>> readlink_at(MountImpl& mount, Caller& caller, Place place, std::span<char> target, Leave& leave) {
   if (target.empty()) co_return error(Errno::einval);
   const bool empty = place.path.empty();
   const uint32_t flags = abi::at_symlink_nofollow | (place.start ? abi::at_empty_path : 0);
@@ -345,8 +344,8 @@ Task<Result<void>> Mount::sys_ftruncate(Caller& caller, OpenFile& file, uint64_t
   return run(mount, caller, "ftruncate", truncate_file(mount, caller, file, size));
 }
 
-Task<Result<void>> Mount::sys_utimensat(Caller& caller, Place place, Timespec atime, Timespec mtime,
-                                        uint32_t at_flags, Leave& leave) {
+Task<Result<void>> Mount::sys_utimensat(Caller& caller, Place place, Timespec atime, Timespec mtime, uint32_t at_flags,
+                                        Leave& leave) {
   MountImpl& mount = impl(*this);
   return run(mount, caller, "utimensat", utimens_at(mount, caller, place, atime, mtime, at_flags, leave));
 }

@@ -8,8 +8,7 @@ namespace fusewire::syscall {
 
 namespace {
 
-constexpr uint32_t changeable_flags =
-    abi::o_append | abi::o_nonblock | abi::o_noatime | abi::o_direct | abi::o_async;
+constexpr uint32_t changeable_flags = abi::o_append | abi::o_nonblock | abi::o_noatime | abi::o_direct | abi::o_async;
 
 wire::FileLock wire_lock(const Lock& lock) { return {lock.start, lock.end, lock.type, lock.pid}; }
 
@@ -90,8 +89,7 @@ Task<Result<size_t>> Mount::sys_read(Caller& caller, OpenFile& file, std::span<s
   return run(impl(*this), caller, "read", read_use(file, caller, to, offset));
 }
 
-Task<Result<size_t>> Mount::sys_write(Caller& caller, OpenFile& file, std::span<const std::byte> from,
-                                      int64_t offset) {
+Task<Result<size_t>> Mount::sys_write(Caller& caller, OpenFile& file, std::span<const std::byte> from, int64_t offset) {
   return run(impl(*this), caller, "write", write_use(file, caller, from, offset));
 }
 

@@ -32,14 +32,14 @@ using kernel::Task;
 
 using OpenFile = kernel::File;  // kernel/file.h: struct file of the half: inode, dentry, f_flags, f_pos, fh
 
-// Where the walk left, and what is still to be walked. rest is absolute (from "/") or, with from_parent, relative to the
-// directory that holds the mount point. Storage is the caller's.
+// Where the walk left, and what is still to be walked. rest is absolute (from "/") or, with from_parent, relative to
+// the directory that holds the mount point. Storage is the caller's.
 struct Leave {
-  std::span<char> storage;   // PATH_MAX
+  std::span<char> storage;  // PATH_MAX
   size_t length = 0;
   bool from_parent = false;
-  uint8_t which = 0;         // of two paths: 0 the first, 1 the second
-  bool directory = false;    // (reserved) a trailing slash demanded a directory
+  uint8_t which = 0;       // of two paths: 0 the first, 1 the second
+  bool directory = false;  // (reserved) a trailing slash demanded a directory
   std::string_view rest() const { return {storage.data(), length}; }
 };
 

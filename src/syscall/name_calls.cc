@@ -77,8 +77,7 @@ Task<Result<void>> mkdir_at(MountImpl& mount, Caller& caller, Place place, uint3
   co_return made;
 }
 
-Task<Result<void>> mknod_at(MountImpl& mount, Caller& caller, Place place, uint32_t mode, uint32_t rdev,
-                            Leave& leave) {
+Task<Result<void>> mknod_at(MountImpl& mount, Caller& caller, Place place, uint32_t mode, uint32_t rdev, Leave& leave) {
   CO_TRY_VOID(mount.reachable(place));
   const uint32_t type = mode & abi::s_ifmt;
   if (type == 0) mode |= abi::s_ifreg;
@@ -143,8 +142,7 @@ Task<Result<void>> link_at(MountImpl& mount, Caller& caller, Place from, Place t
   CO_TRY_VOID(mount.reachable(from));
   CO_TRY_VOID(mount.reachable(to));
   if (at_flags & ~(abi::at_symlink_follow | abi::at_empty_path)) co_return error(Errno::einval);
-  const uint32_t flags =
-      nofollow_unless((at_flags & abi::at_symlink_follow) != 0) | (at_flags & abi::at_empty_path);
+  const uint32_t flags = nofollow_unless((at_flags & abi::at_symlink_follow) != 0) | (at_flags & abi::at_empty_path);
   auto source = co_await resolve(mount, caller, from, flags, leave);
   if (!source) co_return error(source.error());
   leave.which = 1;
@@ -192,8 +190,7 @@ Task<Result<void>> unlink_at(MountImpl& mount, Caller& caller, Place place, uint
   Dentry& dentry = *locked->dentry;
   if (!dentry.inode) co_return error(Errno::enoent);
   Ref<Inode> victim(*dentry.inode);
-  if (!directory && last->trailing_slash)
-    co_return error(victim->is_dir() ? Errno::eisdir : Errno::enotdir);
+  if (!directory && last->trailing_slash) co_return error(victim->is_dir() ? Errno::eisdir : Errno::enotdir);
   auto allowed = co_await kernel::may_remove(*locked->parent->inode, *victim, caller);
   if (!allowed) co_return allowed;
   CO_TRY_VOID(removal_type(*victim, *locked->parent->inode, directory, last->trailing_slash));

@@ -59,13 +59,18 @@ Result<void> check_type(const Inode& inode, uint32_t flags, uint32_t access) {
   if ((flags & abi::o_creat) && inode.is_dir()) return error(Errno::eisdir);
   if ((flags & abi::o_directory) && !inode.is_dir()) return error(Errno::enotdir);
   switch (inode.type()) {
-    case abi::s_iflnk: return error(Errno::eloop);
-    case abi::s_ifdir: return (access & abi::may_write) ? error(Errno::eisdir) : Result<void>();
-    case abi::s_ififo: return error(Errno::eopnotsupp);
+    case abi::s_iflnk:
+      return error(Errno::eloop);
+    case abi::s_ifdir:
+      return (access & abi::may_write) ? error(Errno::eisdir) : Result<void>();
+    case abi::s_ififo:
+      return error(Errno::eopnotsupp);
     case abi::s_ifsock:
     case abi::s_ifblk:
-    case abi::s_ifchr: return error(Errno::enxio);
-    default: return {};
+    case abi::s_ifchr:
+      return error(Errno::enxio);
+    default:
+      return {};
   }
 }
 

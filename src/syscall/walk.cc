@@ -30,8 +30,13 @@ bool only_slashes(std::string_view path) { return without_leading_slashes(path).
 }  // namespace
 
 Walk::Walk(kernel::Superblock& sb, Caller& caller, const Place& place, Leave& leave)
-    : sb_(sb), caller_(caller), leave_(leave), at_(place.start ? *place.start->dentry : sb.root()),
-      rest_(place.path), from_file_(place.start != nullptr), too_long_(place.path.size() >= abi::path_max) {}
+    : sb_(sb),
+      caller_(caller),
+      leave_(leave),
+      at_(place.start ? *place.start->dentry : sb.root()),
+      rest_(place.path),
+      from_file_(place.start != nullptr),
+      too_long_(place.path.size() >= abi::path_max) {}
 
 Walk::~Walk() {
   if (own_) kmalloc().free(own_, own_bytes_);
@@ -48,8 +53,7 @@ Task<Result<Last>> Walk::to_last() {
   if (too_long_) co_return error(Errno::enametoolong);
   if (rest_.empty() && !started_ && from_file_) co_return error(Errno::enoent);
   // An absolute path from an open file means the whole name space, not this mount.
-  if (!started_ && from_file_ && rest_.front() == '/')
-    co_return error(leave_with({}, rest_, false).error());
+  if (!started_ && from_file_ && rest_.front() == '/') co_return error(leave_with({}, rest_, false).error());
   started_ = true;
   const bool slash = !rest_.empty() && rest_.front() == '/';
   rest_ = without_leading_slashes(rest_);

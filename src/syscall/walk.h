@@ -66,8 +66,8 @@ class Walk {
   Caller& caller_;
   Leave& leave_;
   kernel::Ref<kernel::Dentry> at_;
-  std::string_view rest_;       // still to be walked
-  char* own_ = nullptr;         // the text that rest_ borrows, once a symlink was followed
+  std::string_view rest_;  // still to be walked
+  char* own_ = nullptr;    // the text that rest_ borrows, once a symlink was followed
   size_t own_bytes_ = 0;
   uint32_t links_ = 0;
   bool from_file_;

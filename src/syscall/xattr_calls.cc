@@ -175,8 +175,8 @@ Task<Result<void>> Mount::sys_setxattr(Caller& caller, Place place, std::string_
   return run(mount, caller, "setxattr", set_at(mount, caller, place, name, value, flags, at_flags, leave));
 }
 
-Task<Result<size_t>> Mount::sys_getxattr(Caller& caller, Place place, std::string_view name,
-                                         std::span<std::byte> value, uint32_t at_flags, Leave& leave) {
+Task<Result<size_t>> Mount::sys_getxattr(Caller& caller, Place place, std::string_view name, std::span<std::byte> value,
+                                         uint32_t at_flags, Leave& leave) {
   MountImpl& mount = impl(*this);
   return run(mount, caller, "getxattr", get_at(mount, caller, place, name, value, at_flags, leave));
 }

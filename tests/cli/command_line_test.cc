@@ -22,9 +22,9 @@ struct Outcome {
 // redirection: "2>&1 >/dev/null" hands back stderr alone.
 Outcome run(const std::string& arguments, const std::string& redirection) {
   // Outside of every namespace, whatever this test runs in, and where nobody else has any.
-  const std::string command =
-      "d=$(mktemp -d); env -u FUSEWIRE_NAMESPACE XDG_RUNTIME_DIR=\"$d\" '" FUSEWIRE_PROGRAM "' " + arguments + " " +
-      redirection + "; s=$?; rm -rf \"$d\"; exit $s";
+  const std::string command = "d=$(mktemp -d); env -u FUSEWIRE_NAMESPACE XDG_RUNTIME_DIR=\"$d\" '" FUSEWIRE_PROGRAM
+                              "' " +
+                              arguments + " " + redirection + "; s=$?; rm -rf \"$d\"; exit $s";
   FILE* pipe = ::popen(command.c_str(), "r");
   std::string output;
   std::array<char, 4096> buffer;

@@ -58,19 +58,37 @@ void lookup(const wire::InHeader& in, std::string_view name) {
   if (name == "good") return send_raw(u, 0, good);
   if (name == "too-short") return send_raw(u, 0, good.substr(0, 60));
   if (name == "too-long") return send_raw(u, 0, good + std::string(50000, 'x'));
-  if (name == "positive-error") { send_raw(u, 5, ""); return send_raw(u, -ENOENT, ""); }
-  if (name == "huge-error") { send_raw(u, -4000, ""); return send_raw(u, -ENOENT, ""); }
+  if (name == "positive-error") {
+    send_raw(u, 5, "");
+    return send_raw(u, -ENOENT, "");
+  }
+  if (name == "huge-error") {
+    send_raw(u, -4000, "");
+    return send_raw(u, -ENOENT, "");
+  }
   if (name == "error-with-payload") return send_raw(u, -EACCES, good);
   if (name == "bad-mode") return send_raw(u, 0, entry(good_file + 90, 0170000 | 0644));
   if (name == "root-again") return send_raw(u, 0, entry(1, S_IFDIR | 0755));
-  if (name == "wrong-length") { send_raw(u, 0, good, 40); return send_raw(u, 0, good); }
-  if (name == "unknown-unique") { send_raw(u + 1000002, 0, good); return send_raw(u, 0, good); }
-  if (name == "twice") { send_raw(u, 0, good); return send_raw(u, 0, good); }
+  if (name == "wrong-length") {
+    send_raw(u, 0, good, 40);
+    return send_raw(u, 0, good);
+  }
+  if (name == "unknown-unique") {
+    send_raw(u + 1000002, 0, good);
+    return send_raw(u, 0, good);
+  }
+  if (name == "twice") {
+    send_raw(u, 0, good);
+    return send_raw(u, 0, good);
+  }
   if (name == "header-cut") {
     if (write(device, &in, 7) < 0 && errno == ENODEV) _exit(0);
     return send_raw(u, 0, good);
   }
-  if (name == "bad-notify") { send_raw(0, 77, "garbage"); return send_raw(u, 0, good); }
+  if (name == "bad-notify") {
+    send_raw(0, 77, "garbage");
+    return send_raw(u, 0, good);
+  }
   if (name == "huge-size") {
     wire::EntryOut e{};
     e.nodeid = 80;
@@ -102,7 +120,8 @@ void readdir(const wire::InHeader& in, const wire::ReadIn& read) {
   if (in.nodeid == empty_name_dir && read.offset == 0) records = dirent("", 1, 0);
   if (in.nodeid == endless_dir)
     for (uint64_t i = 1; records.size() + 40 < read.size; i++)
-      records += dirent("n" + std::to_string(read.offset + i), read.offset + i, static_cast<uint32_t>(std::to_string(read.offset + i).size() + 1));
+      records += dirent("n" + std::to_string(read.offset + i), read.offset + i,
+                        static_cast<uint32_t>(std::to_string(read.offset + i).size() + 1));
   send_raw(in.unique, 0, records);
 }
 
@@ -116,10 +135,12 @@ void serve(const wire::InHeader& in, const char* body) {
       out.max_readahead = 65536;
       return send_raw(in.unique, 0, bytes_of(&out, sizeof out));
     }
-    case Opcode::lookup: return lookup(in, body);
+    case Opcode::lookup:
+      return lookup(in, body);
     case Opcode::getattr: {
       wire::AttrOut out{};
-      const bool dir = in.nodeid == 1 || in.nodeid == endless_dir || in.nodeid == slash_dir || in.nodeid == empty_name_dir;
+      const bool dir =
+          in.nodeid == 1 || in.nodeid == endless_dir || in.nodeid == slash_dir || in.nodeid == empty_name_dir;
       out.attr = attr(in.nodeid, dir ? S_IFDIR | 0755 : S_IFREG | 0644);
       return send_raw(in.unique, 0, bytes_of(&out, sizeof out));
     }
@@ -129,15 +150,20 @@ void serve(const wire::InHeader& in, const char* body) {
       out.open_flags = wire::fopen_flag::direct_io;
       return send_raw(in.unique, 0, bytes_of(&out, sizeof out));
     }
-    case Opcode::readdir: return readdir(in, *reinterpret_cast<const wire::ReadIn*>(body));
+    case Opcode::readdir:
+      return readdir(in, *reinterpret_cast<const wire::ReadIn*>(body));
     case Opcode::read: {
       const auto& read = *reinterpret_cast<const wire::ReadIn*>(body);
-      if (in.nodeid == short_read) return send_raw(in.unique, 0, std::string(read.size + 4096, 'x'));  // more than asked
+      if (in.nodeid == short_read)
+        return send_raw(in.unique, 0, std::string(read.size + 4096, 'x'));  // more than asked
       return send_raw(in.unique, 0, read.offset >= 100 ? "" : std::string(100 - read.offset, 'g'));
     }
-    case Opcode::mkdir: return send_raw(in.unique, 0, entry(0, S_IFDIR | 0755));
-    case Opcode::symlink: return send_raw(in.unique, 0, entry(70, S_IFREG | 0644));
-    case Opcode::readlink: return send_raw(in.unique, 0, std::string(9000, '/'));
+    case Opcode::mkdir:
+      return send_raw(in.unique, 0, entry(0, S_IFDIR | 0755));
+    case Opcode::symlink:
+      return send_raw(in.unique, 0, entry(70, S_IFREG | 0644));
+    case Opcode::readlink:
+      return send_raw(in.unique, 0, std::string(9000, '/'));
     case Opcode::write: {
       wire::WriteOut out{};
       out.size = 1u << 30;
@@ -145,11 +171,14 @@ void serve(const wire::InHeader& in, const char* body) {
     }
     case Opcode::flush:
     case Opcode::release:
-    case Opcode::releasedir: return send_raw(in.unique, 0, "");
+    case Opcode::releasedir:
+      return send_raw(in.unique, 0, "");
     case Opcode::forget:
     case Opcode::batch_forget:
-    case Opcode::interrupt: return;
-    default: return send_raw(in.unique, -ENOSYS, "");
+    case Opcode::interrupt:
+      return;
+    default:
+      return send_raw(in.unique, -ENOSYS, "");
   }
 }
 
@@ -158,7 +187,10 @@ void serve(const wire::InHeader& in, const char* body) {
 int main(int argc, char** argv) {
   if (argc != 2) return 2;
   device = open("/dev/fuse", O_RDWR);
-  if (device < 0) { std::perror("hostile_daemon: open /dev/fuse"); return 1; }
+  if (device < 0) {
+    std::perror("hostile_daemon: open /dev/fuse");
+    return 1;
+  }
   const std::string data = "fd=" + std::to_string(device) + ",rootmode=40000,user_id=" + std::to_string(getuid()) +
                            ",group_id=" + std::to_string(getgid());
   if (mount("hostile", argv[1], "fuse.hostile", MS_NOSUID | MS_NODEV, data.c_str()) < 0) {

@@ -1,7 +1,7 @@
 // stress THREADS SECONDS DIR [PREFIX]: mixed work in DIR by many threads; every answer is checked against what the
 // thread itself did. Exit status 1 at the first wrong answer, with what was done and what came.
-#include <fcntl.h>
 #include <dirent.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -26,9 +26,9 @@ std::atomic<bool> stop{false};
   std::_Exit(1);
 }
 
-#define MUST(what, condition) \
-  do {                        \
-    calls++;                  \
+#define MUST(what, condition)      \
+  do {                             \
+    calls++;                       \
     if (!(condition)) wrong(what); \
   } while (0)
 
@@ -128,7 +128,8 @@ int main(int argc, char** argv) {
   std::vector<std::thread> workers;
   for (int i = 0; i < threads; i++)
     workers.emplace_back([=] {
-      Worker worker{std::string(argv[3]) + "/" + prefix + "-" + std::to_string(i), std::mt19937(static_cast<unsigned>(i))};
+      Worker worker{std::string(argv[3]) + "/" + prefix + "-" + std::to_string(i),
+                    std::mt19937(static_cast<unsigned>(i))};
       worker.run();
     });
   std::this_thread::sleep_for(std::chrono::seconds(std::atoi(argv[2])));

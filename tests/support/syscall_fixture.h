@@ -68,9 +68,8 @@ class SyscallTest : public KernelTest {
     leave.storage = leave_storage;
   }
   // Knobs, before mount_tree(): init_flags and what KernelTest has.
-  uint64_t init_flags =
-      wire::init_flag::init_ext | wire::init_flag::big_writes | wire::init_flag::max_pages |
-      wire::init_flag::parallel_dirops;
+  uint64_t init_flags = wire::init_flag::init_ext | wire::init_flag::big_writes | wire::init_flag::max_pages |
+                        wire::init_flag::parallel_dirops;
   // Seconds of validity that entries and attributes get.
   uint64_t entry_valid = 100, attr_valid = 100;
 

@@ -88,8 +88,8 @@ TEST_F(HostileDaemonTest, getlk_with_an_impossible_range_is_eio) {
   mount_tree();
   add(root, "file", regular);
   OpenFile* file = open("file");
-  for (const wire::FileLock lie : {wire::FileLock{5, 4, 0, 1}, wire::FileLock{0, UINT64_MAX, 1, 1},
-                                   wire::FileLock{0, 1, 77, 1}}) {
+  for (const wire::FileLock lie :
+       {wire::FileLock{5, 4, 0, 1}, wire::FileLock{0, UINT64_MAX, 1, 1}, wire::FileLock{0, 1, 77, 1}}) {
     daemon->on_ok(Opcode::getlk, wire::LkOut{lie});
     EXPECT_EQ(error_of(fs->sys_getlk(caller, *file, {0, 0, 0, 0})), as_int(Errno::eio));
   }
@@ -114,17 +114,28 @@ TEST_F(HostileDaemonTest, random_replies_of_the_right_length_leave_nothing_behin
     const wire::OpenOut opened{random(), 0, 0};
     if (random() % 10 == 0) return DaemonReply::failed(static_cast<Errno>(random() % 40 + 1));
     switch (request.opcode) {
-      case Opcode::lookup: case Opcode::mkdir: case Opcode::mknod: case Opcode::symlink: case Opcode::link:
+      case Opcode::lookup:
+      case Opcode::mkdir:
+      case Opcode::mknod:
+      case Opcode::symlink:
+      case Opcode::link:
         return DaemonReply::ok(entry);
-      case Opcode::create: return DaemonReply::ok(entry, opened);
-      case Opcode::getattr: case Opcode::setattr: return DaemonReply::ok(attr);
-      case Opcode::open: case Opcode::opendir: return DaemonReply::ok(opened);
-      case Opcode::write: return DaemonReply::ok(wire::WriteOut{static_cast<uint32_t>(random() % 10), 0});
+      case Opcode::create:
+        return DaemonReply::ok(entry, opened);
+      case Opcode::getattr:
+      case Opcode::setattr:
+        return DaemonReply::ok(attr);
+      case Opcode::open:
+      case Opcode::opendir:
+        return DaemonReply::ok(opened);
+      case Opcode::write:
+        return DaemonReply::ok(wire::WriteOut{static_cast<uint32_t>(random() % 10), 0});
       case Opcode::readdirplus: {
         const wire::Dirent dirent{1, random(), static_cast<uint32_t>(random() % 9), 8};
         return DaemonReply::ok(entry, dirent, std::string_view("abcdefgh"));
       }
-      default: return DaemonReply::ok();
+      default:
+        return DaemonReply::ok();
     }
   };
   for (const Opcode opcode :
@@ -137,12 +148,24 @@ TEST_F(HostileDaemonTest, random_replies_of_the_right_length_leave_nothing_behin
   for (int i = 0; i < 3000; ++i) {
     const std::string one = paths[random() % paths.size()], two = paths[random() % paths.size()];
     switch (random() % 7) {
-      case 0: stat_error(one); break;
-      case 1: error_of(fs->sys_mkdirat(caller, {nullptr, one}, 0755, leave)); break;
-      case 2: error_of(fs->sys_unlinkat(caller, {nullptr, one}, random() % 2 ? 0x200 : 0, leave)); break;
-      case 3: error_of(fs->sys_renameat2(caller, {nullptr, one}, {nullptr, two}, random() % 3, leave)); break;
-      case 4: error_of(fs->sys_linkat(caller, {nullptr, one}, {nullptr, two}, 0, leave)); break;
-      case 5: error_of(fs->sys_symlinkat(caller, two, {nullptr, one}, leave)); break;
+      case 0:
+        stat_error(one);
+        break;
+      case 1:
+        error_of(fs->sys_mkdirat(caller, {nullptr, one}, 0755, leave));
+        break;
+      case 2:
+        error_of(fs->sys_unlinkat(caller, {nullptr, one}, random() % 2 ? 0x200 : 0, leave));
+        break;
+      case 3:
+        error_of(fs->sys_renameat2(caller, {nullptr, one}, {nullptr, two}, random() % 3, leave));
+        break;
+      case 4:
+        error_of(fs->sys_linkat(caller, {nullptr, one}, {nullptr, two}, 0, leave));
+        break;
+      case 5:
+        error_of(fs->sys_symlinkat(caller, two, {nullptr, one}, leave));
+        break;
       default: {
         auto file = run(fs->sys_openat(caller, {nullptr, one}, random() % 2 ? o_creat | o_rdwr : 0, 0644, leave));
         if (!file) break;

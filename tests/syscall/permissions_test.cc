@@ -38,8 +38,8 @@ TEST_F(PermissionsTest, without_allow_other_all_six_ids_must_be_the_owners) {
   mount_tree();
   add(root, "file", regular);
   EXPECT_EQ(error_of(fs->sys_statx(user, {nullptr, "file"}, 0, basic_stats, leave)), 0);
-  for (uint32_t kernel::Caller::* id : {&kernel::Caller::uid, &kernel::Caller::ruid, &kernel::Caller::suid,
-                                        &kernel::Caller::gid, &kernel::Caller::rgid, &kernel::Caller::sgid}) {
+  for (uint32_t kernel::Caller::*id : {&kernel::Caller::uid, &kernel::Caller::ruid, &kernel::Caller::suid,
+                                       &kernel::Caller::gid, &kernel::Caller::rgid, &kernel::Caller::sgid}) {
     kernel::Caller foreign = user;
     foreign.*id = 0;
     EXPECT_EQ(error_of(fs->sys_statx(foreign, {nullptr, "file"}, 0, basic_stats, leave)), as_int(Errno::eacces));

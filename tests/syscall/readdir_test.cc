@@ -30,8 +30,10 @@ class ReaddirTest : public SyscallTest {
     for (uint64_t i = in.offset; i < listing.size(); ++i) {
       const uint64_t node = names.at({root, listing[i]});
       wire::AddResult added;
-      if constexpr (plus) added = writer.add(entry_of(node), node, i + 1, 8, listing[i]);
-      else added = writer.add(node, i + 1, 8, listing[i]);
+      if constexpr (plus)
+        added = writer.add(entry_of(node), node, i + 1, 8, listing[i]);
+      else
+        added = writer.add(node, i + 1, 8, listing[i]);
       if (added != wire::AddResult::added) break;
     }
     bytes.resize(writer.size());
