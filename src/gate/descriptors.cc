@@ -1,5 +1,6 @@
 #include "gate/descriptors.h"
 
+#include "gate/mounts.h"
 #include "gate/native.h"
 #include "gate/process.h"
 #include "host/call.h"
@@ -61,6 +62,9 @@ bool parse_shadow_link(std::string_view link, VirtualFile& file) {
   if (!link.starts_with(front) || !link.substr(front.size()).starts_with(prefix)) return false;
   link.remove_prefix(front.size() + prefix.size());
   size_t digits = 0;
+  const uint64_t leader = parse_decimal(link, &digits);
+  if (digits == 0 || leader != leader_pid() || digits == link.size() || link[digits] != ':') return false;
+  link.remove_prefix(digits + 1);
   const uint64_t connection = parse_decimal(link, &digits);
   if (digits == 0 || digits == link.size() || link[digits] != ':') return false;
   link.remove_prefix(digits + 1);

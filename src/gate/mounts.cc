@@ -72,6 +72,8 @@ int map_mounts() {
 
 void use_mounts(const MountTable* other) { table = other; }
 
+uint32_t leader_pid() { return table == nullptr ? 0 : table->leader_pid; }
+
 bool anything_mounted() { return table != nullptr && table->mounted != 0; }
 
 bool tracing() { return table != nullptr && table->tracing.load(std::memory_order_relaxed) != 0; }

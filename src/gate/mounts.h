@@ -21,6 +21,8 @@ int map_mounts();
 // For tests: reads this table.
 void use_mounts(const host::MountTable* table);
 
+// The leader of the namespace, as its table has it; part of the names of its shadows.
+uint32_t leader_pid();
 // Whether anything is mounted at all.
 bool anything_mounted();
 // Whether hosts write traces: calls are then stamped with their time of entry.

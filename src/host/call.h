@@ -134,7 +134,8 @@ struct FileMessage {
 };
 
 // A virtual descriptor is a memfd with this name and mode; the token is the right to use the open file, unguessable.
-// Name: "fusewire:<connection id, decimal>:<token, 16 hex digits>"; st_mode & 07777 == shadow_mode.
+// Name: "fusewire:<leader's pid>:<connection id>:<token, 16 hex digits>"; st_mode & 07777 == shadow_mode. The leader's pid
+// (MountTable::leader_pid) tells namespaces apart: one may run inside another.
 inline constexpr char shadow_name_prefix[] = "fusewire:";
 inline constexpr uint32_t shadow_mode = 07000;
 

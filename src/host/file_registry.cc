@@ -29,8 +29,8 @@ uint64_t random_token() {
 }
 
 // The tokens of all shadows of this connection that processes we may look at have descriptors of.
-std::set<uint64_t> held_tokens(uint32_t connection) {
-  const std::string prefix = fmt::format("/memfd:{}{}:", shadow_name_prefix, connection);
+std::set<uint64_t> held_tokens(uint32_t leader_pid, uint32_t connection) {
+  const std::string prefix = fmt::format("/memfd:{}{}:{}:", shadow_name_prefix, leader_pid, connection);
   std::set<uint64_t> tokens;
   std::error_code error;
   using std::filesystem::directory_iterator;
@@ -65,7 +65,7 @@ int FileRegistry::start() {
 
 std::expected<UniqueFd, int> FileRegistry::add(syscall::OpenFile& file, uint64_t& token) {
   token = random_token();
-  const std::string name = fmt::format("{}{}:{:016x}", shadow_name_prefix, connection_, token);
+  const std::string name = fmt::format("{}{}:{}:{:016x}", shadow_name_prefix, leader_pid_, connection_, token);
   UniqueFd shadow(make_shadow(name));
   if (shadow.get() < 0) return std::unexpected(shadow.release());
   // The watch comes before the mode: watching needs the right to read, which the mode takes away.
@@ -129,7 +129,7 @@ void FileRegistry::take_events() {
 }
 
 void FileRegistry::close_unheld(bool only_reopened) {
-  const std::set<uint64_t> held = held_tokens(connection_);
+  const std::set<uint64_t> held = held_tokens(leader_pid_, connection_);
   std::vector<uint64_t> gone;
   for (const auto& [token, file] : files_)
     if (!file.closed && (file.reopened || !only_reopened) && !held.contains(token)) gone.push_back(token);

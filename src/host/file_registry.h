@@ -28,7 +28,7 @@ struct RegisteredFile {
 
 class FileRegistry {
  public:
-  explicit FileRegistry(uint32_t connection) : connection_(connection) {}
+  FileRegistry(uint32_t leader_pid, uint32_t connection) : leader_pid_(leader_pid), connection_(connection) {}
 
   // 0 or -errno: no inotify, no file is ever opened.
   int start();
@@ -54,6 +54,8 @@ class FileRegistry {
   void close(RegisteredFile& file);
   void close_unheld(bool only_reopened);
   void drop(RegisteredFile& file);
+
+  const uint32_t leader_pid_;
 
   const uint32_t connection_;
   syscall::Mount* mount_ = nullptr;

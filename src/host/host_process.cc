@@ -33,7 +33,7 @@ HostProcess::HostProcess(HostStart start)
       traces_(start_.connection),
       host_(traces_),
       module_(host_),
-      files_(start_.connection),
+      files_(start_.leader_pid, start_.connection),
       calls_(host_, files_, start_.connection, start_.owner_uid) {}
 
 HostProcess::~HostProcess() = default;

@@ -25,6 +25,7 @@
 namespace fusewire::host {
 
 struct HostStart {
+  uint32_t leader_pid = 0;
   uint32_t connection = 0;
   uint32_t owner_uid = 0;
   UniqueFd control;            // to the leader

@@ -93,6 +93,7 @@ std::expected<StartedHost, int> start_host(const HostPlan& plan) {
   start.listener.reset(listen_at(socket_path));
   if (start.listener.get() < 0) return std::unexpected(start.listener.release());
 
+  start.leader_pid = static_cast<uint32_t>(::getpid());
   start.connection = plan.connection;
   start.owner_uid = ::geteuid();
   start.control = std::move(host_control);

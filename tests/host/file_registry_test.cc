@@ -44,7 +44,7 @@ TEST_F(FileRegistry, the_shadow_tells_connection_and_token) {
   const std::string link = "/proc/self/fd/" + std::to_string(file.fd.get());
   ASSERT_GT(::readlink(link.c_str(), target, sizeof target - 1), 0);
   char expected[64];
-  std::snprintf(expected, sizeof expected, "/memfd:fusewire:5:%016lx (deleted)",
+  std::snprintf(expected, sizeof expected, "/memfd:fusewire:0:5:%016lx (deleted)",
                 static_cast<unsigned long>(file.token));
   EXPECT_STREQ(target, expected);
   struct stat status;

@@ -61,7 +61,7 @@ class Paths : public testing::Test {
   // A descriptor as a host would have handed it over.
   int shadow(uint64_t token) const {
     char name[64];
-    ::snprintf(name, sizeof name, "%s%u:%016lx", host::shadow_name_prefix, connection, token);
+    ::snprintf(name, sizeof name, "%s%u:%u:%016lx", host::shadow_name_prefix, table_->leader_pid, connection, token);
     const int fd = ::memfd_create(name, MFD_CLOEXEC);
     EXPECT_EQ(::fchmod(fd, host::shadow_mode), 0);
     return fd;
@@ -220,17 +220,19 @@ TEST_F(Paths, nothing_mounted_passes_without_a_look) {
 
 TEST(ShadowNames, only_the_hosts_form_is_taken) {
   VirtualFile file;
-  EXPECT_TRUE(parse_shadow_link("/memfd:fusewire:12:00000000000000ff (deleted)", file));
+  EXPECT_TRUE(parse_shadow_link("/memfd:fusewire:0:12:00000000000000ff (deleted)", file));
   EXPECT_EQ(file.connection, 12u);
   EXPECT_EQ(file.token, 0xffu);
-  for (const char* bad : {"/memfd:fusewire:12:ff (deleted)", "/memfd:other:12:00000000000000ff",
-                          "/memfd:fusewire::00000000000000ff", "/tmp/memfd:fusewire:12:00000000000000ff", ""}) {
+  for (const char* bad : {"/memfd:fusewire:0:12:ff (deleted)", "/memfd:other:0:12:00000000000000ff",
+                          "/memfd:fusewire:0::00000000000000ff", "/memfd:fusewire:12:00000000000000ff",
+                          "/memfd:fusewire:7:12:00000000000000ff",  // of another namespace
+                          "/tmp/memfd:fusewire:0:12:00000000000000ff", ""}) {
     EXPECT_FALSE(parse_shadow_link(bad, file)) << bad;
   }
 }
 
 TEST_F(Paths, a_memfd_of_the_programs_own_is_not_virtual) {
-  const int fd = ::memfd_create("fusewire:7:0000000000000051", MFD_CLOEXEC);
+  const int fd = ::memfd_create("fusewire:0:7:0000000000000051", MFD_CLOEXEC);
   VirtualFile file;
   EXPECT_EQ(identify(fd, file), Descriptor::native);
   ::close(fd);
