@@ -42,6 +42,15 @@ import json, sys
 for n in json.load(sys.stdin):
     for m in n["mounts"]:
         if m["path"].endswith("/" + sys.argv[1]): print(m[sys.argv[2]])' "$1" "${2:-connection}"; }
+# 32 threads in one program and 16 programs at once, for a minute, on the mount mnt.
+stress_mnt() {
+  local pids=() i pid
+  stress 32 "${SOAK:-60}" mnt & pids+=($!)
+  for i in $(seq 16); do stress 2 "${SOAK:-60}" mnt "p$i" & pids+=($!); done
+  for pid in "${pids[@]}"; do wait "$pid" || broken=$((broken + 1)); done
+  rule "everything was removed" test -z "$(ls -A mnt)"
+  rule "no request is lost" test "$(connection_of mnt waiting)" = 0
+}
 finish() {
   if [ $broken -gt 0 ]; then echo "$broken rules broken"; exit 1; fi
   exit 0
