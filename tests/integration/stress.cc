@@ -132,7 +132,7 @@ struct Worker {
       directory();
       symlinks();
     }
-    MUST("rmdir " + dir, rmdir(dir.c_str()) == 0);
+    MUST("rmdir " + dir, remove_emptied(dir));
   }
 };
 
