@@ -17,6 +17,19 @@ Result<std::string_view> name_behind(Bytes payload, size_t fixed, uint32_t lengt
   return wire::text_of(payload.subspan(fixed, length));
 }
 
+// The cached name that a notification is about; its directory counts as changed. ENOENT when the cache has no such
+// directory or name, ENOTDIR when the parent is none.
+Result<Ref<Dentry>> changed_name(Superblock& sb, uint64_t parent_nodeid, std::string_view name) {
+  Inode* parent = sb.find_inode(parent_nodeid);
+  if (!parent) return error(Errno::enoent);
+  if (!parent->is_dir()) return error(Errno::enotdir);
+  if (!parent->first_alias) return error(Errno::enoent);
+  Ref<Dentry> dentry = sb.find_dentry(*parent->first_alias, name);
+  if (!dentry) return error(Errno::enoent);
+  directory_changed(*parent);
+  return dentry;
+}
+
 }  // namespace
 
 Result<void> Notify::notify(wire::NotifyCode code, Bytes payload) {
@@ -56,19 +69,9 @@ Result<void> Notify::inval_entry(Bytes payload) {
   if (payload.size() < sizeof(wire::NotifyInvalEntryOut)) return error(Errno::einval);
   const auto out = wire::load<wire::NotifyInvalEntryOut>(payload);
   TRY(name, name_behind(payload, sizeof(out), out.namelen, sb_.name_max()));
-  Inode* parent = sb_.find_inode(out.parent);
-  if (!parent) return error(Errno::enoent);
-  if (!parent->is_dir()) return error(Errno::enotdir);
-  if (!parent->first_alias) return error(Errno::enoent);
-  Ref<Dentry> dentry = sb_.find_dentry(*parent->first_alias, name);
-  if (!dentry) return error(Errno::enoent);
-  directory_changed(*parent);
-  if (out.flags & wire::expire_only) {
-    dentry->valid_until = 0;
-    return {};
-  }
+  TRY(dentry, changed_name(sb_, out.parent, name));
   dentry->valid_until = 0;
-  sb_.invalidate(*dentry);
+  if ((out.flags & wire::expire_only) == 0) sb_.invalidate(*dentry);
   return {};
 }
 
@@ -76,13 +79,7 @@ Result<void> Notify::delete_entry(Bytes payload) {
   if (payload.size() < sizeof(wire::NotifyDeleteOut)) return error(Errno::einval);
   const auto out = wire::load<wire::NotifyDeleteOut>(payload);
   TRY(name, name_behind(payload, sizeof(out), out.namelen, sb_.name_max()));
-  Inode* parent = sb_.find_inode(out.parent);
-  if (!parent) return error(Errno::enoent);
-  if (!parent->is_dir()) return error(Errno::enotdir);
-  if (!parent->first_alias) return error(Errno::enoent);
-  Ref<Dentry> dentry = sb_.find_dentry(*parent->first_alias, name);
-  if (!dentry) return error(Errno::enoent);
-  directory_changed(*parent);
+  TRY(dentry, changed_name(sb_, out.parent, name));
   // The name goes whatever follows (K213a).
   dentry->valid_until = 0;
   sb_.invalidate(*dentry);
