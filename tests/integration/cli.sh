@@ -26,6 +26,7 @@ for step in call queued read replied ended returned; do
 done
 rule "trace --on draws the five steps of the unlink" bash -c 'fusewire run -- bash -c "fusewire fs memfs mnt && : > mnt/f && fusewire trace --on mnt -- rm mnt/f" > ladder; for n in 1 2 3 4 5; do grep -q "($n)" ladder || { cat ladder; exit 1; }; done; grep -q UNLINK ladder'
 rule "a namespace runs inside another" fusewire run -- bash -c 'fusewire fs memfs mnt && mkdir mnt/deep && fusewire run -- bash -c "mkdir -p inner && fusewire fs memfs inner && echo x > inner/f && cat inner/f" && echo y > mnt/f && cat mnt/f'
-rule "a background program left behind is ended" fusewire run -- bash -c 'sleep 4711 & exit 0'
-rule "it is gone" bash -c '! pgrep -f "^sleep 4711"'
+export left=4711.$$  # a sleep of nobody else
+rule "a background program left behind is ended" fusewire run -- bash -c 'sleep 4711.$left & exit 0'
+rule "it is gone" bash -c '! pgrep -f "^sleep 4711.$left"'
 finish
