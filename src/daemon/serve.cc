@@ -19,7 +19,9 @@ namespace {
 
 constexpr int live_timeout_ms = 30'000;  // for the kernel's half to ask for INIT
 constexpr unsigned threads_at_most = 4;
-constexpr timespec end_timeout{2, 0};  // for the requests under way when told to stop
+constexpr int wake_signal = SIGURG;  // ignored by default, so a late one harms nobody
+constexpr timespec wake_interval{0, 10'000'000};
+constexpr int wakes_at_most = 200;  // two seconds for the requests under way when told to stop
 
 int complain(const ServeOptions& options, const std::string& message) {
   std::fprintf(stderr, "%s: %s\n", options.program.c_str(), message.c_str());
@@ -87,6 +89,9 @@ class Service {
 
   int run(Mount& mount, ParentNotice& parent) {
     sigset_t signals = stop_signals();
+    struct sigaction wake {};
+    wake.sa_handler = [](int) {};
+    sigaction(wake_signal, &wake, nullptr);
     std::thread thread([this, &parent, main = pthread_self()] {
       result_ = session_.run([&parent] { parent.live(); });
       ended_ = true;
@@ -113,10 +118,13 @@ class Service {
   void stop(Mount& mount, const sigset_t& signals) {
     session_.stop();
     if (auto failed = mount.unmount(); !failed.empty()) complain(options_, failed);
-    sigtimedwait(&signals, nullptr, &end_timeout);
+    // Where files are open still, the connection goes on, and the threads would wait for its next request.
+    for (int i = 0; i < wakes_at_most && !ended_; ++i) {
+      session_.interrupt(wake_signal);
+      sigtimedwait(&signals, nullptr, &wake_interval);
+    }
     if (ended_) return;
-    // Files are open still, and their connection is only ended by the end of this process. Its threads hold the
-    // session, so nothing may be destroyed here.
+    // A request does not end. Its thread holds the session, so nothing may be destroyed here.
     std::fflush(nullptr);
     _exit(0);
   }

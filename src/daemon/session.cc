@@ -1,7 +1,9 @@
 #include "daemon/session.h"
 
+#include <pthread.h>
+#include <signal.h>
+
 #include <thread>
-#include <vector>
 
 #include "daemon/negotiate.h"
 #include "daemon/worker.h"
@@ -33,8 +35,25 @@ Result<void> Session::run(const std::function<void()>& on_ready) {
   return ended;
 }
 
-// Phase::before_init ends when INIT has been answered.
+void Session::interrupt(int signal) {
+  stop();
+  std::lock_guard lock(serving_lock_);
+  for (pthread_t thread : serving_) pthread_kill(thread, signal);
+}
+
 Result<void> Session::loop(Worker& worker, Phase phase) {
+  {
+    std::lock_guard lock(serving_lock_);
+    serving_.push_back(pthread_self());
+  }
+  auto served = serve_requests(worker, phase);
+  std::lock_guard lock(serving_lock_);
+  std::erase(serving_, pthread_self());
+  return served;
+}
+
+// Phase::before_init ends when INIT has been answered.
+Result<void> Session::serve_requests(Worker& worker, Phase phase) {
   while (!stopping_) {
     auto served = worker.serve_one();
     if (!served && served.error() == Errno::eintr) continue;

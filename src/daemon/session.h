@@ -4,9 +4,12 @@
 // Owns neither transport nor file system; both outlive it. Thread rule: run() once; everything else from any thread.
 #pragma once
 
+#include <pthread.h>
+
 #include <atomic>
 #include <functional>
 #include <mutex>
+#include <vector>
 
 #include "daemon/file_system.h"
 #include "daemon/transport.h"
@@ -41,6 +44,10 @@ class Session {
   // the connection (unmount) to wake them.
   void stop() { stopping_ = true; }
 
+  // As stop(), and wakes those that wait for a request: sends `signal`, which has a handler and no SA_RESTART, to their
+  // threads. One that is just about to wait is missed: call it again until run() returns.
+  void interrupt(int signal);
+
   // Tells the kernel's half that what it caches is stale. ENOENT: it does not know the node, or the name.
   // It may wait for requests of the same node that are under way: never call these from within a file system's
   // function about that node.
@@ -56,12 +63,15 @@ class Session {
   enum class Phase { before_init, running };
 
   Result<void> loop(class Worker& worker, Phase until);
+  Result<void> serve_requests(Worker& worker, Phase until);
 
   Transport& transport_;
   FileSystem& file_system_;
   const SessionOptions options_;
   SessionCounters counters_;
   std::atomic<bool> stopping_{false};
+  std::mutex serving_lock_;
+  std::vector<pthread_t> serving_;  // the threads inside loop()
   // Written while one worker alone runs, before the others start.
   bool initialised_ = false;
   Negotiated negotiated_;

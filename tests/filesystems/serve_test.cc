@@ -113,7 +113,7 @@ TEST_F(Serve, ends_although_files_are_open) {
   daemon::UniqueFd file(open((path + "/f").c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0600));
   ASSERT_TRUE(file);
   kill(child, SIGINT);
-  EXPECT_EQ(status_of(child), 0);
+  EXPECT_EQ(status_of(child), 0) << said();
   EXPECT_FALSE(mounted(path));
 }
 
