@@ -315,6 +315,15 @@ void RingCall::ring_doorbell() const {
   native::write(ring_->doorbell, &one, sizeof one);
 }
 
+// A second at most: the host may have died. Once the host has been asked to interrupt, there is nothing more to ask.
+long RingCall::wait_for_answer(bool interruptible) {
+  const Time second{1, 0};
+  const auto submitted = static_cast<uint32_t>(CallState::submitted);
+  const Slot& s = slot();
+  if (!interruptible) return futex_wait(&s.state, submitted, true, second);
+  return raw_sleep(SYS_futex, native::of(&s.state), FUTEX_WAIT, submitted, native::of(&second));
+}
+
 bool RingCall::host_is_gone() const {
   const long events = poll_one(ring_->socket, 0, 0);
   return events > 0 && (events & (POLLHUP | POLLERR | POLLNVAL)) != 0;
@@ -328,9 +337,11 @@ long RingCall::run() {
   s.state.store(submitted, std::memory_order_release);
   header->submitted.fetch_or(uint64_t{1} << index_, std::memory_order_acq_rel);
   ring_doorbell();
+  bool interrupted = false;
   while (s.state.load(std::memory_order_acquire) == submitted) {
-    const long r = futex_wait(&s.state, submitted, true, {1, 0});
+    const long r = wait_for_answer(!interrupted);
     if (r == -EINTR) {
+      interrupted = true;
       s.interrupt = 1;
       ring_doorbell();
     } else if (r == -ETIMEDOUT && host_is_gone() && s.state.load() == submitted) {

@@ -83,6 +83,7 @@ class RingCall {
  private:
   host::Slot& slot() const { return host::ring_slot(ring_->memory, index_); }
   char* data() const { return host::ring_data(ring_->memory, index_); }
+  long wait_for_answer(bool interruptible);
   bool host_is_gone() const;
   void ring_doorbell() const;
   int wait_descriptor();

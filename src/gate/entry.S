@@ -17,6 +17,7 @@
 #define SIG_SETMASK 2
 #define SS_ONSTACK 1
 #define X32_BIT 30
+#define EINTR 4
 #define ENOSYS 38
 #define EFAULT 14
 
@@ -41,6 +42,26 @@ label raw_syscall
 label raw_call
   syscall
 label raw_done
+  ret
+
+// sleep_unless_held(held, nr, four arguments): the call, or -EINTR without it when *held says SIGNAL_HELD. A signal
+// that comes between that look and the call finds the thread within sleep_look..sleep_call, and ends it in the same way.
+label sleep_unless_held
+  mov %rdi, %r11
+  mov %rsi, %rax
+  mov %rdx, %rdi
+  mov %rcx, %rsi
+  mov %r8, %rdx
+  mov %r9, %r10
+label sleep_look
+  cmpq $SIGNAL_HELD, (%r11)
+  je 18f
+label sleep_call
+  syscall
+label sleep_done
+  ret
+18:
+  mov $-EINTR, %rax
   ret
 
 // For a program that brings no restorer of its own.

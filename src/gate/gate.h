@@ -50,6 +50,10 @@ void log_line(const char* text);
 
 // A raw system call from the allowed range.
 extern "C" long raw_syscall(long nr, long a = 0, long b = 0, long c = 0, long d = 0, long e = 0, long f = 0);
+// A call that sleeps until something happens that a signal may call off. As raw_syscall, and -EINTR also when a signal
+// came before the sleep, at any time since the program made its call: it is held back, and would wait for the sleep's
+// end. Once it has said -EINTR it does so until the program's call returns.
+long raw_sleep(long nr, long a = 0, long b = 0, long c = 0, long d = 0);
 // Copies between the program's memory and the gate's that survive bad pointers: 0 or -EFAULT.
 int copy_from_program(void* to, const void* from, size_t bytes);
 int copy_to_program(void* to, const void* from, size_t bytes);

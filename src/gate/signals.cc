@@ -12,8 +12,10 @@
 namespace fusewire::gate {
 
 extern "C" {
-extern const char signal_entry[], stub_restorer[], raw_call[], raw_done[], copy_begin[], copy_end[], copy_fault[];
+extern const char signal_entry[], stub_restorer[], raw_call[], raw_done[], sleep_look[], sleep_call[], sleep_done[],
+    copy_begin[], copy_end[], copy_fault[];
 extern const char __executable_start[], etext[], stub_begin[], stub_end[], common_entry[], stack_switched[];
+long sleep_unless_held(const std::atomic<uint64_t>* held, long nr, long a, long b, long c, long d);
 extern const uint64_t blockable_signals = ~unblockable_signals;
 }
 
@@ -132,6 +134,9 @@ void hold_back(int signal, const SignalInfo& info, SignalContext& context) {
   if (context.r.rip == address_of(raw_call) && may_sleep(context.r.rax)) {
     context.r.rax = static_cast<uint64_t>(interrupted);
     context.r.rip = address_of(raw_done);
+  } else if (context.r.rip >= address_of(sleep_look) && context.r.rip <= address_of(sleep_call)) {
+    context.r.rax = static_cast<uint64_t>(interrupted);
+    context.r.rip = address_of(sleep_done);
   }
   send_again(signal, info);
 }
@@ -237,6 +242,13 @@ void signals_after_fork() {
   for (Disposition& d : dispositions) {
     if ((d.version & 1) != 0) d.version++;
   }
+}
+
+long raw_sleep(long nr, long a, long b, long c, long d) {
+  const std::atomic<uint64_t> nothing_held{0};
+  const auto own = address_of(&nothing_held);
+  const std::atomic<uint64_t>* held = on_gate_stack(own) ? &record_of_stack(own).deferred : &nothing_held;
+  return sleep_unless_held(held, nr, a, b, c, d);
 }
 
 bool program_ignores(int signal) { return read_disposition(signal).handler == handler_ignore; }

@@ -17,6 +17,7 @@
 
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <functional>
 #include <memory>
 #include <new>
@@ -226,6 +227,13 @@ TEST_F(Client, the_end_of_the_host_ends_a_call_with_enotconn_and_the_next_host_i
   EXPECT_EQ(call.run(), 2);
 }
 
+// The first field behind the name in stat(5).
+bool is_sleeping(pid_t thread) {
+  std::ifstream file("/proc/self/task/" + std::to_string(thread) + "/stat");
+  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  return text.substr(text.rfind(')'), 3) == ") S";
+}
+
 TEST_F(Client, a_signal_asks_for_an_interrupt_and_the_host_decides) {
 #ifdef __SANITIZE_THREAD__
   GTEST_SKIP() << "thread sanitizer holds signals back while a thread sleeps in a raw system call";
@@ -234,8 +242,12 @@ TEST_F(Client, a_signal_asks_for_an_interrupt_and_the_host_decides) {
   action.sa_handler = [](int) {};
   ::sigaction(SIGUSR1, &action, nullptr);
   const pthread_t caller = ::pthread_self();
-  FakeHost host(socket_path(), [caller](FakeClient& c, uint32_t i) {
-    if (c.slot(i).interrupt.load() == 0) return ::pthread_kill(caller, SIGUSR1), Answer::later;
+  const pid_t thread = ::gettid();
+  FakeHost host(socket_path(), [caller, thread](FakeClient& c, uint32_t i) {
+    if (c.slot(i).interrupt.load() == 0) {
+      while (!is_sleeping(thread)) ::sched_yield();
+      return ::pthread_kill(caller, SIGUSR1), Answer::later;
+    }
     c.finish(i, -EINTR);
     return Answer::given;
   });

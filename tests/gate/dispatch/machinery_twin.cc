@@ -15,6 +15,8 @@ extern "C" long raw_syscall(long nr, long a, long b, long c, long d, long e, lon
   return r == -1 ? -errno : r;
 }
 
+long raw_sleep(long nr, long a, long b, long c, long d) { return raw_syscall(nr, a, b, c, d); }
+
 int copy_from_program(void* to, const void* from, size_t bytes) {
   iovec local{to, bytes}, remote{const_cast<void*>(from), bytes};
   if (bytes == 0) return 0;

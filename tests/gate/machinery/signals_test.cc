@@ -109,6 +109,17 @@ TEST_F(Signals, a_blocked_read_ends_with_EINTR_without_SA_RESTART) {
   }
 }
 
+// The dispatcher of this test raises SIGUSR1 in the middle of a read of so many bytes.
+TEST_F(Signals, a_signal_that_comes_before_the_sleep_ends_it_all_the_same) {
+  if (getenv("READS_SLEEP_INSIDE") == nullptr) GTEST_SKIP() << "only a dispatcher can be interrupted at will";
+  const Handler handler(SIGUSR1, count);
+  const Pipe p;
+  char buffer[4242];
+  ASSERT_EQ(-1, read(p.end[0], buffer, sizeof buffer));
+  ASSERT_EQ(EINTR, errno);
+  ASSERT_EQ(1, seen);
+}
+
 TEST_F(Signals, a_blocked_read_goes_on_with_SA_RESTART) {
   if (getenv("READS_SLEEP_INSIDE") != nullptr) GTEST_SKIP() << "a sleep in the dispatcher always ends with EINTR";
   const Handler handler(SIGUSR1, count, SA_RESTART);
