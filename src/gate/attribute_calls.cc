@@ -17,10 +17,6 @@ using syscall::Timespec;
 constexpr long utime_now = (1l << 30) - 1;
 constexpr long usec_per_sec = 1'000'000;
 
-How how_of(long at_flags) {
-  return {.follow = (at_flags & AT_SYMLINK_NOFOLLOW) == 0, .empty_path = (at_flags & AT_EMPTY_PATH) != 0};
-}
-
 long chmod_path(const CallFrame& f, PathArgument argument, long mode, long at_flags) {
   argument.how = how_of(at_flags);
   return path_call(

@@ -16,23 +16,11 @@ using syscall::Lock;
 
 void* pointer(long argument) { return reinterpret_cast<void*>(argument); }
 
-long file_size(VirtualFile file, long nr) {
-  RingCall call(file.connection, CallNumber::fstat, nr);
-  if (call.error() != 0) return call.error();
-  call.set_file(file.token);
-  call.set_arg(0, 0x7ff);
-  const long r = call.run();
-  if (r < 0) return r;
-  syscall::Stat st;
-  __builtin_memcpy(&st, call.result_data(sizeof st).data(), sizeof st);
-  return (st.mode & S_IFMT) == S_IFREG ? static_cast<long>(st.size) : -ENOTTY;
-}
-
 // Where l_whence counts from.
 long lock_base(VirtualFile file, long nr, short whence) {
   if (whence == SEEK_SET) return 0;
   if (whence == SEEK_CUR) return file_call(file, CallNumber::lseek, nr, {0, SEEK_CUR});
-  return whence == SEEK_END ? file_size(file, nr) : -EINVAL;
+  return whence == SEEK_END ? regular_size(file, nr, -ENOTTY) : -EINVAL;
 }
 
 // As Linux flock_to_posix_lock: a negative length lies before the start, 0 reaches to the end of the file.
@@ -113,7 +101,7 @@ long fcntl_file(const CallFrame& f, VirtualFile file) {
 }
 
 long unread_bytes(const CallFrame& f, VirtualFile file) {
-  const long size = file_size(file, f.nr);
+  const long size = regular_size(file, f.nr, -ENOTTY);
   if (size < 0) return size;
   const long at = file_call(file, CallNumber::lseek, f.nr, {0, SEEK_CUR});
   if (at < 0) return at;

@@ -74,43 +74,32 @@ Vectors one_buffer(long base, long bytes) {
   return Vectors::single(pointer(base), n < transfer_max ? n : transfer_max);
 }
 
-// For read and write, where the descriptor may also be a device.
-long read_or_pass(const CallFrame& f, bool vectored) {
-  VirtualFile file;
-  const int fd = static_cast<int>(f.arg[0]);
-  const Descriptor kind = identify(fd, file);
-  if (kind == Descriptor::native) return pass_on;
-  const auto* vectors = static_cast<const iovec*>(pointer(f.arg[1]));
-  if (kind == Descriptor::virtual_file) {
-    return read_file(file, f.nr, vectored ? Vectors::array(vectors, f.arg[2]) : one_buffer(f.arg[1], f.arg[2]),
-                     at_position);
-  }
-  const iovec one{pointer(f.arg[1]), static_cast<size_t>(f.arg[2])};
-  return vectored ? read_device(fd, vectors, f.arg[2]) : read_device(fd, &one, 1);
-}
-
-long write_or_pass(const CallFrame& f, bool vectored) {
-  VirtualFile file;
-  const int fd = static_cast<int>(f.arg[0]);
-  const Descriptor kind = identify(fd, file);
-  if (kind == Descriptor::native) return pass_on;
-  const auto* vectors = static_cast<const iovec*>(pointer(f.arg[1]));
-  if (kind == Descriptor::virtual_file) {
-    return write_file(file, f.nr, vectored ? Vectors::array(vectors, f.arg[2]) : one_buffer(f.arg[1], f.arg[2]),
-                      at_position);
-  }
-  const iovec one{pointer(f.arg[1]), static_cast<size_t>(f.arg[2])};
-  return vectored ? write_device(fd, vectors, f.arg[2]) : write_device(fd, &one, 1);
-}
-
 using Transfer = long (*)(VirtualFile, long, Vectors, int64_t);
+using DeviceTransfer = long (*)(int, const iovec*, long);
+
+Vectors vectors_of(const CallFrame& f, bool vectored) {
+  if (!vectored) return one_buffer(f.arg[1], f.arg[2]);
+  return Vectors::array(static_cast<const iovec*>(pointer(f.arg[1])), f.arg[2]);
+}
+
+// For read and write, where the descriptor may also be a device.
+template <Transfer transfer, DeviceTransfer device>
+long unpositioned(const CallFrame& f, bool vectored) {
+  VirtualFile file;
+  const int fd = static_cast<int>(f.arg[0]);
+  const Descriptor kind = identify(fd, file);
+  if (kind == Descriptor::native) return pass_on;
+  if (kind == Descriptor::virtual_file) return transfer(file, f.nr, vectors_of(f, vectored), at_position);
+  if (vectored) return device(fd, static_cast<const iovec*>(pointer(f.arg[1])), f.arg[2]);
+  const iovec one{pointer(f.arg[1]), static_cast<size_t>(f.arg[2])};
+  return device(fd, &one, 1);
+}
 
 long positioned(const CallFrame& f, Transfer transfer, bool vectored) {
   VirtualFile file;
   if (!is_virtual(static_cast<int>(f.arg[0]), file)) return pass_on;
   if (f.arg[3] < 0) return -EINVAL;
-  const auto* vectors = static_cast<const iovec*>(pointer(f.arg[1]));
-  return transfer(file, f.nr, vectored ? Vectors::array(vectors, f.arg[2]) : one_buffer(f.arg[1], f.arg[2]), f.arg[3]);
+  return transfer(file, f.nr, vectors_of(f, vectored), f.arg[3]);
 }
 
 constexpr long rwf_hipri = 1, rwf_dsync = 2, rwf_sync = 4;
@@ -122,7 +111,7 @@ long positioned_with_flags(const CallFrame& f, Transfer transfer, bool writes) {
   const long flags = static_cast<int>(f.arg[5]);
   if ((flags & ~(rwf_hipri | rwf_dsync | rwf_sync)) != 0) return -EOPNOTSUPP;
   if (f.arg[3] < -1) return -EINVAL;
-  const long n = transfer(file, f.nr, Vectors::array(static_cast<const iovec*>(pointer(f.arg[1])), f.arg[2]), f.arg[3]);
+  const long n = transfer(file, f.nr, vectors_of(f, true), f.arg[3]);
   if (n <= 0 || !writes || (flags & (rwf_dsync | rwf_sync)) == 0) return n;
   const long synced = file_call(file, CallNumber::fsync, f.nr, {(flags & rwf_sync) == 0 ? 1 : 0});
   return synced < 0 ? synced : n;
@@ -149,10 +138,10 @@ long make_old_record(const char* record, uint16_t bytes, long to) {
 
 }  // namespace
 
-long call_read(const CallFrame& f) { return read_or_pass(f, false); }
-long call_readv(const CallFrame& f) { return read_or_pass(f, true); }
-long call_write(const CallFrame& f) { return write_or_pass(f, false); }
-long call_writev(const CallFrame& f) { return write_or_pass(f, true); }
+long call_read(const CallFrame& f) { return unpositioned<read_file, read_device>(f, false); }
+long call_readv(const CallFrame& f) { return unpositioned<read_file, read_device>(f, true); }
+long call_write(const CallFrame& f) { return unpositioned<write_file, write_device>(f, false); }
+long call_writev(const CallFrame& f) { return unpositioned<write_file, write_device>(f, true); }
 long call_pread64(const CallFrame& f) { return positioned(f, read_file, false); }
 long call_pwrite64(const CallFrame& f) { return positioned(f, write_file, false); }
 long call_preadv(const CallFrame& f) { return positioned(f, read_file, true); }

@@ -15,18 +15,6 @@ namespace {
 using host::CallNumber;
 using host::io_bytes_max;
 
-long size_of(VirtualFile file) {
-  RingCall call(file.connection, CallNumber::fstat, SYS_mmap);
-  if (call.error() != 0) return call.error();
-  call.set_file(file.token);
-  call.set_arg(0, 0x7ff);
-  const long r = call.run();
-  if (r < 0) return r;
-  syscall::Stat st;
-  __builtin_memcpy(&st, call.result_data(sizeof st).data(), sizeof st);
-  return (st.mode & S_IFMT) == S_IFREG ? static_cast<long>(st.size) : -ENODEV;
-}
-
 // One piece of the file into the shadow, from the ring's memory. The bytes copied, 0 at the end.
 long copy_piece(VirtualFile file, int shadow, long offset, long bytes) {
   RingCall call(file.connection, CallNumber::read, SYS_mmap);
@@ -40,7 +28,7 @@ long copy_piece(VirtualFile file, int shadow, long offset, long bytes) {
 }
 
 long fill_shadow(VirtualFile file, int shadow, long offset, long length) {
-  const long size = size_of(file);
+  const long size = regular_size(file, SYS_mmap, -ENODEV);
   if (size < 0) return size;
   if (const long r = raw_syscall(SYS_ftruncate, shadow, size); r < 0) return r;
   const long end = length > size - offset ? size : offset + length;

@@ -4,6 +4,8 @@
 // Thread rule: any thread; no state but the Process's cwd.
 #pragma once
 
+#include <fcntl.h>
+
 #include <cstdint>
 
 #include "gate/descriptors.h"
@@ -15,6 +17,9 @@ struct How {
   bool follow = true;       // the call follows a symlink in the last component
   bool empty_path = false;  // AT_EMPTY_PATH
 };
+inline How how_of(long at_flags) {
+  return {.follow = (at_flags & AT_SYMLINK_NOFOLLOW) == 0, .empty_path = (at_flags & AT_EMPTY_PATH) != 0};
+}
 
 enum class Magic : uint8_t {
   none,

@@ -13,8 +13,6 @@ namespace {
 
 using host::CallNumber;
 
-constexpr uint32_t statx_basic_stats = 0x7ff;
-
 void* pointer(long argument) { return reinterpret_cast<void*>(argument); }
 
 uint32_t major_of(uint64_t dev) { return static_cast<uint32_t>((dev >> 8 & 0xfff) | (dev >> 32 & ~uint64_t{0xfff})); }
@@ -88,16 +86,12 @@ long give_statfs(const RingCall& call, long result, long to) {
   return copy_to_program(pointer(to), &st, sizeof st);
 }
 
-How how_of(long at_flags) {
-  return {.follow = (at_flags & AT_SYMLINK_NOFOLLOW) == 0, .empty_path = (at_flags & AT_EMPTY_PATH) != 0};
-}
-
 long stat_path(const CallFrame& f, PathArgument argument, long at_flags, long to) {
   argument.how = how_of(at_flags);
   return path_call(
       f, argument, CallNumber::statx, {0, at_flags},
       [](RingCall& call) {
-        call.set_arg(1, statx_basic_stats);
+        call.set_arg(1, STATX_BASIC_STATS);
         return 0L;
       },
       [to](RingCall& call, long result) { return give_stat(call, result, to); });
@@ -107,7 +101,7 @@ long stat_file(const CallFrame& f, VirtualFile file, long to) {
   RingCall call(file.connection, CallNumber::fstat, f.nr);
   if (call.error() != 0) return call.error();
   call.set_file(file.token);
-  call.set_arg(0, statx_basic_stats);
+  call.set_arg(0, STATX_BASIC_STATS);
   return give_stat(call, call.run(), to);
 }
 
