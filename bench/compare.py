@@ -58,10 +58,14 @@ def run(command, what):
     return done.stdout
 
 
+# Names in it may not be cached: each stat is a LOOKUP, whose reply brings the attributes.
+FORGETFUL = ["-o", "entry_timeout=0"]
+
+
 @contextlib.contextmanager
-def kernel_mount(fusewire, directory):
+def kernel_mount(fusewire, directory, options=()):
     """memfs on directory through the real /dev/fuse."""
-    daemon = subprocess.Popen([fusewire, "fs", "memfs", directory, "-f"], stderr=subprocess.PIPE, text=True)
+    daemon = subprocess.Popen([fusewire, "fs", "memfs", directory, "-f", *options], stderr=subprocess.PIPE, text=True)
     try:
         deadline = time.monotonic() + MOUNT_SECONDS
         while not is_mounted(directory):
@@ -82,16 +86,17 @@ def kernel_mount(fusewire, directory):
             daemon.wait()
 
 
-def measure_kernel(programs, directory):
-    with kernel_mount(programs / "fusewire", directory):
-        return parse(run([programs / "fs_bench", directory], "fs_bench on the real kernel"))
+def measure_kernel(programs, directory, forgetful):
+    fusewire = programs / "fusewire"
+    with kernel_mount(fusewire, directory), kernel_mount(fusewire, forgetful, FORGETFUL):
+        return parse(run([programs / "fs_bench", directory, forgetful], "fs_bench on the real kernel"))
 
 
-def measure_namespace(programs, directory):
+def measure_namespace(programs, directory, forgetful):
     # memfs goes to the background once its mount is live; the end of the command ends the mount.
-    script = '"$1" fs memfs "$3" && "$2" "$3"'
+    script = '"$1" fs memfs "$3" && "$1" fs memfs "$4" "$5" "$6" && "$2" "$3" "$4"'
     command = [programs / "fusewire", "run", "--", "sh", "-c", script, "sh",
-               programs / "fusewire", programs / "fs_bench", directory]
+               programs / "fusewire", programs / "fs_bench", directory, forgetful, *FORGETFUL]
     return parse(run(command, "fs_bench in a namespace"))
 
 
@@ -136,15 +141,18 @@ def main():
         if not (programs / program).exists():
             parser.error(f"{programs} has no {program}; build it with `make bench`, or name the programs' directory")
     rounds = max(arguments.rounds, 7)
-    with tempfile.TemporaryDirectory(prefix="fusewire-bench-") as directory:
+    with tempfile.TemporaryDirectory(prefix="fusewire-bench-") as place:
+        directory, forgetful = place + "/cached", place + "/forgetful"
+        os.mkdir(directory)
+        os.mkdir(forgetful)
         no_kernel = why_no_kernel(programs, directory)
         if no_kernel:
             print(f"The real kernel's FUSE is not measured: {no_kernel}. The namespace alone:")
         kernel, namespace = [], []
         for number in range(rounds):
-            steps = [lambda: namespace.append(measure_namespace(programs, directory))]
+            steps = [lambda: namespace.append(measure_namespace(programs, directory, forgetful))]
             if not no_kernel:
-                steps.append(lambda: kernel.append(measure_kernel(programs, directory)))
+                steps.append(lambda: kernel.append(measure_kernel(programs, directory, forgetful)))
             # Who goes first alternates, so that a slow drift of the machine hits both.
             for step in steps if number % 2 else reversed(steps):
                 step()
