@@ -27,7 +27,8 @@ inline constexpr uint32_t at_symlink_nofollow = 0x100, at_removedir = 0x200, at_
 
 inline constexpr uint32_t statx_type = 1, statx_mode = 2, statx_nlink = 4, statx_uid = 8, statx_gid = 0x10,
                           statx_atime = 0x20, statx_mtime = 0x40, statx_ctime = 0x80, statx_ino = 0x100,
-                          statx_size = 0x200, statx_blocks = 0x400, statx_basic_stats = 0x7ff, statx_btime = 0x800;
+                          statx_size = 0x200, statx_blocks = 0x400, statx_basic_stats = 0x7ff, statx_btime = 0x800,
+                          statx_reserved = 0x80000000;
 // What a change of content, and of content and size, makes doubtful (FUSE_STATX_MODIFY, FUSE_STATX_MODSIZE).
 inline constexpr uint32_t statx_modify = statx_mtime | statx_ctime | statx_blocks,
                           statx_modsize = statx_modify | statx_size;

@@ -27,6 +27,7 @@ struct Caller {
   // Set by Connection while a request of this caller waits.
   Request* waiting = nullptr;
   LocalWait* local_wait = nullptr;  // a sleep inside the half, for a lock (local_wait.h); interrupt and kill end it
+  bool revalidate = false;          // LOOKUP_REVAL: the daemon said ESTALE, so no cached name is believed (K071)
   bool interrupted = false;         // a signal came (K050): an INTERRUPT is queued if the request was SENT
   bool killed = false;  // the task is gone: a PENDING request is dropped, a SENT one is waited for by nobody
 };

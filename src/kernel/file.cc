@@ -154,6 +154,8 @@ Task<Result<size_t>> send_create(Superblock& sb, Caller& caller, wire::Opcode op
                                  std::string_view name, uint32_t flags, uint32_t mode, CreateReply& reply) {
   wire::CreateIn in{};
   in.flags = flags & ~abi::o_noctty;
+  // What is made anew has nothing to cut off (fs/namei.c lookup_open).
+  if (flags & abi::o_excl) in.flags &= ~abi::o_trunc;
   in.mode = masked(sb, caller, mode);
   in.umask = caller.umask;
   if (!(flags & abi::o_excl)) in.open_flags = kill_suidgid(sb, caller, flags);
@@ -186,6 +188,8 @@ void give_back(Superblock& sb, const CreateReply& reply, uint32_t flags) {
 
 Result<File*> file_of_reply(Superblock& sb, Caller& caller, Dentry& dentry, const CreateReply& reply, uint32_t flags) {
   auto made = instantiate(sb, dentry, reply.entry, abi::s_ifreg);
+  // A reply that cannot be is not answered (K063).
+  if (!made && made.error() != Errno::eio) give_back(sb, reply, flags);
   if (!made) return error(made.error());
   File* file = make_file(**made, flags, caller);
   if (!file) {
@@ -242,6 +246,7 @@ Task<Result<File*>> make_tmpfile(Superblock& sb, Caller& caller, Dentry& directo
 
 Task<Result<void>> flush_file(File& file, Caller& caller) {
   file.flushed = true;
+  if (!file.inode->is_reg()) co_return Result<void>();
   if (file.inode->bad) co_return error(Errno::eio);
   if (!sends_flush(file)) co_return Result<void>();
   LearnedEnosys& learned = file.sb.connection.learned_enosys();

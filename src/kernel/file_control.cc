@@ -1,5 +1,6 @@
 // What works on an open file beside its bytes: lseek, fallocate, ioctl.
 #include "kernel/attributes.h"
+#include "kernel/buffer.h"
 #include "kernel/file.h"
 #include "kernel/permissions.h"
 
@@ -72,6 +73,8 @@ Task<Result<uint64_t>> seek_file(File& file, Caller& caller, int64_t offset, uin
   auto guard = co_await file.position_lock.exclusive(file.sb.ready(), caller);
   if (!guard) co_return error(guard.error());
   if (whence == abi::seek_set) co_return settle(file, 0, offset);
+  // Directories have positions that are no file offsets: the daemon's 64 bits.
+  if (whence == abi::seek_cur && offset == 0) co_return file.position;
   if (whence == abi::seek_cur) co_return settle(file, static_cast<int64_t>(file.position), offset);
   if (whence == abi::seek_end) {
     auto fresh = Result<void>();
@@ -142,6 +145,9 @@ Task<Result<uint32_t>> control_file(File& file, Caller& caller, uint32_t cmd, ui
   in.arg = arg;
   in.in_size = writes(cmd) ? size : 0;
   in.out_size = reads(cmd) ? size : 0;
+  // At least a page, as on Linux, where the reply may hold more than the program takes: that is EIO for it alone.
+  Buffer buffer(sb.kmalloc(), in.out_size < abi::page_size ? abi::page_size : in.out_size);
+  if (!buffer) co_return error(Errno::enomem);
   wire::IoctlOut out{};
   Args args;
   args.opcode = wire::Opcode::ioctl;
@@ -149,10 +155,11 @@ Task<Result<uint32_t>> control_file(File& file, Caller& caller, uint32_t cmd, ui
   args.add_in(in);
   if (in.in_size) args.add_in_bytes(data.first(in.in_size));
   args.add_out(out);
-  args.add_out_bytes(data.first(in.out_size), true);
+  args.add_out_bytes(buffer.span(), true);
   auto sent = co_await sb.connection.send(args, caller);
   if (!sent) co_return error(sent.error() == Errno::enosys ? Errno::enotty : sent.error());
-  if (out.flags & wire::ioctl_flag::retry) co_return error(Errno::eio);
+  if ((out.flags & wire::ioctl_flag::retry) || *sent > in.out_size) co_return error(Errno::eio);
+  if (*sent != 0) __builtin_memcpy(data.data(), buffer.data(), *sent);
   if (out.result < 0) co_return error(static_cast<Errno>(-out.result));
   co_return static_cast<uint32_t>(out.result);
 }

@@ -1,6 +1,7 @@
 #include "kernel/file_io.h"
 
 #include "kernel/attributes.h"
+#include "kernel/buffer.h"
 
 namespace fusewire::kernel {
 
@@ -20,6 +21,8 @@ uint64_t read_limit(Superblock& sb) {
   const uint64_t limit = smaller(page_limit(sb), sb.connection.options().max_read);
   return limit < page_size ? page_size : limit;
 }
+// Whole pages only: a READ through the page cache never asks for more than max_read.
+uint64_t cached_read_limit(Superblock& sb) { return page_floor(read_limit(sb)); }
 // What one WRITE at this offset may carry: max_write, and max_pages counted from the start of its first page (K155).
 uint64_t write_limit(File& file, uint64_t offset) {
   Superblock& sb = file.sb;
@@ -29,23 +32,6 @@ uint64_t write_limit(File& file, uint64_t offset) {
   const uint64_t pages = agreed.has(wire::init_flag::big_writes) ? page_limit(sb) : page_size;
   return smaller(max_write, pages - offset % page_size);
 }
-
-// A buffer from kmalloc for the length of a scope.
-class Bounce {
- public:
-  Bounce(Kmalloc& kmalloc, size_t bytes)
-      : kmalloc_(kmalloc), bytes_(bytes), data_(static_cast<std::byte*>(kmalloc.alloc(bytes))) {}
-  ~Bounce() {
-    if (data_) kmalloc_.free(data_, bytes_);
-  }
-  Bounce(const Bounce&) = delete;
-  std::span<std::byte> span() const { return {data_, data_ ? bytes_ : 0}; }
-
- private:
-  Kmalloc& kmalloc_;
-  size_t bytes_;
-  std::byte* data_;
-};
 
 // One READ.
 Task<Result<size_t>> send_read(File& file, Caller& caller, std::span<std::byte> to, uint64_t offset) {
@@ -94,8 +80,8 @@ Task<Result<size_t>> read_pages(File& file, Caller& caller, std::span<std::byte>
   const uint64_t first = page_floor(offset), end = page_ceil(offset + wanted);
   const uint64_t attr_version = inode.attr_version;
   const bool straight = first == offset && end == offset + wanted;
-  Bounce bounce(file.kmalloc(), straight ? 1 : end - first);
-  if (bounce.span().empty()) co_return error(Errno::enomem);
+  Buffer bounce(file.kmalloc(), straight ? 1 : end - first);
+  if (!bounce) co_return error(Errno::enomem);
   const std::span<std::byte> pages = straight ? to.first(wanted) : bounce.span();
   auto got = co_await send_read(file, caller, pages, first);
   if (!got) co_return error(got.error());
@@ -117,7 +103,7 @@ Task<Result<size_t>> read_cached(File& file, Caller& caller, std::span<std::byte
   size_t done = 0;
   while (done < to.size() && offset + done < inode.attr.size) {
     const uint64_t at = offset + done;
-    const uint64_t room = read_limit(file.sb) - (at - page_floor(at));
+    const uint64_t room = cached_read_limit(file.sb) - (at - page_floor(at));
     const size_t wanted = smaller(smaller(to.size() - done, inode.attr.size - at), room);
     auto got = co_await read_pages(file, caller, to.subspan(done, wanted), at, wanted);
     if (!got && done == 0) co_return error(got.error());
@@ -203,14 +189,18 @@ Task<Result<size_t>> write_locked(File& file, Caller& caller, std::span<const st
   co_return written;
 }
 
+// rw_verify_area, for the count as the program gave it.
 Result<void> check_range(int64_t offset, size_t bytes) {
-  if (offset < 0) return error(Errno::einval);
-  if (bytes > abi::max_file_size - static_cast<uint64_t>(offset)) return error(Errno::eoverflow);
+  if (offset < 0 || bytes > abi::max_file_size - static_cast<uint64_t>(offset)) return error(Errno::einval);
   return {};
 }
 
+// No FMODE_PREAD, no FMODE_PWRITE (nonseekable_open, stream_open).
+bool without_offsets(const File& file) {
+  return file.has_flag(wire::fopen_flag::nonseekable | wire::fopen_flag::stream);
+}
+
 Task<Result<size_t>> read_at(File& file, Caller& caller, std::span<std::byte> to, uint64_t offset) {
-  CO_TRY_VOID(check_range(static_cast<int64_t>(offset), to.size()));
   if (file.has_flag(wire::fopen_flag::direct_io)) {
     auto got = co_await read_direct(file, caller, to, offset);
     if (got) invalidate_attributes(*file.inode, abi::statx_atime);
@@ -223,32 +213,41 @@ Task<Result<size_t>> read_at(File& file, Caller& caller, std::span<std::byte> to
 }  // namespace
 
 Task<Result<size_t>> read_file(File& file, Caller& caller, std::span<std::byte> to, int64_t offset) {
+  if (offset < -1) co_return error(Errno::einval);
+  if (file.is_path()) co_return error(Errno::ebadf);
+  if (offset >= 0 && without_offsets(file)) co_return error(Errno::espipe);
   if (!file.readable()) co_return error(Errno::ebadf);
   if (file.inode->is_dir()) co_return error(Errno::eisdir);
   if (file.inode->bad) co_return error(Errno::eio);
-  if (offset < -1) co_return error(Errno::einval);
-  to = to.first(smaller(to.size(), max_count));
-  if (to.empty()) co_return size_t{0};
+  // A stream has no position, and nobody waits for another's read of it (K135).
+  if (offset < 0 && file.has_flag(wire::fopen_flag::stream)) offset = 0;
   if (offset >= 0) {
-    if (file.has_flag(wire::fopen_flag::stream)) co_return error(Errno::espipe);
+    CO_TRY_VOID(check_range(offset, to.size()));
+    to = to.first(smaller(to.size(), max_count));
+    if (to.empty()) co_return size_t{0};
     auto got = co_await read_at(file, caller, to, static_cast<uint64_t>(offset));
     co_return got;
   }
   auto guard = co_await file.position_lock.exclusive(file.sb.ready(), caller);
   if (!guard) co_return error(guard.error());
+  CO_TRY_VOID(check_range(static_cast<int64_t>(file.position), to.size()));
+  to = to.first(smaller(to.size(), max_count));
+  if (to.empty()) co_return size_t{0};
   auto got = co_await read_at(file, caller, to, file.position);
   if (got) file.position += *got;
   co_return got;
 }
 
 Task<Result<size_t>> write_file(File& file, Caller& caller, std::span<const std::byte> from, int64_t offset) {
+  if (offset < -1) co_return error(Errno::einval);
+  if (file.is_path()) co_return error(Errno::ebadf);
+  if (offset >= 0 && without_offsets(file)) co_return error(Errno::espipe);
   if (!file.writable()) co_return error(Errno::ebadf);
   if (file.inode->bad) co_return error(Errno::eio);
-  if (offset < -1) co_return error(Errno::einval);
-  from = from.first(smaller(from.size(), max_count));
+  if (offset < 0 && file.has_flag(wire::fopen_flag::stream)) offset = 0;
   if (offset >= 0) {
-    if (file.has_flag(wire::fopen_flag::stream)) co_return error(Errno::espipe);
     CO_TRY_VOID(check_range(offset, from.size()));
+    from = from.first(smaller(from.size(), max_count));
     if (from.empty()) co_return size_t{0};
     auto at = static_cast<uint64_t>(offset);
     auto written = co_await write_locked(file, caller, from, at);
@@ -257,9 +256,11 @@ Task<Result<size_t>> write_file(File& file, Caller& caller, std::span<const std:
     if (!synced) co_return error(synced.error());
     co_return written;
   }
-  if (from.empty()) co_return size_t{0};
   auto guard = co_await file.position_lock.exclusive(file.sb.ready(), caller);
   if (!guard) co_return error(guard.error());
+  CO_TRY_VOID(check_range(static_cast<int64_t>(file.position), from.size()));
+  from = from.first(smaller(from.size(), max_count));
+  if (from.empty()) co_return size_t{0};
   uint64_t at = file.position;
   auto written = co_await write_locked(file, caller, from, at);
   if (!written) co_return written;

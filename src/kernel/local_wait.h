@@ -80,6 +80,8 @@ class SleepLock {
   auto shared(ReadyList& ready, Caller& caller) { return Awaiter(*this, ready, caller, false); }
   auto exclusive(ReadyList& ready, Caller& caller) { return Awaiter(*this, ready, caller, true); }
   bool idle() const { return holders_ == 0 && waiting_.empty(); }
+  // Nobody holds it alone.
+  bool shareable() const { return holders_ >= 0; }
 
  private:
   struct Awaiter : Waiter {

@@ -29,16 +29,19 @@ Task<Result<bool>> revalidate(Superblock& sb, Caller& caller, Dentry& dentry, ui
   Inode* inode = dentry.inode;
   if (dentry.epoch != sb.connection.epoch()) co_return false;
   if (inode && inode->bad) co_return false;
-  const bool wanted_anew = (flags & (lookup_flag::exclusive | lookup_flag::rename_target)) != 0;
+  const bool wanted_anew = caller.revalidate || (flags & (lookup_flag::exclusive | lookup_flag::rename_target)) != 0;
   if (dentry.valid_until >= sb.now() && !wanted_anew) {
     note_use(dentry);
     co_return true;
   }
   if (!inode) co_return false;
   Ref<Inode> hold(*inode);
+  // The request borrows its name, and this dentry may get another one before the daemon has read it.
+  auto asked = sb.make_dentry(*dentry.parent, dentry.name());
+  if (!asked) co_return error(asked.error());
   const uint64_t attr_version = sb.connection.attr_version();
   wire::EntryOut out{};
-  auto sent = co_await send_lookup(sb, caller, dentry, out);
+  auto sent = co_await send_lookup(sb, caller, **asked, out);
   if (!sent) {
     const bool passes = sent.error() == Errno::enomem || sent.error() == Errno::eintr;
     if (passes) co_return error(sent.error());
@@ -86,7 +89,13 @@ Task<Result<Ref<Dentry>>> lookup_fresh(Superblock& sb, Caller& caller, Dentry& p
   co_return *found;
 }
 
-// The cached dentry, if it holds good; an empty Ref when the daemon must be asked.
+}  // namespace
+
+std::span<std::byte> entry_reply(Superblock& sb, wire::EntryOut& out) {
+  const size_t size = sb.minor() < 9 ? wire::compat_entry_out_size : sizeof(out);
+  return std::as_writable_bytes(std::span(&out, 1)).first(size);
+}
+
 Task<Result<Ref<Dentry>>> lookup_cached(Superblock& sb, Caller& caller, Dentry& parent, std::string_view name,
                                         uint32_t flags) {
   Ref<Dentry> dentry = sb.find_dentry(parent, name);
@@ -96,13 +105,6 @@ Task<Result<Ref<Dentry>>> lookup_cached(Superblock& sb, Caller& caller, Dentry& 
   if (*valid) co_return dentry;
   sb.invalidate(*dentry);
   co_return Ref<Dentry>();
-}
-
-}  // namespace
-
-std::span<std::byte> entry_reply(Superblock& sb, wire::EntryOut& out) {
-  const size_t size = sb.minor() < 9 ? wire::compat_entry_out_size : sizeof(out);
-  return std::as_writable_bytes(std::span(&out, 1)).first(size);
 }
 
 Task<Result<Ref<Dentry>>> lookup(Superblock& sb, Caller& caller, Dentry& parent, std::string_view name,
@@ -127,6 +129,7 @@ Task<Result<Ref<Dentry>>> lookup(Superblock& sb, Caller& caller, Dentry& parent,
       if (!guard) co_return error(guard.error());
       hold = std::move(*guard);
     }
+    if (directory->dead) co_return error(Errno::enoent);
     // Another may have looked it up while this one waited for the lock.
     cached = co_await lookup_cached(sb, caller, parent, name, flags);
     if (!cached) co_return error(cached.error());

@@ -24,6 +24,10 @@ inline constexpr uint32_t locked = 4;         // the caller holds the directory'
 // ENAMETOOLONG beyond 1024 bytes (4095 with MAX_PAGES); EIO for a bad reply, for which no FORGET is sent (K063).
 Task<Result<Ref<Dentry>>> lookup(Superblock& sb, Caller& caller, Dentry& parent, std::string_view name, uint32_t flags);
 
+// The cached dentry, if it holds good (revalidated when it is old); an empty Ref when the daemon is to be asked.
+Task<Result<Ref<Dentry>>> lookup_cached(Superblock& sb, Caller& caller, Dentry& parent, std::string_view name,
+                                        uint32_t flags);
+
 // Where an entry_out lands: the whole struct, or its older form (minor < 9).
 std::span<std::byte> entry_reply(Superblock& sb, wire::EntryOut& out);
 // invalid_nodeid: 0, and 1 for anything but the root.

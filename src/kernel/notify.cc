@@ -87,6 +87,7 @@ Result<void> Notify::delete_entry(Bytes payload) {
   if (dentry->inode->nodeid != out.child) return error(Errno::enoent);
   if (dentry->inode->is_dir() && dentry->first_child) return error(Errno::enotempty);
   if (dentry->inode->is_dir()) dentry->inode->dead = true;
+  dentry->inode->attr.nlink = 0;
   return {};
 }
 

@@ -1,6 +1,7 @@
 #include "kernel/readdir.h"
 
 #include "kernel/attributes.h"
+#include "kernel/buffer.h"
 #include "kernel/lookup.h"
 #include "wire/dirent.h"
 
@@ -53,11 +54,12 @@ Result<void> link_entry(File& file, const wire::EntryOut& entry, std::string_vie
   if (dentry) {
     Inode* inode = dentry->inode;
     const bool same = inode && inode->nodeid == entry.nodeid;
-    if (same && inode->bad) return error(Errno::eio);
     if (!same || inode->stale(entry.generation, entry.attr.mode)) {
       if (same) sb.make_bad(*inode);
       sb.invalidate(*dentry);
       dentry = {};
+    } else if (inode->bad) {
+      return error(Errno::eio);
     }
   }
   if (dentry) {
@@ -124,18 +126,6 @@ bool wants_plus(File& file) {
   return advised || file.position == 0;
 }
 
-// A buffer from kmalloc for one reply.
-struct ReplyBuffer {
-  Kmalloc& kmalloc;
-  size_t bytes;
-  std::byte* data;
-  ReplyBuffer(Kmalloc& k, size_t b) : kmalloc(k), bytes(b), data(static_cast<std::byte*>(k.alloc(b))) {}
-  ~ReplyBuffer() {
-    if (data) kmalloc.free(data, bytes);
-  }
-  ReplyBuffer(const ReplyBuffer&) = delete;
-};
-
 size_t request_size(File& file, size_t room) {
   const size_t limit = size_t{file.sb.connection.negotiated().max_pages} * abi::page_size;
   const size_t at_least = room < abi::page_size ? abi::page_size : room;
@@ -180,13 +170,13 @@ Task<Result<size_t>> read_directory(File& file, Caller& caller, std::span<std::b
   }
   const bool plus = wants_plus(file);
   const ReadVersions versions{sb.connection.attr_version(), sb.connection.evict_counter()};
-  ReplyBuffer buffer(sb.kmalloc(), request_size(file, to.size()));
-  if (!buffer.data) co_return error(Errno::enomem);
-  auto got = co_await send_readdir(file, caller, plus, {buffer.data, buffer.bytes});
+  Buffer buffer(sb.kmalloc(), request_size(file, to.size()));
+  if (!buffer) co_return error(Errno::enomem);
+  auto got = co_await send_readdir(file, caller, plus, buffer.span());
   invalidate_attributes(inode, abi::statx_atime);
   if (!got) co_return error(got.error());
   DirentOutput output(to);
-  const std::span<const std::byte> records(buffer.data, *got);
+  const std::span<const std::byte> records(buffer.data(), *got);
   const Result<void> taken =
       plus ? take_direntsplus(file, records, output, versions) : take_dirents(file, records, output);
   // What was filled counts; an error then shows at the next call.

@@ -78,13 +78,15 @@ class Superblock {
   Result<Ref<Dentry>> make_dentry(Dentry& parent, std::string_view name);
   void set_timeout(Dentry& dentry, const wire::EntryOut& entry);
   // d_splice_alias: gives the unhashed negative dentry its inode and hashes it. What comes back is to be used instead:
-  // a dentry that names the same already, or the one alias that a directory has, moved here (K076).
+  // a dentry that names the same already, or the one alias that a directory has, moved here (K076). EIO and ELOOP for
+  // what cannot be in a tree; ESTALE when somebody works on the alias's name: to be looked up again.
   Result<Ref<Dentry>> splice(Dentry& dentry, Inode& inode);
   void hash_negative(Dentry& dentry);
   // d_invalidate: the name and what is unused below it are forgotten; who holds it goes on with an unhashed one.
   void invalidate(Dentry& dentry);
   void unhash(Dentry& dentry);
-  // d_move and d_exchange, after the daemon has renamed. ENOMEM: both were invalidated instead.
+  // d_move and d_exchange, after the daemon has renamed. Without memory, and where a loop would come of it, the names
+  // are invalidated instead.
   void move(Dentry& dentry, Dentry& new_parent, Dentry& victim);
   void exchange(Dentry& a, Dentry& b);
   // Drops what nobody uses below; for NOTIFY_PRUNE and rmdir.

@@ -27,7 +27,8 @@ Task<Result<Stat>> statx_at(MountImpl& mount, Caller& caller, Place place, uint3
                             Leave& leave) {
   constexpr uint32_t syncs = abi::at_statx_force_sync | abi::at_statx_dont_sync;
   constexpr uint32_t known = syncs | abi::at_symlink_nofollow | abi::at_no_automount | abi::at_empty_path;
-  if ((at_flags & ~known) || (at_flags & syncs) == syncs) co_return error(Errno::einval);
+  if ((at_flags & ~known) || (at_flags & syncs) == syncs || (mask & abi::statx_reserved))
+    co_return error(Errno::einval);
   auto found = co_await resolve(mount, caller, place, at_flags, leave);
   if (!found) co_return error(found.error());
   Ref<Inode> inode(*(*found)->inode);
@@ -79,7 +80,7 @@ Task<Result<void>> access_at(MountImpl& mount, Caller& caller, Place place, uint
 
 Task<Result<size_t>> readlink_at(MountImpl& mount, Caller& caller, Place place, std::span<char> target, Leave& leave) {
   if (target.empty()) co_return error(Errno::einval);
-  const bool empty = place.path.empty();
+  const bool empty = place.start && place.path.empty();
   const uint32_t flags = abi::at_symlink_nofollow | (place.start ? abi::at_empty_path : 0);
   auto found = co_await resolve(mount, caller, place, flags, leave);
   if (!found) co_return error(found.error());
@@ -285,7 +286,9 @@ Task<Result<void>> utimens_file(MountImpl& mount, Caller& caller, File& file, Ti
 
 Task<Result<Stat>> Mount::sys_statx(Caller& caller, Place place, uint32_t at_flags, uint32_t mask, Leave& leave) {
   MountImpl& mount = impl(*this);
-  return run(mount, caller, "statx", statx_at(mount, caller, place, at_flags, mask, leave));
+  return run_path(mount, caller, "statx", [&mount, &caller, &leave, place, at_flags, mask] {
+    return statx_at(mount, caller, place, at_flags, mask, leave);
+  });
 }
 
 Task<Result<Stat>> Mount::sys_fstat(Caller& caller, OpenFile& file, uint32_t mask) {
@@ -295,17 +298,22 @@ Task<Result<Stat>> Mount::sys_fstat(Caller& caller, OpenFile& file, uint32_t mas
 
 Task<Result<void>> Mount::sys_faccessat(Caller& caller, Place place, uint32_t mask, uint32_t at_flags, Leave& leave) {
   MountImpl& mount = impl(*this);
-  return run(mount, caller, "faccessat", access_at(mount, caller, place, mask, at_flags, leave));
+  return run_path(mount, caller, "faccessat", [&mount, &caller, &leave, place, mask, at_flags] {
+    return access_at(mount, caller, place, mask, at_flags, leave);
+  });
 }
 
 Task<Result<size_t>> Mount::sys_readlinkat(Caller& caller, Place place, std::span<char> target, Leave& leave) {
   MountImpl& mount = impl(*this);
-  return run(mount, caller, "readlinkat", readlink_at(mount, caller, place, target, leave));
+  return run_path(mount, caller, "readlinkat", [&mount, &caller, &leave, place, target] {
+    return readlink_at(mount, caller, place, target, leave);
+  });
 }
 
 Task<Result<Statfs>> Mount::sys_statfs(Caller& caller, Place place, Leave& leave) {
   MountImpl& mount = impl(*this);
-  return run(mount, caller, "statfs", statfs_at(mount, caller, place, leave));
+  return run_path(mount, caller, "statfs",
+                  [&mount, &caller, &leave, place] { return statfs_at(mount, caller, place, leave); });
 }
 
 Task<Result<Statfs>> Mount::sys_fstatfs(Caller& caller, OpenFile& file) {
@@ -315,7 +323,9 @@ Task<Result<Statfs>> Mount::sys_fstatfs(Caller& caller, OpenFile& file) {
 
 Task<Result<void>> Mount::sys_fchmodat(Caller& caller, Place place, uint32_t mode, uint32_t at_flags, Leave& leave) {
   MountImpl& mount = impl(*this);
-  return run(mount, caller, "fchmodat", chmod_at(mount, caller, place, mode, at_flags, leave));
+  return run_path(mount, caller, "fchmodat", [&mount, &caller, &leave, place, mode, at_flags] {
+    return chmod_at(mount, caller, place, mode, at_flags, leave);
+  });
 }
 
 Task<Result<void>> Mount::sys_fchmod(Caller& caller, OpenFile& file, uint32_t mode) {
@@ -326,7 +336,9 @@ Task<Result<void>> Mount::sys_fchmod(Caller& caller, OpenFile& file, uint32_t mo
 Task<Result<void>> Mount::sys_fchownat(Caller& caller, Place place, uint32_t uid, uint32_t gid, uint32_t at_flags,
                                        Leave& leave) {
   MountImpl& mount = impl(*this);
-  return run(mount, caller, "fchownat", chown_at(mount, caller, place, uid, gid, at_flags, leave));
+  return run_path(mount, caller, "fchownat", [&mount, &caller, &leave, place, uid, gid, at_flags] {
+    return chown_at(mount, caller, place, uid, gid, at_flags, leave);
+  });
 }
 
 Task<Result<void>> Mount::sys_fchown(Caller& caller, OpenFile& file, uint32_t uid, uint32_t gid) {
@@ -336,7 +348,8 @@ Task<Result<void>> Mount::sys_fchown(Caller& caller, OpenFile& file, uint32_t ui
 
 Task<Result<void>> Mount::sys_truncate(Caller& caller, Place place, uint64_t size, Leave& leave) {
   MountImpl& mount = impl(*this);
-  return run(mount, caller, "truncate", truncate_at(mount, caller, place, size, leave));
+  return run_path(mount, caller, "truncate",
+                  [&mount, &caller, &leave, place, size] { return truncate_at(mount, caller, place, size, leave); });
 }
 
 Task<Result<void>> Mount::sys_ftruncate(Caller& caller, OpenFile& file, uint64_t size) {
@@ -347,7 +360,9 @@ Task<Result<void>> Mount::sys_ftruncate(Caller& caller, OpenFile& file, uint64_t
 Task<Result<void>> Mount::sys_utimensat(Caller& caller, Place place, Timespec atime, Timespec mtime, uint32_t at_flags,
                                         Leave& leave) {
   MountImpl& mount = impl(*this);
-  return run(mount, caller, "utimensat", utimens_at(mount, caller, place, atime, mtime, at_flags, leave));
+  return run_path(mount, caller, "utimensat", [&mount, &caller, &leave, place, atime, mtime, at_flags] {
+    return utimens_at(mount, caller, place, atime, mtime, at_flags, leave);
+  });
 }
 
 Task<Result<void>> Mount::sys_futimens(Caller& caller, OpenFile& file, Timespec atime, Timespec mtime) {

@@ -73,6 +73,31 @@ class Call {
 template <typename T>
 Task<T> run(MountImpl& mount, Caller& caller, const char* name, Task<T> body);
 
+// A call by path: make() gives its body. Where the daemon answers ESTALE, it is made and run once more, and no cached
+// name is believed then (Linux retry_estale). make is a lambda of one file, so no two files share an instance.
+template <typename Make>
+auto run_path(MountImpl& mount, Caller& caller, const char* name, Make make) -> decltype(make()) {
+  Call call(mount, caller, name);
+  decltype(make().take()) result;
+  kernel::Connection& connection = mount.sb.connection;
+  if (!connection.initialized()) {
+    auto ready = co_await connection.wait_initialized(caller);
+    if (!ready) result = error(ready.error());
+  }
+  if (result) {
+    auto body = make();
+    result = co_await body;
+  }
+  if (!result && result.error() == Errno::estale) {
+    caller.revalidate = true;
+    auto again = make();
+    result = co_await again;
+    caller.revalidate = false;
+  }
+  call.returned(result);
+  co_return result;
+}
+
 // The dentry of a path that must exist; with AT_EMPTY_PATH and "" the start itself.
 Task<Result<Ref<Dentry>>> resolve(MountImpl& mount, Caller& caller, Place place, uint32_t at_flags, Leave& leave);
 // At-flags for resolve from "follow or not".

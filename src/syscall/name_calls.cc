@@ -50,7 +50,7 @@ Task<Result<void>> may_create(Dentry& parent, Superblock& sb, Caller& caller) {
 }
 
 // filename_create: a negative dentry under its directory's lock. for_directory: a trailing slash is allowed.
-Task<Result<Locked>> prepare_creation(Walk& walk, Superblock& sb, Caller& caller, bool for_directory) {
+Task<Result<Locked>> find_free_name(Walk& walk, Superblock& sb, Caller& caller, bool for_directory) {
   auto last = co_await walk.to_last();
   if (!last) co_return error(last.error());
   if (last->kind != LastKind::name) {
@@ -63,6 +63,12 @@ Task<Result<Locked>> prepare_creation(Walk& walk, Superblock& sb, Caller& caller
   if (!locked) co_return error(locked.error());
   if (locked->dentry->inode) co_return error(Errno::eexist);
   if (slash_in_way) co_return error(Errno::enoent);
+  co_return std::move(*locked);
+}
+
+Task<Result<Locked>> prepare_creation(Walk& walk, Superblock& sb, Caller& caller, bool for_directory) {
+  auto locked = co_await find_free_name(walk, sb, caller, for_directory);
+  if (!locked) co_return error(locked.error());
   auto allowed = co_await may_create(*locked->parent, sb, caller);
   if (!allowed) co_return error(allowed.error());
   co_return std::move(*locked);
@@ -142,15 +148,19 @@ Task<Result<void>> link_at(MountImpl& mount, Caller& caller, Place from, Place t
   CO_TRY_VOID(mount.reachable(from));
   CO_TRY_VOID(mount.reachable(to));
   if (at_flags & ~(abi::at_symlink_follow | abi::at_empty_path)) co_return error(Errno::einval);
+  leave.which = 0;
   const uint32_t flags = nofollow_unless((at_flags & abi::at_symlink_follow) != 0) | (at_flags & abi::at_empty_path);
   auto source = co_await resolve(mount, caller, from, flags, leave);
   if (!source) co_return error(source.error());
   leave.which = 1;
   Walk walk(mount.sb, caller, to, leave);
-  auto locked = co_await prepare_creation(walk, mount.sb, caller, false);
+  auto locked = co_await find_free_name(walk, mount.sb, caller, false);
   if (!locked) co_return error(locked.error());
+  if (mount.sb.read_only()) co_return error(Errno::erofs);
   Ref<Inode> inode(*(*source)->inode);
-  auto allowed = co_await may_link(*inode, caller);
+  auto linkable = co_await may_link(*inode, caller);
+  if (!linkable) co_return linkable;
+  auto allowed = co_await may_create(*locked->parent, mount.sb, caller);
   if (!allowed) co_return allowed;
   if (inode->is_dir()) co_return error(Errno::eperm);
   if (inode->attr.nlink == 0 && !inode->linkable) co_return error(Errno::enoent);
@@ -259,22 +269,22 @@ Result<void> check_rename(const Dentry& from, const Dentry& to, const RenameLock
 
 // vfs_rename's checks of permission and types.
 Task<Result<void>> may_rename(Superblock& sb, Caller& caller, Dentry& from, Dentry& to, uint32_t flags) {
-  Inode& old_directory = *from.parent->inode;
-  Inode& new_directory = *to.parent->inode;
+  // Held: a dentry may get another parent while the daemon is asked.
+  Ref<Inode> old_directory(*from.parent->inode), new_directory(*to.parent->inode);
   Inode& source = *from.inode;
   const bool exchange = (flags & abi::rename_exchange) != 0;
-  auto removable = co_await kernel::may_remove(old_directory, source, caller);
+  auto removable = co_await kernel::may_remove(*old_directory, source, caller);
   if (!removable) co_return removable;
   if (!to.inode) {
     auto allowed = co_await may_create(*to.parent, sb, caller);
     if (!allowed) co_return allowed;
   } else {
-    auto replaceable = co_await kernel::may_remove(new_directory, *to.inode, caller);
+    auto replaceable = co_await kernel::may_remove(*new_directory, *to.inode, caller);
     if (!replaceable) co_return replaceable;
     if (!exchange && source.is_dir() && !to.inode->is_dir()) co_return error(Errno::enotdir);
     if (!exchange && !source.is_dir() && to.inode->is_dir()) co_return error(Errno::eisdir);
   }
-  if (&old_directory == &new_directory) co_return Result<void>();
+  if (old_directory.get() == new_directory.get()) co_return Result<void>();
   // A directory that moves gets another "..".
   if (source.is_dir()) {
     auto allowed = co_await kernel::permission(source, caller, abi::may_write);
@@ -321,6 +331,7 @@ Task<Result<void>> rename_at(MountImpl& mount, Caller& caller, Place from, Place
   CO_TRY_VOID(mount.reachable(from));
   CO_TRY_VOID(mount.reachable(to));
   CO_TRY_VOID(check_rename_flags(flags));
+  leave.which = 0;
   if ((flags & abi::rename_whiteout) && !caller.privileged) co_return error(Errno::eperm);
   Walk from_walk(sb, caller, from, leave);
   auto from_last = co_await from_walk.to_last();
@@ -345,32 +356,42 @@ Task<Result<void>> rename_at(MountImpl& mount, Caller& caller, Place from, Place
 
 Task<Result<void>> Mount::sys_mkdirat(Caller& caller, Place place, uint32_t mode, Leave& leave) {
   MountImpl& mount = impl(*this);
-  return run(mount, caller, "mkdirat", mkdir_at(mount, caller, place, mode, leave));
+  return run_path(mount, caller, "mkdirat",
+                  [&mount, &caller, &leave, place, mode] { return mkdir_at(mount, caller, place, mode, leave); });
 }
 
 Task<Result<void>> Mount::sys_mknodat(Caller& caller, Place place, uint32_t mode, uint32_t rdev, Leave& leave) {
   MountImpl& mount = impl(*this);
-  return run(mount, caller, "mknodat", mknod_at(mount, caller, place, mode, rdev, leave));
+  return run_path(mount, caller, "mknodat", [&mount, &caller, &leave, place, mode, rdev] {
+    return mknod_at(mount, caller, place, mode, rdev, leave);
+  });
 }
 
 Task<Result<void>> Mount::sys_symlinkat(Caller& caller, std::string_view target, Place place, Leave& leave) {
   MountImpl& mount = impl(*this);
-  return run(mount, caller, "symlinkat", symlink_at(mount, caller, target, place, leave));
+  return run_path(mount, caller, "symlinkat",
+                  [&mount, &caller, &leave, target, place] { return symlink_at(mount, caller, target, place, leave); });
 }
 
 Task<Result<void>> Mount::sys_unlinkat(Caller& caller, Place place, uint32_t at_flags, Leave& leave) {
   MountImpl& mount = impl(*this);
-  return run(mount, caller, "unlinkat", unlink_at(mount, caller, place, at_flags, leave));
+  return run_path(mount, caller, "unlinkat", [&mount, &caller, &leave, place, at_flags] {
+    return unlink_at(mount, caller, place, at_flags, leave);
+  });
 }
 
 Task<Result<void>> Mount::sys_renameat2(Caller& caller, Place from, Place to, uint32_t flags, Leave& leave) {
   MountImpl& mount = impl(*this);
-  return run(mount, caller, "renameat2", rename_at(mount, caller, from, to, flags, leave));
+  return run_path(mount, caller, "renameat2", [&mount, &caller, &leave, from, to, flags] {
+    return rename_at(mount, caller, from, to, flags, leave);
+  });
 }
 
 Task<Result<void>> Mount::sys_linkat(Caller& caller, Place from, Place to, uint32_t at_flags, Leave& leave) {
   MountImpl& mount = impl(*this);
-  return run(mount, caller, "linkat", link_at(mount, caller, from, to, at_flags, leave));
+  return run_path(mount, caller, "linkat", [&mount, &caller, &leave, from, to, at_flags] {
+    return link_at(mount, caller, from, to, at_flags, leave);
+  });
 }
 
 }  // namespace fusewire::syscall

@@ -83,26 +83,29 @@ Task<Result<void>> truncate_opened(File& file, Caller& caller) {
   co_return done;
 }
 
-// do_open of what exists. created: by this very call, so neither permission nor O_TRUNC matter.
+// An open that failed behind OPEN: no descriptor ever named the file, so no FLUSH is due.
+void drop_unnamed(File& file) {
+  file.flushed = true;
+  file.unuse();
+}
+
+// do_open of what exists. created: by this very call, so that nothing is asked of permissions, and O_TRUNC is done
+// with.
 Task<Result<File*>> open_existing(MountImpl& mount, Caller& caller, Dentry& found, uint32_t flags, uint32_t access,
                                   bool created) {
   Ref<Dentry> dentry(found);
   Ref<Inode> inode(*found.inode);
-  if (!created) {
-    CO_TRY_VOID(check_type(*inode, flags, access));
-    auto allowed = co_await kernel::permission(*inode, caller, access);
-    if (!allowed) co_return error(allowed.error());
-    const bool owner = caller.privileged || caller.uid == inode->attr.uid;
-    if ((flags & abi::o_noatime) && !owner) co_return error(Errno::eperm);
-  }
+  if (!created) CO_TRY_VOID(check_type(*inode, flags, access));
+  auto allowed = co_await kernel::permission(*inode, caller, created ? 0 : access);
+  if (!allowed) co_return error(allowed.error());
+  const bool owner = caller.privileged || caller.uid == inode->attr.uid;
+  if ((flags & abi::o_noatime) && !owner) co_return error(Errno::eperm);
   File* file = make_file(*dentry, flags, caller);
   if (!file) co_return error(Errno::enomem);
   auto sent = co_await open_file(*file, caller);
   if (sent && (flags & abi::o_trunc) && inode->is_reg() && !created) sent = co_await truncate_opened(*file, caller);
   if (!sent) {
-    // No descriptor ever named it: no FLUSH is due.
-    file->flushed = true;
-    file->unuse();
+    drop_unnamed(*file);
     co_return error(sent.error());
   }
   co_return opened(mount, file);
@@ -112,50 +115,93 @@ struct Creation {
   uint32_t flags, mode, access;
 };
 
-// fuse_atomic_open's creating half; the directory is locked.
-Task<Result<File*>> create(MountImpl& mount, Caller& caller, Dentry& dentry, Creation what) {
-  Superblock& sb = mount.sb;
+// may_o_create.
+Task<Result<void>> may_make(Superblock& sb, Caller& caller, Inode& directory) {
   if (sb.read_only()) co_return error(Errno::erofs);
+  auto allowed = co_await kernel::permission(directory, caller, abi::may_write | abi::may_exec);
+  co_return allowed;
+}
+
+// What one round of O_CREAT came to: a file that CREATE has opened, or a name to open.
+struct Round {
+  File* file = nullptr;
+  Ref<Dentry> found;
+  bool created = false;
+};
+
+// CREATE, or MKNOD where the daemon knows no CREATE; the directory is locked.
+Task<Result<Round>> create(Superblock& sb, Caller& caller, Dentry& dentry, Creation what) {
   Ref<Dentry> parent(*dentry.parent);
-  auto allowed = co_await kernel::permission(*parent->inode, caller, abi::may_write | abi::may_exec);
-  if (!allowed) co_return error(allowed.error());
+  Round round;
+  round.created = true;
   auto file = co_await kernel::create_file(sb, caller, dentry, what.flags, what.mode);
-  if (file) co_return opened(mount, *file);
+  if (file) {
+    round.file = *file;
+    co_return round;
+  }
   if (file.error() != Errno::enosys) co_return error(file.error());
   auto made = co_await kernel::make_node(sb, caller, dentry, abi::s_ifreg | what.mode, 0);
   if (!made) co_return error(made.error());
-  Ref<Dentry> there = sb.find_dentry(*parent, dentry.name());
-  if (!there || !there->inode) co_return error(Errno::eio);
-  auto opened_file = co_await open_existing(mount, caller, *there, what.flags, what.access, true);
-  co_return opened_file;
+  round.found = sb.find_dentry(*parent, dentry.name());
+  if (!round.found || !round.found->inode) co_return error(Errno::eio);
+  co_return round;
 }
 
-// One round of O_CREAT: the last component is looked up under the directory's lock, and opened, or made. A symlink to
-// follow comes back in `link`, and no file.
+// lookup_open: whether the name may be made is found out before the daemon is asked for it, but told only when it is
+// not there.
+Task<Result<Round>> lookup_or_create(Superblock& sb, Caller& caller, Dentry& directory, std::string_view name,
+                                     Creation what) {
+  auto guard = co_await directory.inode->lock.exclusive(sb.ready(), caller);
+  if (!guard) co_return error(guard.error());
+  if (directory.inode->dead) co_return error(Errno::enoent);
+  const uint32_t flags = (what.flags & abi::o_excl) ? lookup_flag::exclusive : lookup_flag::none;
+  auto cached = co_await kernel::lookup_cached(sb, caller, directory, name, flags);
+  if (!cached) co_return error(cached.error());
+  Round round;
+  round.found = *cached;
+  if (round.found && round.found->inode) co_return round;
+  auto makeable = co_await may_make(sb, caller, *directory.inode);
+  if (!round.found) {
+    auto looked = co_await kernel::lookup(sb, caller, directory, name, flags | lookup_flag::locked);
+    if (!looked) co_return error(looked.error());
+    round.found = *looked;
+  }
+  if (round.found->inode) co_return round;
+  if (!makeable) co_return error(makeable.error());
+  auto made = co_await create(sb, caller, *round.found, what);
+  co_return made;
+}
+
+// One round of O_CREAT: the last component is opened, or made. A symlink to follow comes back in `link`, and no file.
 Task<Result<File*>> open_or_create(MountImpl& mount, Caller& caller, Walk& walk, Last last, Creation what,
                                    Ref<Dentry>& link) {
   Superblock& sb = mount.sb;
   const bool exclusive = (what.flags & abi::o_excl) != 0;
-  Ref<Dentry> found;
-  {
-    Ref<Dentry> directory(walk.at());
-    auto guard = co_await directory->inode->lock.exclusive(sb.ready(), caller);
-    if (!guard) co_return error(guard.error());
-    const uint32_t flags = lookup_flag::locked | (exclusive ? lookup_flag::exclusive : 0);
-    auto looked = co_await kernel::lookup(sb, caller, *directory, last.name, flags);
-    if (!looked) co_return error(looked.error());
-    found = *looked;
-    if (!found->inode) {
-      auto file = co_await create(mount, caller, *found, what);
-      co_return file;
-    }
+  Ref<Dentry> directory(walk.at());
+  Round round;
+  if (!exclusive) {
+    auto cached = co_await kernel::lookup_cached(sb, caller, *directory, last.name, lookup_flag::none);
+    if (!cached) co_return error(cached.error());
+    if (*cached && (*cached)->inode) round.found = *cached;
   }
-  if (exclusive) co_return error(Errno::eexist);
+  if (!round.found) {
+    auto done = co_await lookup_or_create(sb, caller, *directory, last.name, what);
+    if (!done) co_return error(done.error());
+    round = std::move(*done);
+  }
+  if (round.file) {
+    auto allowed = co_await kernel::permission(*round.file->inode, caller, 0);
+    if (allowed) co_return opened(mount, round.file);
+    drop_unnamed(*round.file);
+    co_return error(allowed.error());
+  }
+  Ref<Dentry> found = round.found;
+  if (exclusive && !round.created) co_return error(Errno::eexist);
   if (found->inode->is_lnk() && follows_last(what.flags)) {
     link = found;
     co_return static_cast<File*>(nullptr);
   }
-  auto file = co_await open_existing(mount, caller, *found, what.flags, what.access, false);
+  auto file = co_await open_existing(mount, caller, *found, what.flags, what.access, round.created);
   co_return file;
 }
 
@@ -231,17 +277,21 @@ Task<Result<File*>> change_directory(MountImpl& mount, Caller& caller, Place pla
 
 Task<Result<OpenFile*>> Mount::sys_openat(Caller& caller, Place place, uint32_t flags, uint32_t mode, Leave& leave) {
   MountImpl& mount = impl(*this);
-  return run(mount, caller, "openat", open_at(mount, caller, place, flags, mode, leave));
+  return run_path(mount, caller, "openat", [&mount, &caller, &leave, place, flags, mode] {
+    return open_at(mount, caller, place, flags, mode, leave);
+  });
 }
 
 Task<Result<OpenFile*>> Mount::sys_open_exec(Caller& caller, Place place, Leave& leave) {
   MountImpl& mount = impl(*this);
-  return run(mount, caller, "execve", open_exec(mount, caller, place, leave));
+  return run_path(mount, caller, "execve",
+                  [&mount, &caller, &leave, place] { return open_exec(mount, caller, place, leave); });
 }
 
 Task<Result<OpenFile*>> Mount::sys_chdir(Caller& caller, Place place, Leave& leave) {
   MountImpl& mount = impl(*this);
-  return run(mount, caller, "chdir", change_directory(mount, caller, place, leave));
+  return run_path(mount, caller, "chdir",
+                  [&mount, &caller, &leave, place] { return change_directory(mount, caller, place, leave); });
 }
 
 }  // namespace fusewire::syscall

@@ -60,9 +60,20 @@ Result<XattrName> checked_value(std::string_view text, size_t size, uint32_t fla
   return XattrName::from(text);
 }
 
+// cap_convert_nscap: nobody sets capabilities that are none, and only root sets any.
+Result<void> check_capability(const Caller& caller, std::string_view name, std::span<const std::byte> value) {
+  if (name != "security.capability" || value.empty()) return {};
+  constexpr size_t size_of_version[] = {0, 0, 20, 24};
+  const auto version = value.size() >= sizeof(uint32_t) ? static_cast<size_t>(value[3]) : 0;
+  if (version < 2 || version > 3 || value.size() != size_of_version[version]) return error(Errno::einval);
+  if (!caller.privileged) return error(Errno::eperm);
+  return {};
+}
+
 Task<Result<void>> set_on(Inode& inode, Caller& caller, std::string_view text, std::span<const std::byte> value,
                           uint32_t flags) {
   CO_TRY(name, checked_value(text, value.size(), flags));
+  CO_TRY_VOID(check_capability(caller, text, value));
   auto allowed = co_await may_use(inode, caller, name.text(), abi::may_write);
   if (!allowed) co_return allowed;
   auto guard = co_await inode.lock.exclusive(inode.sb.ready(), caller);
@@ -71,14 +82,18 @@ Task<Result<void>> set_on(Inode& inode, Caller& caller, std::string_view text, s
   co_return done;
 }
 
+// ERANGE for the largest buffer there can be: no retry with a larger one will help.
+Result<size_t> size_or_too_big(Result<size_t> got, size_t room) {
+  if (!got && got.error() == Errno::erange && room >= kernel::xattr_size_max) return error(Errno::e2big);
+  return got;
+}
+
 Task<Result<size_t>> get_from(Inode& inode, Caller& caller, std::string_view text, std::span<std::byte> value) {
   CO_TRY(name, XattrName::from(text));
   auto allowed = co_await may_use(inode, caller, name.text(), abi::may_read);
   if (!allowed) co_return error(allowed.error());
   auto got = co_await kernel::get_xattr(inode, caller, name.text(), value);
-  const bool at_most = value.size() >= kernel::xattr_size_max;
-  if (!got && got.error() == Errno::erange && at_most) co_return error(Errno::e2big);
-  co_return got;
+  co_return size_or_too_big(got, value.size());
 }
 
 Task<Result<void>> remove_from(Inode& inode, Caller& caller, std::string_view text) {
@@ -124,7 +139,7 @@ Task<Result<size_t>> list_at(MountImpl& mount, Caller& caller, Place place, std:
   if (!found) co_return error(found.error());
   Ref<Inode> inode(*(*found)->inode);
   auto got = co_await kernel::list_xattr(*inode, caller, list);
-  co_return got;
+  co_return size_or_too_big(got, list.size());
 }
 
 Task<Result<void>> remove_at(MountImpl& mount, Caller& caller, Place place, std::string_view name, uint32_t at_flags,
@@ -156,7 +171,7 @@ Task<Result<size_t>> list_file(File& file, Caller& caller, std::span<char> list)
   FileUse use(file);
   if (file.is_path()) co_return error(Errno::ebadf);
   auto got = co_await kernel::list_xattr(*file.inode, caller, list);
-  co_return got;
+  co_return size_or_too_big(got, list.size());
 }
 
 Task<Result<void>> remove_file(File& file, Caller& caller, std::string_view name) {
@@ -172,25 +187,33 @@ Task<Result<void>> Mount::sys_setxattr(Caller& caller, Place place, std::string_
                                        std::span<const std::byte> value, uint32_t flags, uint32_t at_flags,
                                        Leave& leave) {
   MountImpl& mount = impl(*this);
-  return run(mount, caller, "setxattr", set_at(mount, caller, place, name, value, flags, at_flags, leave));
+  return run_path(mount, caller, "setxattr", [&mount, &caller, &leave, place, name, value, flags, at_flags] {
+    return set_at(mount, caller, place, name, value, flags, at_flags, leave);
+  });
 }
 
 Task<Result<size_t>> Mount::sys_getxattr(Caller& caller, Place place, std::string_view name, std::span<std::byte> value,
                                          uint32_t at_flags, Leave& leave) {
   MountImpl& mount = impl(*this);
-  return run(mount, caller, "getxattr", get_at(mount, caller, place, name, value, at_flags, leave));
+  return run_path(mount, caller, "getxattr", [&mount, &caller, &leave, place, name, value, at_flags] {
+    return get_at(mount, caller, place, name, value, at_flags, leave);
+  });
 }
 
 Task<Result<size_t>> Mount::sys_listxattr(Caller& caller, Place place, std::span<char> list, uint32_t at_flags,
                                           Leave& leave) {
   MountImpl& mount = impl(*this);
-  return run(mount, caller, "listxattr", list_at(mount, caller, place, list, at_flags, leave));
+  return run_path(mount, caller, "listxattr", [&mount, &caller, &leave, place, list, at_flags] {
+    return list_at(mount, caller, place, list, at_flags, leave);
+  });
 }
 
 Task<Result<void>> Mount::sys_removexattr(Caller& caller, Place place, std::string_view name, uint32_t at_flags,
                                           Leave& leave) {
   MountImpl& mount = impl(*this);
-  return run(mount, caller, "removexattr", remove_at(mount, caller, place, name, at_flags, leave));
+  return run_path(mount, caller, "removexattr", [&mount, &caller, &leave, place, name, at_flags] {
+    return remove_at(mount, caller, place, name, at_flags, leave);
+  });
 }
 
 Task<Result<void>> Mount::sys_fsetxattr(Caller& caller, OpenFile& file, std::string_view name,

@@ -85,8 +85,9 @@ class HalfSystem final : public System {
     result.data = dirents_text(result.data);
     return result;
   }
-  Outcome stat(const char* p, bool follow, uint32_t mask) override {
-    return with_stat(run(mount_->sys_statx(caller_, at(p), follow ? 0 : at_symlink_nofollow, mask, leave_)));
+  Outcome stat(const char* p, bool follow, uint32_t mask, int at_flags) override {
+    const int flags = at_flags | (follow ? 0 : at_symlink_nofollow);
+    return with_stat(run(mount_->sys_statx(caller_, at(p), flags, mask, leave_)));
   }
   Outcome fstat(int h) override {
     constexpr uint32_t basic_stats = 0x7ff;
@@ -177,6 +178,14 @@ class HalfSystem final : public System {
   }
   Outcome flock(int h, int operation) override {
     return outcome(run(mount_->sys_flock(caller_, *files_[h], operation)));
+  }
+  Outcome ioctl(int h, uint32_t number, std::string_view given) override {
+    std::string data(given);
+    // Linux gives the daemon the address; the trace does not show it.
+    Outcome result =
+        outcome(run(mount_->sys_ioctl(caller_, *files_[h], number, 0, std::as_writable_bytes(std::span(data)))));
+    result.data = quoted(data);
+    return result;
   }
   Outcome umask(int mask) override {
     caller_.umask = mask;

@@ -8,6 +8,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -239,7 +240,11 @@ class RealSystem final : public System {
     return outcome(offset < 0 ? ::write(fds_[h], data.data(), data.size())
                               : pwrite(fds_[h], data.data(), data.size(), offset));
   }
-  Outcome lseek(int h, int64_t offset, int whence) override { return outcome(::lseek(fds_[h], offset, whence)); }
+  // A directory's position may be negative as an offset.
+  Outcome lseek(int h, int64_t offset, int whence) override {
+    const off_t position = ::lseek(fds_[h], offset, whence);
+    return position == -1 ? Outcome{0, errno} : Outcome{position};
+  }
   Outcome getdents(int h, size_t room) override {
     std::string data(room, '\0');
     const ssize_t n = ::syscall(SYS_getdents64, fds_[h], data.data(), room);
@@ -247,8 +252,8 @@ class RealSystem final : public System {
     result.data = dirents_text(result.data);
     return result;
   }
-  Outcome stat(const char* p, bool follow, uint32_t mask) override {
-    return stat_at(AT_FDCWD, path(p).c_str(), follow ? 0 : AT_SYMLINK_NOFOLLOW, mask);
+  Outcome stat(const char* p, bool follow, uint32_t mask, int at_flags) override {
+    return stat_at(AT_FDCWD, path(p).c_str(), at_flags | (follow ? 0 : AT_SYMLINK_NOFOLLOW), mask);
   }
   Outcome fstat(int h) override { return stat_at(fds_[h], "", AT_EMPTY_PATH, STATX_BASIC_STATS); }
   Outcome access(const char* p, int mask) override { return outcome(::access(path(p).c_str(), mask)); }
@@ -324,6 +329,12 @@ class RealSystem final : public System {
     return {0, 0, fmt::format("type={} start={} len={}", lock.l_type, lock.l_start, lock.l_len)};
   }
   Outcome flock(int h, int operation) override { return outcome(::flock(fds_[h], operation)); }
+  Outcome ioctl(int h, uint32_t number, std::string_view given) override {
+    std::string data(given);
+    Outcome result = outcome(::ioctl(fds_[h], number, data.data()));
+    result.data = quoted(data);
+    return result;
+  }
   Outcome umask(int mask) override {
     ::umask(mask);
     return {};

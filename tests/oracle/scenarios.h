@@ -33,5 +33,7 @@ std::vector<Scenario> file_scenarios();   // open, data, locks, close
 std::vector<Scenario> dir_scenarios();    // directories
 std::vector<Scenario> wrong_scenarios();  // malformed replies, notifications, ends of the connection, old minors
 std::vector<Scenario> edge_scenarios();   // odd paths, flags and arguments, other users
+std::vector<Scenario> limit_scenarios();  // offsets, sizes, splits
+std::vector<Scenario> stale_scenarios();  // what the cache believes after changes, errors and notifications
 
 }  // namespace fusewire::oracle

@@ -39,7 +39,7 @@ class System {
   virtual Outcome write(int handle, std::string_view data, int64_t offset) = 0;
   virtual Outcome lseek(int handle, int64_t offset, int whence) = 0;
   virtual Outcome getdents(int handle, size_t room) = 0;  // data: "name(type) ..."
-  virtual Outcome stat(const char* path, bool follow, uint32_t mask) = 0;
+  virtual Outcome stat(const char* path, bool follow, uint32_t mask, int at_flags = 0) = 0;
   virtual Outcome fstat(int handle) = 0;
   virtual Outcome access(const char* path, int mask) = 0;
   virtual Outcome readlink(const char* path, size_t room) = 0;
@@ -67,6 +67,7 @@ class System {
   virtual Outcome setlk(int handle, int type, int64_t start, int64_t length, bool wait) = 0;
   virtual Outcome getlk(int handle, int type, int64_t start, int64_t length) = 0;
   virtual Outcome flock(int handle, int operation) = 0;
+  virtual Outcome ioctl(int handle, uint32_t number, std::string_view data) = 0;  // data: what it gives and takes
   virtual Outcome umask(int mask) = 0;
   virtual Outcome become(uint32_t uid, uint32_t gid) = 0;  // all ids, no groups, no capabilities
   virtual Outcome abort() = 0;                             // fusectl

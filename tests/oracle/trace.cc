@@ -331,6 +331,13 @@ std::string Describer::fields(Opcode opcode, std::span<const std::byte> body) {
       text = fmt::format(" fh={} offset={} length={} mode={:#x}", in.fh, in.offset, in.length, in.mode);
       break;
     }
+    case Opcode::ioctl: {
+      auto in = r.take<wire::IoctlIn>();
+      text = fmt::format(" fh={} flags={:#x} cmd={:#x} in_size={} out_size={}", in.fh, in.flags, in.cmd, in.in_size,
+                         in.out_size);
+      text += in.in_size ? r.bytes() : "";
+      break;
+    }
     // What a kernel offers in INIT grows with its version and is no behaviour: only the version's major is compared.
     case Opcode::init: {
       auto in = r.take<wire::InitIn>();

@@ -333,6 +333,15 @@ int TreeDaemon::serve_names(const Request& request, Bytes& payload) {
       put_open(payload);
       return 0;
     }
+    // A node without a name.
+    case Opcode::tmpfile: {
+      Node& node = nodes_[next_id_];
+      node.id = next_id_++, node.parent = parent.id, node.nlink = 0;
+      node.mode = S_IFREG | (request.body<wire::CreateIn>().mode & 07777);
+      put_entry(node, payload);
+      put_open(payload);
+      return 0;
+    }
     case Opcode::symlink: {
       if (int error = make(request, parent, name, S_IFLNK | 0777, payload)) return error;
       Node& node = *find(parent.children.find(name)->second);
@@ -527,6 +536,17 @@ int TreeDaemon::serve_node(const Request& request, Node& node, Bytes& payload) {
     case Opcode::fallocate: {
       auto in = request.body<wire::FallocateIn>();
       if (node.content.size() < in.offset + in.length) node.content.resize(in.offset + in.length);
+      return 0;
+    }
+    // The data come back in capitals; FS_IOC_GETFLAGS and unknown commands are not special here.
+    case Opcode::ioctl: {
+      auto in = request.body<wire::IoctlIn>();
+      std::string data(request.data().substr(sizeof in));
+      data.resize(in.out_size, '-');
+      for (char& c : data) c = c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
+      put(payload, wire::IoctlOut{});
+      const auto* bytes = reinterpret_cast<const std::byte*>(data.data());
+      payload.insert(payload.end(), bytes, bytes + data.size());
       return 0;
     }
     case Opcode::setlk:

@@ -104,6 +104,10 @@ void User::statx_btime(const char* path) {
   step(fmt::format("statx({}, STATX_BASIC_STATS|STATX_BTIME)", quoted(path)),
        [&] { return system_.stat(path, true, 0xfff); });
 }
+void User::statx(const char* path, int at_flags, uint32_t mask) {
+  step(fmt::format("statx({}, {:#x}, {:#x})", quoted(path), at_flags, mask),
+       [&] { return system_.stat(path, true, mask, at_flags); });
+}
 void User::fstat(int h) {
   step(fmt::format("fstat({})", h), [&] { return system_.fstat(h); });
 }
@@ -199,6 +203,9 @@ void User::getlk(int h, int type, int64_t start, int64_t length) {
 void User::flock(int h, int operation) {
   step(fmt::format("flock({}, {})", h, operation), [&] { return system_.flock(h, operation); });
 }
+void User::ioctl(int h, uint32_t number, std::string_view data) {
+  step(fmt::format("ioctl({}, {:#x}, {})", h, number, quoted(data)), [&] { return system_.ioctl(h, number, data); });
+}
 void User::umask(int mask) {
   step(fmt::format("umask({:#o})", mask), [&] { return system_.umask(mask); });
 }
@@ -239,6 +246,12 @@ void User::delete_entry(uint64_t parent, uint64_t child, std::string_view name) 
   step(fmt::format("notify DELETE {} {} child={}", parent, quoted(name), child), [&] {
     const wire::NotifyDeleteOut out{parent, child, static_cast<uint32_t>(name.size()), 0};
     return system_.notify(wire::NotifyCode::delete_entry, notification(out, name, true));
+  });
+}
+void User::store(uint64_t nodeid, uint64_t offset, std::string_view data) {
+  step(fmt::format("notify STORE {} offset={} {}", nodeid, offset, quoted(data)), [&] {
+    const wire::NotifyStoreOut out{nodeid, offset, static_cast<uint32_t>(data.size()), 0};
+    return system_.notify(wire::NotifyCode::store, notification(out, data));
   });
 }
 void User::daemon(const char* what, DaemonAction action) {

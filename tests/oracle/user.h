@@ -31,6 +31,7 @@ class User {
   void stat(const char* path);
   void lstat(const char* path);
   void statx_btime(const char* path);
+  void statx(const char* path, int at_flags, uint32_t mask = 0x7ff);
   void fstat(int h);
   void access(const char* path, int mask);
   void readlink(const char* path, size_t room = 4095);
@@ -59,6 +60,7 @@ class User {
   void setlk(int h, int type, int64_t start, int64_t length, bool wait = false);
   void getlk(int h, int type, int64_t start, int64_t length);
   void flock(int h, int operation);
+  void ioctl(int h, uint32_t number, std::string_view data);
   void umask(int mask);
   void become(uint32_t uid, uint32_t gid);
   void abort();
@@ -66,6 +68,7 @@ class User {
   void inval_entry(uint64_t parent, std::string_view name, uint32_t flags = 0);
   void inval_inode(uint64_t nodeid, int64_t offset, int64_t length);
   void delete_entry(uint64_t parent, uint64_t child, std::string_view name);
+  void store(uint64_t nodeid, uint64_t offset, std::string_view data);
   void daemon(const char* what, DaemonAction action);
   void daemon_dies();
 
