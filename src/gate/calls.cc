@@ -10,8 +10,9 @@ uint8_t entry_table[512] = {};
 
 namespace {
 
-constexpr long bad_address = -14;  // EFAULT
-constexpr long invalid = -22;      // EINVAL
+constexpr long not_permitted = -1;  // EPERM
+constexpr long bad_address = -14;   // EFAULT
+constexpr long invalid = -22;       // EINVAL
 constexpr long pr_set_syscall_user_dispatch = 59;
 
 bool belongs_to_machinery(long nr) {
@@ -25,6 +26,7 @@ bool belongs_to_machinery(long nr) {
     case __NR_rt_sigaction:
     case __NR_sigaltstack:
     case __NR_prctl:
+    case __NR_ptrace:
       return true;
     default:
       return is_mask_call(nr);
@@ -49,6 +51,15 @@ void dispatch(StackRecord& record, const CallFrame& call) {
   record.result = r;
 }
 
+// A parent that waits for its vfork child's exec cannot also answer the stops that a traced child makes before that:
+// our SIGSYS is one, and both would sleep for ever.
+void ptrace_call(StackRecord& record, const CallFrame& call) {
+  constexpr long trace_me = 0;
+  if (call.arg[0] != trace_me || !is_vfork_child()) return dispatch(record, call);
+  log_line("cannot: ptrace(PTRACE_TRACEME) in a child of vfork: start the program first, then attach (gdb -p)");
+  record.result = not_permitted;
+}
+
 void answer(StackRecord& record, const CallFrame& call) {
   switch (call.nr) {
     case __NR_clone:
@@ -69,6 +80,8 @@ void answer(StackRecord& record, const CallFrame& call) {
       if (given != nullptr && copy_from_program(&stack, given, sizeof stack) == 0) note_alternate_stack(stack);
       return pass(record, call);
     }
+    case __NR_ptrace:
+      return ptrace_call(record, call);
     case __NR_prctl:
       if (call.arg[0] == pr_set_syscall_user_dispatch) {
         record.result = invalid;

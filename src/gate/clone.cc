@@ -16,6 +16,13 @@ namespace {
 constexpr long bad_address = -14;       // EFAULT
 constexpr long exit_signal_child = 17;  // SIGCHLD
 
+bool vfork_child = false;
+
+bool parent_waits(const CallFrame& made) {
+  if (made.nr == __NR_clone) return (made.arg[0] & CLONE_VFORK) != 0;
+  return (reinterpret_cast<const clone_args*>(made.arg[0])->flags & CLONE_VFORK) != 0;
+}
+
 bool put_frame_below(uint64_t stack_top, const StackRecord& record) {
   ProgramFrame frame = *record.program;
   frame.state = record.deferred.load() == SIGNALS_BLOCKED ? 1 : 0;
@@ -105,12 +112,15 @@ void clone_call_prepare(StackRecord& record, const CallFrame& call) {
   }
 }
 
+bool is_vfork_child() { return vfork_child; }
+
 // entry.S calls this in the child of OUTCOME_FORK, on its copy of the gate stack.
 extern "C" void after_fork(StackRecord& record) {
   catch_calls_again();
   stacks_after_fork(record);
   signals_after_fork();
   patch_after_fork();
+  vfork_child = parent_waits(record.call);
   if (record.new_stack != 0) record.program = reinterpret_cast<ProgramFrame*>(record.new_stack - ENTRY_GAP);
   dispatch_after_fork();
 }

@@ -129,10 +129,10 @@ bool is_go_note(int fd, const Elf64_Phdr& p) {
   return note.head.n_namesz == 4 && __builtin_memcmp(note.name, "Go\0\0", 4) == 0;
 }
 
-int read_interpreter(int fd, const Elf64_Phdr& p, Image& image) {
-  if (p.p_filesz < 2 || p.p_filesz > sizeof image.interpreter) return -ENOEXEC;
-  if (!read_all(fd, image.interpreter, p.p_filesz, p.p_offset)) return -EIO;
-  return image.interpreter[p.p_filesz - 1] == 0 ? 0 : -ENOEXEC;
+int read_interpreter(int fd, const Elf64_Phdr& p, char (&interpreter)[path_room]) {
+  if (p.p_filesz < 2 || p.p_filesz > sizeof interpreter) return -ENOEXEC;
+  if (!read_all(fd, interpreter, p.p_filesz, p.p_offset)) return -EIO;
+  return interpreter[p.p_filesz - 1] == 0 ? 0 : -ENOEXEC;
 }
 
 int take_segment(int fd, const Headers& h, const Elf64_Phdr& p, uint64_t bias, Image& image) {
@@ -141,7 +141,7 @@ int take_segment(int fd, const Headers& h, const Elf64_Phdr& p, uint64_t bias, I
       note_segment(h, p, bias, image);
       return map_segment(fd, p, bias);
     case PT_INTERP:
-      return read_interpreter(fd, p, image);
+      return read_interpreter(fd, p, image.interpreter);
     case PT_PHDR:
       image.program_headers = bias + p.p_vaddr;
       return 0;
@@ -166,6 +166,18 @@ ElfKind elf_kind(const unsigned char* head, size_t bytes) {
   __builtin_memcpy(&h, head, sizeof h);
   if (h.e_machine != EM_X86_64) return ElfKind::foreign;
   return h.e_type == ET_EXEC || h.e_type == ET_DYN ? ElfKind::ours : ElfKind::none;
+}
+
+int check_elf(int fd, char (&interpreter)[path_room]) {
+  interpreter[0] = 0;
+  Headers h;
+  if (!read_headers(fd, h)) return -ENOEXEC;
+  Extent e;
+  if (!extent_of(h, e)) return -ENOEXEC;
+  for (int i = 0; i < h.file.e_phnum; i++) {
+    if (h.program[i].p_type == PT_INTERP) return read_interpreter(fd, h.program[i], interpreter);
+  }
+  return 0;
 }
 
 int load_elf(int fd, uint64_t hint, Image& image) {

@@ -24,6 +24,10 @@ enum class ElfKind { none, foreign, ours };
 // What the first bytes of a file say: no ELF file at all, one of another architecture, or one that load_elf can take.
 ElfKind elf_kind(const unsigned char* head, size_t bytes);
 
+// What load_elf would find wrong before it maps anything: 0, -ENOEXEC or -EIO. interpreter: the one that the file
+// names, or "".
+int check_elf(int fd, char (&interpreter)[path_room]);
+
 // Maps the file behind fd. hint: where a position independent one should lie, 0: anywhere. 0 or -errno; after an error
 // parts may stay mapped.
 int load_elf(int fd, uint64_t hint, Image& image);

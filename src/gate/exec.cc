@@ -124,6 +124,17 @@ void log_about(const char* what, const Plan& plan) {
   log_line(line.c_str());
 }
 
+// Whether the next image will be able to load the program: afterwards there is nobody left to tell.
+int check_program(int fd) {
+  char interpreter[path_room];
+  if (const int r = check_elf(fd, interpreter); r < 0 || interpreter[0] == 0) return r;
+  const int opened = open_for_load(interpreter);
+  if (opened < 0) return opened;
+  const int r = check_elf(opened, interpreter);
+  raw_syscall(__NR_close, opened);
+  return r == -ENOEXEC ? -ELIBBAD : r;
+}
+
 Verdict judge(const Plan& plan, int& error) {
   struct stat st;
   error = -EACCES;
@@ -131,10 +142,13 @@ Verdict judge(const Plan& plan, int& error) {
   const ElfKind kind = elf_kind(plan.head, plan.head_length);
   error = -ENOEXEC;
   if (kind == ElfKind::none) return Verdict::refused;
-  if (plan.is_virtual) return kind == ElfKind::ours ? Verdict::load : Verdict::refused;
-  if (is_gate_itself(st)) return Verdict::native;
   const bool foreign = kind == ElfKind::foreign;
-  if (!foreign && !gains_rights(plan.fd, st)) return Verdict::load;
+  if (plan.is_virtual && foreign) return Verdict::refused;
+  if (!plan.is_virtual && is_gate_itself(st)) return Verdict::native;
+  if (plan.is_virtual || (!foreign && !gains_rights(plan.fd, st))) {
+    error = check_program(plan.fd);
+    return error < 0 ? Verdict::refused : Verdict::load;
+  }
   if (trap_mode()) {
     log_about("cannot run (needs to leave the gate, which the seccomp filter does not let it): ", plan);
     error = -EACCES;

@@ -58,6 +58,8 @@ bool is_mask_call(long nr);
 
 // ---- clone.cc
 void clone_call_prepare(StackRecord& record, const CallFrame& call);
+// Whether this process is the child of a vfork, and its parent waits for it.
+bool is_vfork_child();
 
 // ---- exec.cc
 long program_exec(StackRecord& record, const CallFrame& call);

@@ -7,6 +7,7 @@
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
 
 #include <cstring>
 #include <thread>
@@ -75,6 +76,15 @@ int exec_error(const char* path, char* const* argv, char* const* envp = environ)
   return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
+// The same program with another interpreter, whose name must not be longer.
+std::string with_interpreter(std::string program, const std::string& name) {
+  const std::string usual = "/lib64/ld-linux-x86-64.so.2";
+  const size_t at = program.find(usual);
+  EXPECT_NE(std::string::npos, at);
+  EXPECT_LE(name.size(), usual.size());
+  return program.replace(at, usual.size(), name + std::string(usual.size() - name.size(), '\0'));
+}
+
 char arg0[] = "name";
 char* const one_argument[] = {arg0, nullptr};
 
@@ -93,6 +103,29 @@ TEST(Processes, a_vfork_child_execs_while_the_parent_waits) {
     ASSERT_EQ(child, waitpid(child, &status, 0));
     ASSERT_EQ(0, status);
   }
+}
+
+// As gdb starts programs. A stop of the child before its exec would leave the parent asleep for ever: either the child
+// is not traced, or no such stop may come.
+TEST(Processes, a_vfork_child_that_asks_to_be_traced_does_not_sleep_for_ever) {
+  alarm(60);
+  const pid_t child = vfork();
+  if (child == 0) {
+    ptrace(PTRACE_TRACEME, 0, nullptr, nullptr);
+    long parent;
+    asm volatile("syscall" : "=a"(parent) : "0"(SYS_getppid) : "rcx", "r11", "memory");
+    execl("/bin/true", "true", nullptr);
+    _exit(1);
+  }
+  int status;
+  ASSERT_EQ(child, waitpid(child, &status, 0));
+  while (WIFSTOPPED(status)) {
+    const int signal = WSTOPSIG(status) == SIGTRAP ? 0 : WSTOPSIG(status);
+    ASSERT_EQ(0, ptrace(PTRACE_CONT, child, nullptr, signal));
+    ASSERT_EQ(child, waitpid(child, &status, 0));
+  }
+  alarm(0);
+  EXPECT_EQ(0, status);
 }
 
 TEST(Processes, a_fork_in_a_thread_leaves_one_thread) {
@@ -473,6 +506,13 @@ TEST(Exec, what_cannot_be_executed_says_why_and_harms_nothing) {
   EXPECT_EQ(ENOEXEC, exec_error(directory.file("cut", "#!/" + std::string(300, 'x')).c_str(), one_argument));
   EXPECT_EQ(ENOENT, exec_error(directory.file("lost", "#!/nonexistent\n").c_str(), one_argument));
   EXPECT_EQ(ENOEXEC, exec_error(directory.file("elf", std::string("\x7f") + "ELF").c_str(), one_argument));
+  const std::string program = read_file("/bin/true");
+  EXPECT_EQ(ENOEXEC, exec_error(directory.file("cut-program", program.substr(0, 100)).c_str(), one_argument));
+  EXPECT_EQ(ENOENT,
+            exec_error(directory.file("no-loader", with_interpreter(program, "/nonexistent")).c_str(), one_argument));
+  const std::string damaged = directory.file("l", std::string(200, 'x'));
+  EXPECT_EQ(ELIBBAD,
+            exec_error(directory.file("bad-loader", with_interpreter(program, damaged)).c_str(), one_argument));
   EXPECT_EQ(ENAMETOOLONG, exec_error(("/" + std::string(5000, 'x')).c_str(), one_argument));
   std::vector<char> huge(200 << 10, 'x');
   huge.back() = 0;
