@@ -14,7 +14,8 @@ namespace {
 using host::LeaderOperation;
 using host::LeaderRequest;
 
-constexpr long follow_flags = MS_REMOUNT | MS_BIND | MS_MOVE | MS_SHARED | MS_PRIVATE | MS_SLAVE | MS_UNBINDABLE;
+constexpr long names_source = MS_BIND | MS_MOVE;  // else mount(2) ignores the source, or it is no path
+constexpr long changes_old = names_source | MS_REMOUNT | MS_SHARED | MS_PRIVATE | MS_SLAVE | MS_UNBINDABLE;
 
 const char* pointer(long argument) { return reinterpret_cast<const char*>(argument); }
 
@@ -102,10 +103,10 @@ long call_mount(const CallFrame& f) {
   start_request(request, LeaderOperation::mount);
   const long n = f.arg[2] == 0 ? 0 : copy_string_from_program(request.type, pointer(f.arg[2]), sizeof request.type);
   if (n == -EFAULT) return n;
-  const bool changes_old = (f.arg[3] & follow_flags) != 0;
-  if (!changes_old && n > 0 && is_fuse_type({request.type, static_cast<size_t>(n)})) return mount_fuse(f, request);
+  if ((f.arg[3] & changes_old) == 0 && n > 0 && is_fuse_type({request.type, static_cast<size_t>(n)}))
+    return mount_fuse(f, request);
   long r = refuse_virtual(f, 1, "only FUSE file systems are mounted here, and not changed");
-  if (r == 0 && changes_old) r = refuse_virtual(f, 0, "a mount cannot be bound or moved");
+  if (r == 0 && (f.arg[3] & names_source) != 0) r = refuse_virtual(f, 0, "a mount cannot be bound or moved");
   return r < 0 ? r : pass_on;
 }
 

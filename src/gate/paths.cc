@@ -308,6 +308,8 @@ long path_in_mount(VirtualFile file, PathText& path) {
   call.set_file(file.token);
   call.set_arg(0, path_room - 1);
   const long n = call.run();
+  // As d_path: it is given PATH_MAX bytes, whatever room the program has.
+  if (n == -ERANGE) return -ENAMETOOLONG;
   if (n < 0) return n;
   const auto data = call.result_data(static_cast<size_t>(n));
   path.assign({data.data(), data.size()});

@@ -74,7 +74,7 @@ void release_process_record() {
 int keep_internal(Process& p, int fd, bool close_on_exec) {
   const int command = close_on_exec ? F_DUPFD_CLOEXEC : F_DUPFD;
   int kept = -1;
-  for (const int from : {internal_from, 200, 20}) {
+  for (const int from : {internal_from, 200, lowest_internal}) {
     kept = native::fcntl(fd, command, from);
     if (kept >= 0) break;
   }
@@ -142,7 +142,8 @@ void process_after_fork() {
   // The child of a vfork-like process goes on from that one's record: it has its descriptors and its cwd.
   const int parent = static_cast<int>(raw_syscall(SYS_getppid));
   for (size_t i = 1; i < record_count; i++) {
-    if (records[i].pid == parent) {
+    // The first process of a PID namespace has no parent there: 0, as a free record.
+    if (parent > 0 && records[i].pid == parent) {
       forget_rings(records[0]);
       start_as_copy(records[0], records[i]);
     }
