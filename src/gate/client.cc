@@ -16,6 +16,7 @@ using host::CallState;
 using host::Slot;
 
 constexpr long host_answers_within_ms = 5'000;
+constexpr int none_left = -EMFILE;  // came in place of a descriptor
 
 struct Time {
   long sec, nsec;
@@ -39,6 +40,7 @@ long poll_one(int fd, short events, long milliseconds) {
 // Descriptors received with one message.
 struct Message {
   long bytes = 0;
+  bool cut = false;  // more came than there is room for: the program may open no more
   int fd[2] = {-1, -1};
 };
 
@@ -53,6 +55,7 @@ Message receive(int socket, void* data, size_t bytes, int flags) {
   header.msg_controllen = sizeof control;
   m.bytes = raw_syscall(SYS_recvmsg, socket, native::of(&header), flags | MSG_CMSG_CLOEXEC);
   if (m.bytes < 0) return m;
+  m.cut = (header.msg_flags & MSG_CTRUNC) != 0;
   const cmsghdr* c = CMSG_FIRSTHDR(&header);
   if (c == nullptr || c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) return m;
   const size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
@@ -218,10 +221,10 @@ long receive_file(Ring& ring) {
   host::FileMessage message{};
   const Message m = receive(ring.socket, &message, sizeof message, MSG_DONTWAIT);
   if (m.fd[1] >= 0) native::close(m.fd[1]);
-  const bool usable = m.bytes == sizeof message && m.fd[0] >= 0 && message.slot < host::slot_count;
-  if (usable) {
-    const int stale = ring.received[message.slot].exchange(m.fd[0] + 1);
-    if (stale != 0) native::close(stale - 1);
+  const bool whole = m.bytes == sizeof message && message.slot < host::slot_count;
+  if (whole && (m.fd[0] >= 0 || m.cut)) {
+    const int stale = ring.received[message.slot].exchange(m.fd[0] >= 0 ? m.fd[0] + 1 : none_left);
+    if (stale > 0) native::close(stale - 1);
     futex_wake_all(&ring.received[message.slot]);
   } else if (m.fd[0] >= 0) {
     native::close(m.fd[0]);
@@ -281,7 +284,7 @@ RingCall::RingCall(uint32_t connection, host::CallNumber number, long nr) {
 RingCall::~RingCall() {
   if (ring_ == nullptr) return;
   const int unclaimed = ring_->received[index_].exchange(0);
-  if (unclaimed != 0) native::close(unclaimed - 1);
+  if (unclaimed > 0) native::close(unclaimed - 1);
   slot().state.store(static_cast<uint32_t>(CallState::free), std::memory_order_relaxed);
   Ring& ring = *ring_;
   ring.taken.fetch_and(~(uint64_t{1} << index_));
@@ -367,7 +370,7 @@ int RingCall::wait_descriptor() {
   auto& received = ring_->received[index_];
   for (int tries = 0; tries < 500; tries++) {
     const int got = received.exchange(0);
-    if (got != 0) return got - 1;
+    if (got != 0) return got == none_left ? -EMFILE : got - 1;
     const long r = receive_file(*ring_);
     if (r == 0 || (r < 0 && r != -EAGAIN && r != -EINTR)) return r == -EMFILE ? -EMFILE : -ENOTCONN;
     if (r == -EAGAIN) futex_wait(&received, 0, false, {0, 10'000'000});

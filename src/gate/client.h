@@ -27,8 +27,9 @@ struct Ring {
   int socket = -1;
   int doorbell = -1;
   void* memory = nullptr;
-  std::atomic<uint64_t> taken{0};               // a bit a slot
-  std::atomic<int> received[host::slot_count];  // a descriptor that came for the slot: number + 1
+  std::atomic<uint64_t> taken{0};  // a bit a slot
+  // What came for the slot: a descriptor's number + 1, or -EMFILE when the process had no room for it.
+  std::atomic<int> received[host::slot_count];
 };
 
 inline constexpr size_t ring_pool = 24;

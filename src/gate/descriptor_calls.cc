@@ -87,6 +87,40 @@ bool is_local_socket(long fd) {
          domain == AF_UNIX;
 }
 
+// Whether fd lists the process's own descriptors.
+bool lists_own_descriptors(int fd) {
+  Text<64> path;
+  if (native::descriptor_path(fd, path) != 0 || !path.view().starts_with("/proc/")) return false;
+  Text<64> own;
+  own.add("/proc/").add_decimal(native::getpid()).add('/');
+  if (!path.view().starts_with(own.view())) return false;
+  return path.view().ends_with("/fd") || path.view().ends_with("/fdinfo");
+}
+
+bool names_internal(const Process& p, const DirectoryEntry& entry) {
+  size_t digits = 0;
+  const std::string_view name(entry.name, text_length(entry.name));
+  const uint64_t fd = parse_decimal(name, &digits);
+  return digits == name.size() && is_internal(p, static_cast<int>(fd));
+}
+
+// Takes the gate's descriptors out of `bytes` of records in the program's memory. The bytes that are left.
+long drop_internal(char* records, long bytes) {
+  const Process& p = process();
+  alignas(DirectoryEntry) char copy[sizeof(DirectoryEntry) + 64];
+  auto& entry = *reinterpret_cast<DirectoryEntry*>(copy);
+  long kept = 0;
+  for (long at = 0; at < bytes; at += entry.bytes) {
+    const size_t left = static_cast<size_t>(bytes - at);
+    if (copy_from_program(copy, records + at, left < sizeof copy ? left : sizeof copy) != 0) return -EFAULT;
+    if (entry.bytes == 0 || entry.bytes > sizeof copy) return -EIO;
+    if (names_internal(p, entry)) continue;
+    if (kept != at && copy_to_program(records + kept, copy, entry.bytes) != 0) return -EFAULT;
+    kept += entry.bytes;
+  }
+  return kept;
+}
+
 }  // namespace
 
 void flush_descriptors(bool only_close_on_exec) {
@@ -97,6 +131,19 @@ void flush_descriptors(bool only_close_on_exec) {
     if (only_close_on_exec && (native::fcntl(fd, F_GETFD) & FD_CLOEXEC) == 0) return;
     flush(fd);
   });
+}
+
+long call_dup(const CallFrame&) { return pass_on; }
+
+// /proc/self/fd shows the program's descriptors.
+long call_list_directory(const CallFrame& f) {
+  if (!possible.internal || !lists_own_descriptors(static_cast<int>(f.arg[0]))) return call_getdents64(f);
+  for (;;) {
+    const long n = native::call(f);
+    if (n <= 0) return n;
+    const long kept = drop_internal(reinterpret_cast<char*>(f.arg[1]), n);
+    if (kept != 0) return kept;
+  }
 }
 
 long call_close(const CallFrame& f) {

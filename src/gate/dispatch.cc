@@ -71,7 +71,7 @@ constexpr Table make_table() {
   h[SYS_preadv2] = call_preadv2;
   h[SYS_write] = call_write, h[SYS_writev] = call_writev, h[SYS_pwrite64] = call_pwrite64;
   h[SYS_pwritev] = call_pwritev, h[SYS_pwritev2] = call_pwritev2;
-  h[SYS_lseek] = call_lseek, h[SYS_getdents] = call_getdents, h[SYS_getdents64] = call_getdents64;
+  h[SYS_lseek] = call_lseek, h[SYS_getdents] = call_getdents, h[SYS_getdents64] = call_list_directory;
   h[SYS_fsync] = call_fsync, h[SYS_fdatasync] = call_fdatasync, h[SYS_syncfs] = call_syncfs;
   h[SYS_sync_file_range] = call_sync_file_range, h[SYS_fallocate] = call_fallocate;
   h[SYS_fadvise64] = call_fadvise64, h[SYS_readahead] = call_readahead;
@@ -83,6 +83,7 @@ constexpr Table make_table() {
   h[SYS_fcntl] = call_fcntl, h[SYS_flock] = call_flock, h[SYS_ioctl] = call_ioctl;
   h[SYS_mmap] = call_mmap;
 
+  h[SYS_dup] = call_dup;
   h[SYS_close] = call_close, h[SYS_close_range] = call_close_range, h[SYS_dup2] = call_dup2, h[SYS_dup3] = call_dup3;
   h[SYS_recvmsg] = call_recvmsg, h[SYS_recvmmsg] = call_recvmmsg, h[SYS_pidfd_getfd] = call_pidfd_getfd;
   h[SYS_exit_group] = call_exit_group;
@@ -100,6 +101,31 @@ constexpr Table make_table() {
 }
 
 constexpr Table table = make_table();
+
+// Calls on one descriptor. Those by which a descriptor comes and goes look for themselves.
+constexpr int on_descriptor[] = {SYS_read,         SYS_readv,     SYS_pread64,    SYS_preadv,    SYS_preadv2,
+                                 SYS_write,        SYS_writev,    SYS_pwrite64,   SYS_pwritev,   SYS_pwritev2,
+                                 SYS_lseek,        SYS_getdents,  SYS_getdents64, SYS_fstat,     SYS_fstatfs,
+                                 SYS_fsync,        SYS_fdatasync, SYS_syncfs,     SYS_ftruncate, SYS_fallocate,
+                                 SYS_fchmod,       SYS_fchown,    SYS_fsetxattr,  SYS_fgetxattr, SYS_flistxattr,
+                                 SYS_fremovexattr, SYS_fcntl,     SYS_flock,      SYS_ioctl,     SYS_dup};
+
+constexpr auto make_descriptor_calls() {
+  struct {
+    bool contains[table_size] = {};
+  } calls;
+  for (const int nr : on_descriptor) calls.contains[nr] = true;
+  return calls;
+}
+
+constexpr auto descriptor_calls = make_descriptor_calls();
+
+// The gate's own descriptors are not open to the program.
+bool is_on_internal(const CallFrame& frame) {
+  if (!possible.internal || !descriptor_calls.contains[frame.nr]) return false;
+  const auto fd = static_cast<int>(frame.arg[0]);
+  return fd >= lowest_internal && is_internal(process(), fd);
+}
 
 // The state handed from image to image: words, as before_exec writes them.
 constexpr std::string_view cwd_word = "cwd:", virtual_word = "virtual", device_word = "device";
@@ -137,7 +163,8 @@ constinit uint8_t dispatch_table[table_size] = {};
 
 long dispatch_call(const CallFrame& frame) {
   const Handler handler = frame.nr >= 0 && frame.nr < long{table_size} ? table.handler[frame.nr] : nullptr;
-  return handler == nullptr ? pass_on : handler(frame);
+  if (handler == nullptr) return pass_on;
+  return is_on_internal(frame) ? -EBADF : handler(frame);
 }
 
 void dispatch_start(const char* directory, const char* inherited) {

@@ -113,6 +113,8 @@ long call_ioctl(const CallFrame&);
 long call_mmap(const CallFrame&);
 
 // descriptor_calls.cc: descriptors that come and go
+long call_dup(const CallFrame&);
+long call_list_directory(const CallFrame&);
 long call_close(const CallFrame&);
 long call_close_range(const CallFrame&);
 long call_dup2(const CallFrame&);

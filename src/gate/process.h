@@ -44,6 +44,9 @@ extern Possible possible;
 // The record of the calling process; never fails.
 Process& process();
 
+// No descriptor of the gate's lies below, unless there was no room.
+inline constexpr int lowest_internal = 20;
+
 // Moves fd out of the program's way (to 1000 and above where the limits allow) and protects it. The new number.
 int keep_internal(Process& p, int fd, bool close_on_exec);
 void adopt_internal(Process& p, int fd);   // protects fd where it is

@@ -59,6 +59,41 @@ P"
 rule_sh "python3: subprocess with its cwd on the mount" "cd mnt && python3 -c \"import subprocess; assert subprocess.check_output(['cat', 'sed'], cwd='.') == b'new\\n'\""
 rule "a static Go program" gowalk mnt/x src
 rule_sh "inherited descriptors in children" 'exec 6< mnt/n; head -c 4 <&6 > /dev/null; bash -c "read -r line <&6; test -n \"\$line\""'
+rule_sh "the gate's descriptors are not listed" 'cd mnt && python3 -c "
+import os
+shown = sorted(int(n) for n in os.listdir(\"/proc/self/fd\"))
+assert max(shown) < 1000, shown
+os.stat(\"sed\")
+for fd in range(1000, 1010):
+    try: os.dup(fd)
+    except OSError as e: continue
+    assert False, fd"'
+rule_sh "descriptors by any number" 'cd mnt && for i in $(seq 1000 1006); do eval "exec $i<sed"; done; for i in $(seq 1000 1006); do test "$(eval "cat <&$i")" = new; done'
+rule_sh "too many open files" 'cd mnt && (ulimit -n 64; python3 -c "
+import errno, os
+kept = []
+try:
+    while True: kept.append(os.open(\"sed\", os.O_RDONLY))
+except OSError as e: assert e.errno == errno.EMFILE, e
+assert len(kept) > 40
+os.close(kept.pop())
+os.open(\"sed\", os.O_RDONLY)")'
+rule_sh "a directory deeper than PATH_MAX" 'mkdir mnt/deep && cd mnt/deep && python3 -c "
+import errno, os
+for i in range(50): os.mkdir(\"d\" * 100); os.chdir(\"d\" * 100)
+open(\"bottom\", \"w\").write(\"deep\")
+try: os.readlink(\"/proc/self/cwd\")
+except OSError as e: assert e.errno == errno.ENAMETOOLONG, e
+else: assert False
+assert os.getcwd().endswith(\"/mnt/deep\" + (\"/\" + \"d\" * 100) * 50)
+import subprocess
+assert subprocess.check_output([\"cat\", \"bottom\"]) == b\"deep\"" && cd .. && rm -rf deep'
+if unshare -rpf true 2> /dev/null; then
+  rule_sh "a new PID namespace" 'cd mnt && test "$(unshare -rpf sh -c "echo \$\$; cat sed" | tr "\n" " ")" = "1 new "'
+fi
+if unshare -rm true 2> /dev/null; then
+  rule_sh "a new mount namespace" 'cd mnt && unshare -rm cat sed | grep -qx new'
+fi
 rule_sh "umask" '(umask 027; : > mnt/um; mkdir mnt/umd); test "$(stat -c %a mnt/um)$(stat -c %a mnt/umd)" = 640750'
 rule_fails "cat of a directory" "Is a directory" cat mnt/x
 rule_fails "rmdir of a full directory" "not empty" rmdir mnt/x
