@@ -2,6 +2,7 @@
 // call is refused with the errno that makes them; sendfile is done.
 #include <linux/aio_abi.h>
 
+#include "gate/device_calls.h"
 #include "gate/file_call.h"
 #include "gate/handlers.h"
 #include "gate/leader.h"
@@ -108,7 +109,18 @@ long call_sendfile(const CallFrame& f) {
 // Linux gives EXDEV for two file systems that cannot copy between them; cp and others then read and write.
 long call_copy_file_range(const CallFrame& f) { return is_ours(f.arg[0]) || is_ours(f.arg[2]) ? -EXDEV : pass_on; }
 
-long call_splice(const CallFrame& f) { return is_ours(f.arg[0]) || is_ours(f.arg[2]) ? -EINVAL : pass_on; }
+long call_splice(const CallFrame& f) {
+  const auto from = static_cast<int>(f.arg[0]), to = static_cast<int>(f.arg[2]);
+  VirtualFile unused;
+  const Descriptor in = identify(from, unused), out = identify(to, unused);
+  if (in == Descriptor::native && out == Descriptor::native) return pass_on;
+  // A device has no position; a file of a mount is refused so that programs fall back.
+  if (f.arg[1] != 0 || f.arg[3] != 0) return -EINVAL;
+  const auto bytes = static_cast<size_t>(f.arg[4]);
+  if (out == Descriptor::device && in == Descriptor::native) return splice_to_device(from, to, bytes);
+  if (in == Descriptor::device && out == Descriptor::native) return splice_from_device(from, to, bytes);
+  return -EINVAL;
+}
 long call_tee(const CallFrame& f) { return is_ours(f.arg[0]) || is_ours(f.arg[1]) ? -EINVAL : pass_on; }
 long call_vmsplice(const CallFrame& f) { return is_ours(f.arg[0]) ? -EINVAL : pass_on; }
 

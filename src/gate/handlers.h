@@ -131,6 +131,9 @@ long call_getcwd(const CallFrame&);
 long call_umask(const CallFrame&);
 long call_set_credentials(const CallFrame&);
 
+// device_calls.cc
+long call_poll(const CallFrame&);
+
 // mount_calls.cc
 long call_mount(const CallFrame&);
 long call_umount2(const CallFrame&);
