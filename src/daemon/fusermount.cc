@@ -14,6 +14,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
+#include <sstream>
 #include <string>
 #include <string_view>
 
@@ -75,7 +77,8 @@ int unmount(const Arguments& arguments) {
   std::string path = resolved(arguments.mount_point);
   if (!path.empty() && umount2(path.c_str(), arguments.lazy ? MNT_DETACH : 0) == 0) return 0;
   if (arguments.quiet) return 1;
-  return fail("failed to unmount %s: %s", arguments.mount_point.c_str(), std::strerror(errno));
+  const int why = errno;
+  return fail("failed to unmount %s: %s", (path.empty() ? arguments.mount_point : path).c_str(), std::strerror(why));
 }
 
 // The library's end of the channel; -1 when the caller is not a FUSE library.
@@ -129,18 +132,46 @@ void wait_for_end(int channel) {
   } while (n > 0 || (n < 0 && errno == EINTR));
 }
 
-// After the library's process is gone: unmounts what its connection has left dead, and nothing else.
-int unmount_when_dead(int channel, const std::string& mount_point) {
+// A path as mountinfo writes it: "\040" for a space, and so on.
+std::string without_escapes(std::string_view text) {
+  std::string plain;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != '\\' || i + 3 >= text.size()) {
+      plain += text[i];
+      continue;
+    }
+    plain += static_cast<char>((text[i + 1] - '0') * 64 + (text[i + 2] - '0') * 8 + (text[i + 3] - '0'));
+    i += 3;
+  }
+  return plain;
+}
+
+// The device number (as text) of what is mounted there; empty: nothing. Does not touch the mount itself.
+std::string mounted_device(const std::string& mount_point) {
+  std::string found;
+  std::ifstream mounts("/proc/self/mountinfo");
+  for (std::string line; std::getline(mounts, line);) {
+    std::istringstream fields(line);
+    std::string id, parent, device, root, path;
+    if (fields >> id >> parent >> device >> root >> path && without_escapes(path) == mount_point) found = device;
+  }
+  return found;
+}
+
+// After the library's process is gone: unmounts what its connection has left dead, and nothing else. device: what the
+// library has mounted; somebody else may mount there as soon as that is gone.
+int unmount_when_dead(int channel, const std::string& mount_point, const std::string& device) {
   wait_for_end(channel);
   // A daemon that lives but does not answer would hold the look at its mount for ever: the alarm ends this process.
   signal(SIGALRM, SIG_DFL);
   alarm(last_look_seconds);
   // The channel may close before the device does.
-  for (int attempt = 0; attempt < 20; ++attempt) {
+  for (int attempt = 0; attempt < 20 && !device.empty() && mounted_device(mount_point) == device; ++attempt) {
     UniqueFd root(::open(mount_point.c_str(), O_RDONLY | O_CLOEXEC));
     if (!root && (errno == ENOTCONN || errno == ECONNABORTED)) {
       return umount2(mount_point.c_str(), MNT_DETACH) == 0 ? 0 : 1;
     }
+    root.reset();
     poll(nullptr, 0, 50);
   }
   return 0;
@@ -171,12 +202,13 @@ int mount_first(int channel, UniqueFd device, const Arguments& arguments, const 
   }
   if (!arguments.options.auto_unmount) return 0;
   device.reset();
+  const std::string mounted = mounted_device(path);
   // Some libraries wait for this process to end before they go on.
   pid_t child = fork();
   if (child < 0) return fail("fork: %s", std::strerror(errno));
   if (child > 0) return 0;
   stay_behind();
-  _exit(unmount_when_dead(channel, path));
+  _exit(unmount_when_dead(channel, path, mounted));
 }
 
 // The library first makes INIT synchronous on the device, then lets it be mounted.
@@ -202,7 +234,7 @@ int mount(const Arguments& arguments) {
   }
   std::string path = resolved(arguments.mount_point);
   if (path.empty()) return fail("bad mount point %s: %s", given, std::strerror(errno));
-  if (arguments.auto_unmount_only) return unmount_when_dead(channel, path);
+  if (arguments.auto_unmount_only) return unmount_when_dead(channel, path, mounted_device(path));
   if (access(given, W_OK) != 0 && geteuid() != 0) return fail("user has no write access to mountpoint %s", given);
 
   UniqueFd device(::open("/dev/fuse", O_RDWR | O_CLOEXEC));

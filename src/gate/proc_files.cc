@@ -94,7 +94,9 @@ void add_mount_flags(Output& out, const MountEntry& e) {
   if ((e.flags & 2) != 0) out.add(",nosuid");
   if ((e.flags & 4) != 0) out.add(",nodev");
   if ((e.flags & 8) != 0) out.add(",noexec");
-  out.add(",relatime");
+  if ((e.flags & 1024) != 0) out.add(",noatime");
+  if ((e.flags & 2048) != 0) out.add(",nodiratime");
+  if ((e.flags & 1024) == 0) out.add(",relatime");
 }
 
 void add_fuse_options(Output& out, const MountEntry& e) {
@@ -105,6 +107,9 @@ void add_fuse_options(Output& out, const MountEntry& e) {
   out.add(e.group_id);
   if (e.default_permissions != 0) out.add(",default_permissions");
   if (e.allow_other != 0) out.add(",allow_other");
+  if (e.max_read == 0 || e.max_read == UINT32_MAX) return;
+  out.add(",max_read=");
+  out.add(e.max_read);
 }
 
 std::string_view source_of(const MountEntry& e) { return e.source[0] == 0 ? text_of(e.type) : text_of(e.source); }

@@ -15,10 +15,11 @@
 namespace fusewire::host {
 namespace {
 
-constexpr uint32_t flag_force = 1, flag_detach = 2;   // MNT_FORCE, MNT_DETACH
-constexpr uint32_t mount_read_only = 1;               // MS_RDONLY
-constexpr uint32_t kept_mount_flags = 1 | 2 | 4 | 8;  // MS_RDONLY, NOSUID, NODEV, NOEXEC
-constexpr uint32_t first_minor = 0xf0000;             // of st_dev: far from the kernel's own anonymous devices
+constexpr uint32_t flag_force = 1, flag_detach = 2;  // MNT_FORCE, MNT_DETACH
+constexpr uint32_t mount_read_only = 1;              // MS_RDONLY
+// MS_RDONLY, NOSUID, NODEV, NOEXEC, NOATIME, NODIRATIME
+constexpr uint32_t kept_mount_flags = 1 | 2 | 4 | 8 | 1024 | 2048;
+constexpr uint32_t first_minor = 0xf0000;  // of st_dev: far from the kernel's own anonymous devices
 constexpr char control_mount_point[] = "/sys/fs/fuse/connections";
 
 template <size_t n>

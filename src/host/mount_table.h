@@ -34,7 +34,7 @@ struct MountEntry {
   uint32_t daemon_pid;  // who mounted
   uint32_t host_pid;
   uint32_t user_id, group_id;
-  uint32_t flags;  // MS_RDONLY 1, MS_NOSUID 2, MS_NODEV 4, MS_NOEXEC 8
+  uint32_t flags;  // MS_RDONLY 1, NOSUID 2, NODEV 4, NOEXEC 8, NOATIME 1024, NODIRATIME 2048
   uint32_t allow_other, default_permissions, max_read;
   uint64_t dev;               // st_dev of its files
   char path[mount_path_max];  // canonical absolute mount point, NUL-terminated
