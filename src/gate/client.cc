@@ -132,11 +132,23 @@ Text<sizeof host::MountEntry::socket> socket_name_of(uint32_t connection) {
   return name;
 }
 
-Ring* connect_ring(Process& p, uint32_t connection) {
+// What a program is told when the host cannot be reached: a user who may not enter the namespace is to the mount what
+// one is without allow_other to Linux; for want of descriptors something can be done; else nobody is there.
+long error_of_connecting(long error) {
+  return error == -EACCES || error == -EMFILE || error == -ENFILE ? error : -ENOTCONN;
+}
+
+// nullptr: see error.
+Ring* connect_ring(Process& p, uint32_t connection, long& error) {
+  error = -ENOTCONN;
   const int socket = connect_in_namespace(socket_name_of(connection).view());
-  if (socket < 0) return nullptr;
+  if (socket < 0) {
+    error = error_of_connecting(socket);
+    return nullptr;
+  }
   Message m;
   void* memory = welcomed(socket, connection, m) ? map_ring(m.fd[0]) : nullptr;
+  if (m.cut) error = -EMFILE;
   if (m.fd[0] >= 0) native::close(m.fd[0]);
   Ring* ring = memory == nullptr ? nullptr : unused_ring(p);
   if (ring == nullptr) {
@@ -173,6 +185,7 @@ uint32_t take_slot(Process& p, Ring& ring, uint32_t connection) {
 struct Taken {
   Ring* ring = nullptr;
   uint32_t index = 0;
+  long error = -ENOTCONN;  // without a ring
 };
 
 Taken take_live(Process& p, uint32_t connection) {
@@ -198,11 +211,15 @@ Taken take(Process& p, uint32_t connection) {
     }
     // Whoever connected just before us may have made what we need.
     const Taken made = take_live(p, connection);
-    const bool usable = made.ring != nullptr || connect_ring(p, connection) != nullptr;
+    long error = 0;
+    const bool usable = made.ring != nullptr || connect_ring(p, connection, error) != nullptr;
     connecting = 0;
     futex_wake_all(&connecting);
     if (made.ring != nullptr) return made;
-    if (!usable) break;
+    if (usable) continue;
+    Taken last = take_live(p, connection);
+    last.error = error;
+    return last;
   }
   return take_live(p, connection);
 }
@@ -262,7 +279,7 @@ RingCall::RingCall(uint32_t connection, host::CallNumber number, long nr) {
   ring_ = taken.ring;
   index_ = taken.index;
   if (ring_ == nullptr) {
-    error_ = -ENOTCONN;
+    error_ = taken.error;
     return;
   }
   Slot& s = slot();

@@ -49,7 +49,8 @@ void forget_rings(Process& p);
 // One call: begin, fill, run, read the result's data; gives the slot back when it goes.
 class RingCall {
  public:
-  // nr: the Linux system call behind it, for traces. error(): 0, or -ENOTCONN when no host answers.
+  // nr: the Linux system call behind it, for traces. error(): 0, or -ENOTCONN when no host answers, -EACCES
+  // when this user may not ask it, -EMFILE when no descriptor is left to do so.
   RingCall(uint32_t connection, host::CallNumber number, long nr);
   ~RingCall();
   RingCall(const RingCall&) = delete;
