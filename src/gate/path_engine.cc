@@ -25,7 +25,7 @@ long place_path(RingCall& call, const Where& where, AtFlags at) {
   if (path.empty() && at.index >= 0) {
     at.value |= AT_EMPTY_PATH;
   } else if (path.empty() && where.start.token == 0) {
-    path = ".";
+    // The mount's root, which may be a file: "." would be searched for in it.
   } else if (path.empty()) {
     const long r = path_in_mount(where.start, own_path);
     if (r < 0) return r;

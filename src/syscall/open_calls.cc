@@ -214,6 +214,14 @@ Task<Result<File*>> open_creating(MountImpl& mount, Caller& caller, Place place,
       auto up = co_await walk.lookup_last(*last, lookup_flag::none);
       if (!up) co_return error(up.error());
     }
+    const bool exclusive = (what.flags & abi::o_excl) != 0;
+    const bool is_file = last->kind == LastKind::nothing && !last->trailing_slash && !walk.at().inode->is_dir();
+    if (is_file && !exclusive) {
+      // A mount on a file.
+      Ref<Dentry> root(walk.at());
+      auto file = co_await open_existing(mount, caller, *root, what.flags, what.access, false);
+      co_return file;
+    }
     if (last->kind != LastKind::name || last->trailing_slash) co_return error(Errno::eisdir);
     Ref<Dentry> link;
     auto file = co_await open_or_create(mount, caller, walk, *last, what, link);
