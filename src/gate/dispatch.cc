@@ -129,18 +129,25 @@ bool is_on_internal(const CallFrame& frame) {
 }
 
 // The state handed from image to image: words, as before_exec writes them.
-constexpr std::string_view cwd_word = "cwd:", virtual_word = "virtual", device_word = "device";
+constexpr std::string_view cwd_word = "cwd:", table_word = "mounts:", virtual_word = "virtual", device_word = "device";
+
+// The number behind a word's name; -1: it is another word.
+int number_of(std::string_view word, std::string_view name) {
+  if (!word.starts_with(name)) return -1;
+  word.remove_prefix(name.size());
+  size_t digits = 0;
+  const auto number = static_cast<int>(parse_decimal(word, &digits));
+  return digits != 0 && digits == word.size() ? number : -1;
+}
 
 void take_word(std::string_view word) {
   if (word == virtual_word) possible.virtual_file = true;
   if (word == device_word) possible.device = true;
-  if (!word.starts_with(cwd_word)) return;
-  word.remove_prefix(cwd_word.size());
-  size_t digits = 0;
-  const auto fd = static_cast<int>(parse_decimal(word, &digits));
+  const int fd = number_of(word, cwd_word);
+  if (fd < 0) return;
   VirtualFile file;
   possible.virtual_file = true;
-  if (digits == 0 || digits != word.size() || !is_virtual(fd, file)) return;
+  if (!is_virtual(fd, file)) return;
   Process& p = process();
   p.cwd.connection = file.connection;
   p.cwd.token = file.token;
@@ -149,13 +156,31 @@ void take_word(std::string_view word) {
   possible.virtual_cwd = true;
 }
 
-void take_inherited(std::string_view text) {
+template <class Take>
+void for_each_word(std::string_view text, Take take) {
   while (!text.empty()) {
     const size_t space = text.find(' ');
-    take_word(text.substr(0, space));
+    take(text.substr(0, space));
     if (space == std::string_view::npos) return;
     text.remove_prefix(space + 1);
   }
+}
+
+// The table that the last image kept open, or the namespace's.
+int start_mounts(std::string_view inherited) {
+  Process& p = process();
+  for_each_word(inherited, [&](std::string_view word) {
+    if (const int fd = number_of(word, table_word); fd >= 0) p.mount_table = fd;
+  });
+  if (p.mount_table >= 0) {
+    adopt_internal(p, p.mount_table);
+    return map_mounts(p.mount_table);
+  }
+  const int fd = open_mounts();
+  if (fd < 0) return fd;
+  const int r = map_mounts(fd);
+  native::close(fd);
+  return r;
 }
 
 }  // namespace
@@ -173,8 +198,9 @@ void dispatch_start(const char* directory, const char* inherited) {
   set_namespace_directory(directory);
   process_start();
   descriptors_start();
-  if (map_mounts() < 0) die("cannot read the mount table of the namespace (has it ended?)", directory);
-  if (inherited != nullptr) take_inherited({inherited, text_length(inherited)});
+  const std::string_view words = inherited == nullptr ? std::string_view() : std::string_view(inherited);
+  if (start_mounts(words) < 0) die("cannot read the mount table of the namespace (has it ended?)", directory);
+  for_each_word(words, take_word);
 }
 
 void dispatch_after_fork() { process_after_fork(); }
@@ -182,7 +208,9 @@ void dispatch_after_fork() { process_after_fork(); }
 size_t before_exec(char* to, size_t room) {
   Text<512> text;
   const int cwd = possible.virtual_cwd ? process().cwd.fd.load() : -1;
+  const int table = process().mount_table;
   if (cwd >= 0) text.add(cwd_word).add_decimal(cwd).add(' ');
+  if (table >= 0) text.add(table_word).add_decimal(table).add(' ');
   if (possible.virtual_file) text.add(virtual_word).add(' ');
   if (possible.device) text.add(device_word);
   flush_descriptors(true);

@@ -57,12 +57,10 @@ void read_stable(Start start, Look look) {
 
 }  // namespace
 
-int map_mounts() {
-  const PathText path = in_namespace(host::mount_table_name);
-  const int fd = native::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return fd;
+int open_mounts() { return native::open(in_namespace(host::mount_table_name).c_str(), O_RDONLY | O_CLOEXEC); }
+
+int map_mounts(int fd) {
   const long at = raw_syscall(SYS_mmap, 0, sizeof(MountTable), PROT_READ, MAP_SHARED, fd, 0);
-  native::close(fd);
   if (at < 0 && at > -4096) return static_cast<int>(at);
   const auto* mapped = reinterpret_cast<const MountTable*>(at);
   if (mapped->magic != host::mount_table_magic || mapped->version != host::mount_table_version) return -EPROTO;

@@ -16,8 +16,10 @@ struct MountPoint {
   uint32_t connection = 0;
 };
 
-// Maps the table of the namespace. 0 or -errno.
-int map_mounts();
+// Opens the table of the namespace: a descriptor, or -errno.
+int open_mounts();
+// Maps the table behind fd. 0 or -errno.
+int map_mounts(int fd);
 // For tests: reads this table.
 void use_mounts(const host::MountTable* table);
 

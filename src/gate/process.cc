@@ -24,6 +24,7 @@ void start_as_copy(Process& child, Process& parent) {
   child.cwd.connection = parent.cwd.connection;
   child.cwd.token = parent.cwd.token;
   child.cwd.fd = parent.cwd.fd.load();
+  child.mount_table = parent.mount_table.load();
   for (size_t i = 0; i < internal_room; i++) child.internal[i] = parent.internal[i].load();
   child.rings.connecting = 0;
   for (Ring& ring : child.rings.ring) {
@@ -110,14 +111,15 @@ bool is_internal(const Process& p, int fd) {
 
 void make_room_at(Process& p, int fd) {
   if (!is_internal(p, fd)) return;
-  const bool is_cwd = p.cwd.fd == fd;
-  const int copy = native::fcntl(fd, is_cwd ? F_DUPFD : F_DUPFD_CLOEXEC, fd + 1);
+  const bool is_cwd = p.cwd.fd == fd, is_table = p.mount_table == fd;
+  const int copy = native::fcntl(fd, is_cwd || is_table ? F_DUPFD : F_DUPFD_CLOEXEC, fd + 1);
   if (copy < 0) return;
   for (auto& entry : p.internal) {
     int held = fd + 1;
     if (entry.compare_exchange_strong(held, copy + 1)) break;
   }
   if (is_cwd) p.cwd.fd = copy;
+  if (is_table) p.mount_table = copy;
   for (Ring& ring : p.rings.ring) {
     if (ring.socket == fd) ring.socket = copy;
     if (ring.doorbell == fd) ring.doorbell = copy;

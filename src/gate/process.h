@@ -27,6 +27,8 @@ struct Process {
   std::atomic<int> pid{0};
   std::atomic<uint32_t> umask{022};
   VirtualCwd cwd;
+  // The mount table, for an image of a user who may not open it; -1: the user has not changed. Survives exec.
+  std::atomic<int> mount_table{-1};
   Rings rings;
   std::atomic<int> internal[internal_room];  // descriptors the program must not touch: number + 1, 0: none
 };

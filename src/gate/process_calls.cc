@@ -86,10 +86,15 @@ long call_umask(const CallFrame& f) {
   return old;
 }
 
-// Hosts believe what the kernel says of a connected socket, at the time it was connected.
+// Hosts believe what the kernel says of a connected socket, at the time it was connected. The new user may not be
+// allowed to open the mount table, and yet shall execute programs: mounts exist for him too, if only to be refused.
 long call_set_credentials(const CallFrame& f) {
+  Process& p = process();
+  if (p.mount_table < 0) {
+    if (const int table = open_mounts(); table >= 0) p.mount_table = keep_internal(p, table, false);
+  }
   const long r = native::call(f);
-  if (r >= 0 && possible.internal) retire_rings(process());
+  if (r >= 0) retire_rings(p);
   return r;
 }
 

@@ -88,6 +88,13 @@ else: assert False
 assert os.getcwd().endswith(\"/mnt/deep\" + (\"/\" + \"d\" * 100) * 50)
 import subprocess
 assert subprocess.check_output([\"cat\", \"bottom\"]) == b\"deep\"" && cd .. && rm -rf deep'
+if [ "$WHO" = root ]; then
+  other='setpriv --reuid 65534 --regid 65534 --clear-groups'
+  rule_sh "another user runs programs" "test \"\$($other sh -c 'sh -c \"id -u\"')\" = 65534"
+  rule_fails "another user sees the mount, and may not enter it" "Permission denied" $other cat mnt/sed
+  rule_sh "another user in a working directory on the mount" "cd mnt && test \"\$($other sh -c 'ls . 2>/dev/null || cd / && pwd' 2>/dev/null)\" = /"
+  rule_sh "and back" "cd mnt && python3 -c 'import os; os.seteuid(65534); assert not os.path.exists(\"sed\"); os.seteuid(0); os.stat(\"sed\")'"
+fi
 if unshare -rpf true 2> /dev/null; then
   rule_sh "a new PID namespace" 'cd mnt && test "$(unshare -rpf sh -c "echo \$\$; cat sed" | tr "\n" " ")" = "1 new "'
 fi
