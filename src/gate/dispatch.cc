@@ -89,6 +89,7 @@ constexpr Table make_table() {
   h[SYS_recvmsg] = call_recvmsg, h[SYS_recvmmsg] = call_recvmmsg, h[SYS_pidfd_getfd] = call_pidfd_getfd;
   h[SYS_exit_group] = call_exit_group;
 
+  h[SYS_unshare] = call_unshare;
   h[SYS_chdir] = call_chdir, h[SYS_fchdir] = call_fchdir, h[SYS_getcwd] = call_getcwd, h[SYS_umask] = call_umask;
   for (const int nr : {SYS_setuid, SYS_setgid, SYS_setreuid, SYS_setregid, SYS_setgroups, SYS_setresuid, SYS_setresgid,
                        SYS_setfsuid, SYS_setfsgid}) {

@@ -129,6 +129,7 @@ long call_chdir(const CallFrame&);
 long call_fchdir(const CallFrame&);
 long call_getcwd(const CallFrame&);
 long call_umask(const CallFrame&);
+long call_unshare(const CallFrame&);
 long call_set_credentials(const CallFrame&);
 
 // device_calls.cc

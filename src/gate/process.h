@@ -40,6 +40,7 @@ struct Possible {
   std::atomic<bool> device{false};
   std::atomic<bool> virtual_cwd{false};
   std::atomic<bool> internal{false};
+  std::atomic<bool> own_cwds{false};  // threads with a cwd of their own (unshare)
 };
 extern Possible possible;
 

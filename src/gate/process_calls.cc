@@ -1,6 +1,9 @@
 // The process's own state: working directory, umask, credentials.
+#include <linux/sched.h>
+
 #include "gate/file_call.h"
 #include "gate/handlers.h"
+#include "gate/leader.h"
 #include "gate/mounts.h"
 #include "gate/native.h"
 #include "gate/path_engine.h"
@@ -16,12 +19,23 @@ void leave_virtual_cwd(Process& p) {
   if (old >= 0) forget_internal(p, old);
 }
 
+bool has_threads() {
+  struct stat st;
+  constexpr unsigned links_of_one_thread = 3;
+  const long r = raw_syscall(SYS_stat, native::of("/proc/self/task"), native::of(&st));
+  return r < 0 || st.st_nlink > links_of_one_thread;
+}
+
 // The directory opened becomes the cwd; the real one is then an empty directory, so that a call that is not ours cannot
 // reach a wrong file by a relative path.
 long enter_virtual_cwd(RingCall& call, long result) {
   possible.virtual_file = true;
   const long opened = opened_descriptor(call, result, false);
   if (opened < 0) return opened;
+  if (possible.own_cwds && has_threads()) {
+    native::close(static_cast<int>(opened));
+    return refuse(-EOPNOTSUPP, "chdir", "", "a thread alone cannot have its working directory in a mount");
+  }
   Process& p = process();
   const int fd = keep_internal(p, static_cast<int>(opened), false);
   const long moved = native::chdir(in_namespace(host::void_name).c_str());
@@ -84,6 +98,16 @@ long call_umask(const CallFrame& f) {
   const long old = native::call(f);
   process().umask = static_cast<uint32_t>(f.arg[0]) & 0777;
   return old;
+}
+
+// A virtual cwd is the process's. A thread that gets one of its own would share it, and lead others to wrong files.
+long call_unshare(const CallFrame& f) {
+  if ((f.arg[0] & (CLONE_FS | CLONE_NEWNS)) == 0 || !has_threads()) return pass_on;
+  if (possible.virtual_cwd && process().cwd.fd >= 0) {
+    return refuse(-EPERM, "unshare", "CLONE_FS", "the threads' working directory is in a mount");
+  }
+  possible.own_cwds = true;
+  return pass_on;
 }
 
 // Hosts believe what the kernel says of a connected socket, at the time it was connected. The new user may not be

@@ -95,6 +95,22 @@ if [ "$WHO" = root ]; then
   rule_sh "another user in a working directory on the mount" "cd mnt && test \"\$($other sh -c 'ls . 2>/dev/null || cd / && pwd' 2>/dev/null)\" = /"
   rule_sh "and back" "cd mnt && python3 -c 'import os; os.seteuid(65534); assert not os.path.exists(\"sed\"); os.seteuid(0); os.stat(\"sed\")'"
 fi
+rule_sh "a thread with a working directory of its own leaves the others theirs" 'python3 -c "
+import ctypes, os, threading
+def with_own_cwd(path):
+    def run():
+        if ctypes.CDLL(None).unshare(0x200) != 0: return
+        try: os.chdir(path)
+        except OSError: pass
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+with_own_cwd(\"mnt\")
+os.stat(\"mnt/sed\")
+os.chdir(\"mnt\")
+with_own_cwd(\"/\")
+assert open(\"sed\").read() == \"new\\n\", os.listdir()
+assert os.getcwd().endswith(\"/mnt\"), os.getcwd()"'
 if unshare -rpf true 2> /dev/null; then
   rule_sh "a new PID namespace" 'cd mnt && test "$(unshare -rpf sh -c "echo \$\$; cat sed" | tr "\n" " ")" = "1 new "'
 fi
