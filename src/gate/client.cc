@@ -138,6 +138,18 @@ long error_of_connecting(long error) {
   return error == -EACCES || error == -EMFILE || error == -ENFILE ? error : -ENOTCONN;
 }
 
+bool has_second_cpu() {
+  uint64_t cpus[128] = {};
+  const long bytes = raw_syscall(SYS_sched_getaffinity, 0, sizeof cpus, native::of(cpus));
+  int words_set = 0;
+  bool two_in_a_word = false;
+  for (long i = 0; i * 8 < bytes; i++) {
+    words_set += cpus[i] != 0;
+    two_in_a_word |= (cpus[i] & (cpus[i] - 1)) != 0;
+  }
+  return words_set > 1 || two_in_a_word;
+}
+
 // nullptr: see error.
 Ring* connect_ring(Process& p, uint32_t connection, long& error) {
   error = -ENOTCONN;
@@ -161,6 +173,7 @@ Ring* connect_ring(Process& p, uint32_t connection, long& error) {
   ring->socket = keep_internal(p, socket, true);
   ring->doorbell = keep_internal(p, m.fd[1], true);
   ring->memory = memory;
+  ring->spin.set_second_cpu(has_second_cpu());
   ring->state = RingState::live;
   return ring;
 }
@@ -355,8 +368,9 @@ long RingCall::run() {
   const auto submitted = static_cast<uint32_t>(CallState::submitted);
   auto* header = static_cast<host::RingHeader*>(ring_->memory);
   s.state.store(submitted, std::memory_order_release);
-  header->submitted.fetch_or(uint64_t{1} << index_, std::memory_order_acq_rel);
-  ring_doorbell();
+  header->submitted.fetch_or(uint64_t{1} << index_);
+  if (header->watching.load() == 0) ring_doorbell();
+  ring_->spin.until([&] { return s.state.load(std::memory_order_acquire) != submitted; });
   bool interrupted = false;
   while (s.state.load(std::memory_order_acquire) == submitted) {
     const long r = wait_for_answer(!interrupted);

@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "host/call.h"
+#include "host/spin.h"
 
 namespace fusewire::gate {
 
@@ -26,6 +27,7 @@ struct Ring {
   uint32_t connection = 0;
   int socket = -1;
   int doorbell = -1;
+  host::Spin spin;  // for answers
   void* memory = nullptr;
   std::atomic<uint64_t> taken{0};  // a bit a slot
   // What came for the slot: a descriptor's number + 1, or -EMFILE when the process had no room for it.

@@ -6,8 +6,8 @@
 // the end of the client. Descriptors of opened files come as FileMessage over it, before their call is done.
 //
 // A call: take a free slot (client's own bookkeeping), fill it, state = submitted, set the slot's bit in `submitted`,
-// write 1 to the doorbell, sleep on `state` (futex, shared) until it is done. Result and data are then the client's.
-// The client may set `interrupt` and ring at any time while it waits.
+// write 1 to the doorbell unless the host is `watching`, sleep on `state` (futex, shared) until it is done. Result and
+// data are then the client's. The client may set `interrupt` and ring at any time while it waits.
 //
 // Trust: the host copies every field of a slot before it checks and uses it; data bytes are only ever carried.
 // Thread rule: one thread owns a slot from taking it to reading its result.
@@ -105,6 +105,9 @@ struct alignas(128) Slot {
 struct RingHeader {
   uint32_t magic, version, slots, data_bytes;
   alignas(64) std::atomic<uint64_t> submitted;  // a bit a slot; the host takes them all at once
+  // 1: the host looks at `submitted` by itself. It looks once more after it has set this to 0 and before it sleeps;
+  // the client reads this after it has set its bit. Both orders sequentially consistent.
+  std::atomic<uint32_t> watching;
 };
 
 inline constexpr size_t ring_slots_offset = 4096;
@@ -134,8 +137,8 @@ struct FileMessage {
 };
 
 // A virtual descriptor is a memfd with this name and mode; the token is the right to use the open file, unguessable.
-// Name: "fusewire:<leader's pid>:<connection id>:<token, 16 hex digits>"; st_mode & 07777 == shadow_mode. The leader's pid
-// (MountTable::leader_pid) tells namespaces apart: one may run inside another.
+// Name: "fusewire:<leader's pid>:<connection id>:<token, 16 hex digits>"; st_mode & 07777 == shadow_mode. The leader's
+// pid (MountTable::leader_pid) tells namespaces apart: one may run inside another.
 inline constexpr char shadow_name_prefix[] = "fusewire:";
 inline constexpr uint32_t shadow_mode = 07000;
 

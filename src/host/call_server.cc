@@ -1,5 +1,8 @@
 #include "host/call_server.h"
 
+#include <sched.h>
+
+#include <algorithm>
 #include <bit>
 #include <cerrno>
 #include <cstring>
@@ -8,6 +11,12 @@ namespace fusewire::host {
 namespace {
 
 constexpr size_t blank_calls_kept = 64;
+constexpr size_t clients_looked_at = 8;
+
+bool has_second_cpu() {
+  cpu_set_t cpus;
+  return ::sched_getaffinity(0, sizeof cpus, &cpus) != 0 || CPU_COUNT(&cpus) > 1;
+}
 
 void fill_caller(Call& call) {
   const Credentials& who = call.client->credentials();
@@ -24,6 +33,9 @@ void fill_caller(Call& call) {
 }
 
 }  // namespace
+
+CallServer::CallServer(ProcessHost& host, FileRegistry& files, uint32_t connection, uint32_t owner_uid)
+    : host_(host), files_(files), connection_id_(connection), owner_uid_(owner_uid), spin_(has_second_cpu()) {}
 
 uint64_t CallServer::add(UniqueFd socket) {
   std::shared_ptr<Client> client = Client::welcome(std::move(socket), connection_id_, owner_uid_);
@@ -62,6 +74,20 @@ void CallServer::take(uint64_t key) {
     kernel::Connection::Entry entry(call->mount->connection());
     call->mount->connection().interrupt(call->caller);
   }
+}
+
+bool CallServer::is_anything_submitted() const {
+  return std::any_of(clients_.begin(), clients_.end(), [](const auto& c) { return c.second->has_submitted(); });
+}
+
+bool CallServer::look() {
+  if (calls_ > 0 || clients_.empty() || clients_.size() > clients_looked_at) return false;
+  for (const auto& [key, client] : clients_) client->set_watching(true);
+  spin_.until([this] { return is_anything_submitted(); });
+  for (const auto& [key, client] : clients_) client->set_watching(false);
+  if (!is_anything_submitted()) return false;
+  for (const uint64_t key : keys()) take(key);
+  return true;
 }
 
 void CallServer::begin(const std::shared_ptr<Client>& client, uint32_t slot) {

@@ -11,13 +11,13 @@
 
 #include "host/call_runner.h"
 #include "host/process_host.h"
+#include "host/spin.h"
 
 namespace fusewire::host {
 
 class CallServer final : CallEnd {
  public:
-  CallServer(ProcessHost& host, FileRegistry& files, uint32_t connection, uint32_t owner_uid)
-      : host_(host), files_(files), connection_id_(connection), owner_uid_(owner_uid) {}
+  CallServer(ProcessHost& host, FileRegistry& files, uint32_t connection, uint32_t owner_uid);
 
   // Calls go to this mount from now on; nullptr: they get ENOTCONN.
   void set_mount(syscall::Mount* mount) { mount_ = mount; }
@@ -28,6 +28,9 @@ class CallServer final : CallEnd {
   bool has(uint64_t key) const { return clients_.contains(key); }
   // The doorbell rang: begins what is submitted, and passes interrupts on.
   void take(uint64_t key);
+  // While no call is under way: looks for the next one for a moment (Spin), and begins what is submitted. True when
+  // anything was. Otherwise the doorbells ring.
+  bool look();
   // The process hung up: its calls are killed; it is forgotten when they have ended.
   void hang_up(uint64_t key);
   // Answers every call that has ended since. True when there were any.
@@ -42,6 +45,7 @@ class CallServer final : CallEnd {
  private:
   void begin(const std::shared_ptr<Client>& client, uint32_t slot);
   int prepare(Call& call);
+  bool is_anything_submitted() const;
   bool take_files(Call& call);
   void start(Call& call);
   void finished(Call& call) override;
@@ -63,6 +67,7 @@ class CallServer final : CallEnd {
   const uint32_t connection_id_;
   const uint32_t owner_uid_;
   syscall::Mount* mount_ = nullptr;
+  Spin spin_;
   uint64_t next_key_ = 1;
   std::unordered_map<uint64_t, std::shared_ptr<Client>> clients_;
   std::unordered_map<uint32_t, LockOwner> lock_owners_;  // by process: several rings of one share it

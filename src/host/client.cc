@@ -57,6 +57,10 @@ Client::~Client() {
   if (ring_) ::munmap(ring_, ring_bytes);
 }
 
+bool Client::has_submitted() const { return static_cast<RingHeader*>(ring_)->submitted.load() != 0; }
+
+void Client::set_watching(bool watching) const { static_cast<RingHeader*>(ring_)->watching.store(watching ? 1 : 0); }
+
 uint64_t Client::take_submitted() {
   return static_cast<RingHeader*>(ring_)->submitted.exchange(0, std::memory_order_acq_rel);
 }

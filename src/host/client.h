@@ -40,6 +40,9 @@ class Client {
   const Credentials& credentials() const { return credentials_; }
   uint32_t confirm_thread(uint32_t tid) { return threads_.confirm(credentials_.pid, tid); }
 
+  bool has_submitted() const;
+  // Whether the host looks for submitted slots by itself (RingHeader).
+  void set_watching(bool watching) const;
   // The slots submitted since the last time, a bit each.
   uint64_t take_submitted();
   bool is_submitted(uint32_t slot) const;

@@ -241,6 +241,18 @@ TEST(HostProcess, umount_of_a_mount_in_use_is_busy_and_a_lazy_one_waits_for_the_
   rig.join();
 }
 
+TEST(HostProcess, no_call_is_missed_between_watching_and_sleeping) {
+  HostRig rig;
+  rig.go();
+  auto client = rig.client();
+  // Every few calls a pause about as long as the host watches.
+  for (int i = 0; i < 20'000; ++i) {
+    const uint64_t pause = i % 3 == 0 ? host::Spin::ticks_max - 2'000 + static_cast<uint64_t>(i) * 7 % 8'000 : 0;
+    for (const uint64_t begin = __builtin_ia32_rdtsc(); __builtin_ia32_rdtsc() - begin < pause;) continue;
+    ASSERT_EQ(client->call({.number = CallNumber::nop}), 0);
+  }
+}
+
 TEST(HostProcess, a_device_that_is_closed_before_the_mount_ends_its_host) {
   HostRig rig;
   rig.daemon->start();
