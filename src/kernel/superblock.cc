@@ -196,7 +196,7 @@ Result<Ref<Dentry>> Superblock::splice(Dentry& dentry, Inode& inode) {
   Dentry* alias = inode.is_dir() ? inode.first_alias : nullptr;
   if (alias && alias->is_root()) return error(Errno::eio);
   if (alias && is_below(*dentry.parent, *alias)) return error(Errno::eloop);
-  // Whoever has its parent locked goes by the name and the place that it has now (Linux __d_unalias).
+  // Whoever renames, or has its parent locked, goes by the name and the place that it has now (Linux __d_unalias).
   const bool moves = alias && alias->parent != dentry.parent;
   if (moves && (!rename_lock.idle() || !alias->parent->inode->lock.shareable())) return error(Errno::estale);
   if (alias) {
@@ -232,18 +232,14 @@ void Superblock::unhash(Dentry& dentry) {
 void Superblock::move(Dentry& dentry, Dentry& new_parent, Dentry& victim) {
   Ref<Dentry> hold(victim);
   unhash(victim);
-  if (!dentry.hashed) return;
-  // Only a daemon that shows a directory in two places brings it to that.
-  if (is_below(new_parent, dentry)) return invalidate(dentry);
-  rename_dentry(dentry, new_parent, victim.name());
+  if (dentry.hashed) rename_dentry(dentry, new_parent, victim.name());
 }
 
 void Superblock::exchange(Dentry& a, Dentry& b) {
   Ref<Dentry> a_parent(*a.parent), b_parent(*b.parent);
   Result<Ref<Dentry>> a_name = make_dentry(*a_parent, a.name());
   Result<Ref<Dentry>> b_name = make_dentry(*b_parent, b.name());
-  const bool loops = is_below(*b_parent, a) || is_below(*a_parent, b);
-  if (!a.hashed || !b.hashed || !a_name || !b_name || loops) {
+  if (!a.hashed || !b.hashed || !a_name || !b_name) {
     invalidate(a);
     return invalidate(b);
   }

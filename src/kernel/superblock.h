@@ -85,8 +85,7 @@ class Superblock {
   // d_invalidate: the name and what is unused below it are forgotten; who holds it goes on with an unhashed one.
   void invalidate(Dentry& dentry);
   void unhash(Dentry& dentry);
-  // d_move and d_exchange, after the daemon has renamed. Without memory, and where a loop would come of it, the names
-  // are invalidated instead.
+  // d_move and d_exchange, after the daemon has renamed. ENOMEM: both were invalidated instead.
   void move(Dentry& dentry, Dentry& new_parent, Dentry& victim);
   void exchange(Dentry& a, Dentry& b);
   // Drops what nobody uses below; for NOTIFY_PRUNE and rmdir.

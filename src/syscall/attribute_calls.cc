@@ -286,7 +286,7 @@ Task<Result<void>> utimens_file(MountImpl& mount, Caller& caller, File& file, Ti
 
 Task<Result<Stat>> Mount::sys_statx(Caller& caller, Place place, uint32_t at_flags, uint32_t mask, Leave& leave) {
   MountImpl& mount = impl(*this);
-  return run_path(mount, caller, "statx", [&mount, &caller, &leave, place, at_flags, mask] {
+  return run_path(mount, caller, "statx", {place.start}, [&mount, &caller, &leave, place, at_flags, mask] {
     return statx_at(mount, caller, place, at_flags, mask, leave);
   });
 }
@@ -298,21 +298,21 @@ Task<Result<Stat>> Mount::sys_fstat(Caller& caller, OpenFile& file, uint32_t mas
 
 Task<Result<void>> Mount::sys_faccessat(Caller& caller, Place place, uint32_t mask, uint32_t at_flags, Leave& leave) {
   MountImpl& mount = impl(*this);
-  return run_path(mount, caller, "faccessat", [&mount, &caller, &leave, place, mask, at_flags] {
+  return run_path(mount, caller, "faccessat", {place.start}, [&mount, &caller, &leave, place, mask, at_flags] {
     return access_at(mount, caller, place, mask, at_flags, leave);
   });
 }
 
 Task<Result<size_t>> Mount::sys_readlinkat(Caller& caller, Place place, std::span<char> target, Leave& leave) {
   MountImpl& mount = impl(*this);
-  return run_path(mount, caller, "readlinkat", [&mount, &caller, &leave, place, target] {
+  return run_path(mount, caller, "readlinkat", {place.start}, [&mount, &caller, &leave, place, target] {
     return readlink_at(mount, caller, place, target, leave);
   });
 }
 
 Task<Result<Statfs>> Mount::sys_statfs(Caller& caller, Place place, Leave& leave) {
   MountImpl& mount = impl(*this);
-  return run_path(mount, caller, "statfs",
+  return run_path(mount, caller, "statfs", {place.start},
                   [&mount, &caller, &leave, place] { return statfs_at(mount, caller, place, leave); });
 }
 
@@ -323,7 +323,7 @@ Task<Result<Statfs>> Mount::sys_fstatfs(Caller& caller, OpenFile& file) {
 
 Task<Result<void>> Mount::sys_fchmodat(Caller& caller, Place place, uint32_t mode, uint32_t at_flags, Leave& leave) {
   MountImpl& mount = impl(*this);
-  return run_path(mount, caller, "fchmodat", [&mount, &caller, &leave, place, mode, at_flags] {
+  return run_path(mount, caller, "fchmodat", {place.start}, [&mount, &caller, &leave, place, mode, at_flags] {
     return chmod_at(mount, caller, place, mode, at_flags, leave);
   });
 }
@@ -336,7 +336,7 @@ Task<Result<void>> Mount::sys_fchmod(Caller& caller, OpenFile& file, uint32_t mo
 Task<Result<void>> Mount::sys_fchownat(Caller& caller, Place place, uint32_t uid, uint32_t gid, uint32_t at_flags,
                                        Leave& leave) {
   MountImpl& mount = impl(*this);
-  return run_path(mount, caller, "fchownat", [&mount, &caller, &leave, place, uid, gid, at_flags] {
+  return run_path(mount, caller, "fchownat", {place.start}, [&mount, &caller, &leave, place, uid, gid, at_flags] {
     return chown_at(mount, caller, place, uid, gid, at_flags, leave);
   });
 }
@@ -348,7 +348,7 @@ Task<Result<void>> Mount::sys_fchown(Caller& caller, OpenFile& file, uint32_t ui
 
 Task<Result<void>> Mount::sys_truncate(Caller& caller, Place place, uint64_t size, Leave& leave) {
   MountImpl& mount = impl(*this);
-  return run_path(mount, caller, "truncate",
+  return run_path(mount, caller, "truncate", {place.start},
                   [&mount, &caller, &leave, place, size] { return truncate_at(mount, caller, place, size, leave); });
 }
 
@@ -360,7 +360,7 @@ Task<Result<void>> Mount::sys_ftruncate(Caller& caller, OpenFile& file, uint64_t
 Task<Result<void>> Mount::sys_utimensat(Caller& caller, Place place, Timespec atime, Timespec mtime, uint32_t at_flags,
                                         Leave& leave) {
   MountImpl& mount = impl(*this);
-  return run_path(mount, caller, "utimensat", [&mount, &caller, &leave, place, atime, mtime, at_flags] {
+  return run_path(mount, caller, "utimensat", {place.start}, [&mount, &caller, &leave, place, atime, mtime, at_flags] {
     return utimens_at(mount, caller, place, atime, mtime, at_flags, leave);
   });
 }

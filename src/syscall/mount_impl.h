@@ -73,11 +73,32 @@ class Call {
 template <typename T>
 Task<T> run(MountImpl& mount, Caller& caller, const char* name, Task<T> body);
 
+// Where the one or two paths of a call start; nullptr: at the root.
+struct Starts {
+  OpenFile *first = nullptr, *second = nullptr;
+};
+
+class StartUse {
+ public:
+  explicit StartUse(OpenFile* file) : file_(file) {
+    if (file_) file_->use();
+  }
+  ~StartUse() {
+    if (file_) file_->unuse();
+  }
+  StartUse(const StartUse&) = delete;
+
+ private:
+  OpenFile* file_;
+};
+
 // A call by path: make() gives its body. Where the daemon answers ESTALE, it is made and run once more, and no cached
-// name is believed then (Linux retry_estale). make is a lambda of one file, so no two files share an instance.
+// name is believed then (Linux retry_estale). The files that its places start at are used until its end. make is a
+// lambda of one file, so no two files share an instance.
 template <typename Make>
-auto run_path(MountImpl& mount, Caller& caller, const char* name, Make make) -> decltype(make()) {
+auto run_path(MountImpl& mount, Caller& caller, const char* name, Starts starts, Make make) -> decltype(make()) {
   Call call(mount, caller, name);
+  StartUse first(starts.first), second(starts.second);
   decltype(make().take()) result;
   kernel::Connection& connection = mount.sb.connection;
   if (!connection.initialized()) {

@@ -356,40 +356,40 @@ Task<Result<void>> rename_at(MountImpl& mount, Caller& caller, Place from, Place
 
 Task<Result<void>> Mount::sys_mkdirat(Caller& caller, Place place, uint32_t mode, Leave& leave) {
   MountImpl& mount = impl(*this);
-  return run_path(mount, caller, "mkdirat",
+  return run_path(mount, caller, "mkdirat", {place.start},
                   [&mount, &caller, &leave, place, mode] { return mkdir_at(mount, caller, place, mode, leave); });
 }
 
 Task<Result<void>> Mount::sys_mknodat(Caller& caller, Place place, uint32_t mode, uint32_t rdev, Leave& leave) {
   MountImpl& mount = impl(*this);
-  return run_path(mount, caller, "mknodat", [&mount, &caller, &leave, place, mode, rdev] {
+  return run_path(mount, caller, "mknodat", {place.start}, [&mount, &caller, &leave, place, mode, rdev] {
     return mknod_at(mount, caller, place, mode, rdev, leave);
   });
 }
 
 Task<Result<void>> Mount::sys_symlinkat(Caller& caller, std::string_view target, Place place, Leave& leave) {
   MountImpl& mount = impl(*this);
-  return run_path(mount, caller, "symlinkat",
+  return run_path(mount, caller, "symlinkat", {place.start},
                   [&mount, &caller, &leave, target, place] { return symlink_at(mount, caller, target, place, leave); });
 }
 
 Task<Result<void>> Mount::sys_unlinkat(Caller& caller, Place place, uint32_t at_flags, Leave& leave) {
   MountImpl& mount = impl(*this);
-  return run_path(mount, caller, "unlinkat", [&mount, &caller, &leave, place, at_flags] {
+  return run_path(mount, caller, "unlinkat", {place.start}, [&mount, &caller, &leave, place, at_flags] {
     return unlink_at(mount, caller, place, at_flags, leave);
   });
 }
 
 Task<Result<void>> Mount::sys_renameat2(Caller& caller, Place from, Place to, uint32_t flags, Leave& leave) {
   MountImpl& mount = impl(*this);
-  return run_path(mount, caller, "renameat2", [&mount, &caller, &leave, from, to, flags] {
+  return run_path(mount, caller, "renameat2", {from.start, to.start}, [&mount, &caller, &leave, from, to, flags] {
     return rename_at(mount, caller, from, to, flags, leave);
   });
 }
 
 Task<Result<void>> Mount::sys_linkat(Caller& caller, Place from, Place to, uint32_t at_flags, Leave& leave) {
   MountImpl& mount = impl(*this);
-  return run_path(mount, caller, "linkat", [&mount, &caller, &leave, from, to, at_flags] {
+  return run_path(mount, caller, "linkat", {from.start, to.start}, [&mount, &caller, &leave, from, to, at_flags] {
     return link_at(mount, caller, from, to, at_flags, leave);
   });
 }

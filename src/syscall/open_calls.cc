@@ -285,20 +285,20 @@ Task<Result<File*>> change_directory(MountImpl& mount, Caller& caller, Place pla
 
 Task<Result<OpenFile*>> Mount::sys_openat(Caller& caller, Place place, uint32_t flags, uint32_t mode, Leave& leave) {
   MountImpl& mount = impl(*this);
-  return run_path(mount, caller, "openat", [&mount, &caller, &leave, place, flags, mode] {
+  return run_path(mount, caller, "openat", {place.start}, [&mount, &caller, &leave, place, flags, mode] {
     return open_at(mount, caller, place, flags, mode, leave);
   });
 }
 
 Task<Result<OpenFile*>> Mount::sys_open_exec(Caller& caller, Place place, Leave& leave) {
   MountImpl& mount = impl(*this);
-  return run_path(mount, caller, "execve",
+  return run_path(mount, caller, "execve", {place.start},
                   [&mount, &caller, &leave, place] { return open_exec(mount, caller, place, leave); });
 }
 
 Task<Result<OpenFile*>> Mount::sys_chdir(Caller& caller, Place place, Leave& leave) {
   MountImpl& mount = impl(*this);
-  return run_path(mount, caller, "chdir",
+  return run_path(mount, caller, "chdir", {place.start},
                   [&mount, &caller, &leave, place] { return change_directory(mount, caller, place, leave); });
 }
 

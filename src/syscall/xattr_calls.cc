@@ -187,15 +187,16 @@ Task<Result<void>> Mount::sys_setxattr(Caller& caller, Place place, std::string_
                                        std::span<const std::byte> value, uint32_t flags, uint32_t at_flags,
                                        Leave& leave) {
   MountImpl& mount = impl(*this);
-  return run_path(mount, caller, "setxattr", [&mount, &caller, &leave, place, name, value, flags, at_flags] {
-    return set_at(mount, caller, place, name, value, flags, at_flags, leave);
-  });
+  return run_path(mount, caller, "setxattr", {place.start},
+                  [&mount, &caller, &leave, place, name, value, flags, at_flags] {
+                    return set_at(mount, caller, place, name, value, flags, at_flags, leave);
+                  });
 }
 
 Task<Result<size_t>> Mount::sys_getxattr(Caller& caller, Place place, std::string_view name, std::span<std::byte> value,
                                          uint32_t at_flags, Leave& leave) {
   MountImpl& mount = impl(*this);
-  return run_path(mount, caller, "getxattr", [&mount, &caller, &leave, place, name, value, at_flags] {
+  return run_path(mount, caller, "getxattr", {place.start}, [&mount, &caller, &leave, place, name, value, at_flags] {
     return get_at(mount, caller, place, name, value, at_flags, leave);
   });
 }
@@ -203,7 +204,7 @@ Task<Result<size_t>> Mount::sys_getxattr(Caller& caller, Place place, std::strin
 Task<Result<size_t>> Mount::sys_listxattr(Caller& caller, Place place, std::span<char> list, uint32_t at_flags,
                                           Leave& leave) {
   MountImpl& mount = impl(*this);
-  return run_path(mount, caller, "listxattr", [&mount, &caller, &leave, place, list, at_flags] {
+  return run_path(mount, caller, "listxattr", {place.start}, [&mount, &caller, &leave, place, list, at_flags] {
     return list_at(mount, caller, place, list, at_flags, leave);
   });
 }
@@ -211,7 +212,7 @@ Task<Result<size_t>> Mount::sys_listxattr(Caller& caller, Place place, std::span
 Task<Result<void>> Mount::sys_removexattr(Caller& caller, Place place, std::string_view name, uint32_t at_flags,
                                           Leave& leave) {
   MountImpl& mount = impl(*this);
-  return run_path(mount, caller, "removexattr", [&mount, &caller, &leave, place, name, at_flags] {
+  return run_path(mount, caller, "removexattr", {place.start}, [&mount, &caller, &leave, place, name, at_flags] {
     return remove_at(mount, caller, place, name, at_flags, leave);
   });
 }

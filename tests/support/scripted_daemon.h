@@ -96,6 +96,7 @@ class ScriptedDaemon {
 
   // One read(2): the request, or the errno (EAGAIN: nothing waits).
   kernel::Result<DaemonRequest> read() {
+    if (!device_) return kernel::error(kernel::Errno::enodev);
     auto length = device_->read(buffer_);
     if (!length) return kernel::error(length.error());
     DaemonRequest request;
@@ -119,7 +120,7 @@ class ScriptedDaemon {
     EXPECT_EQ(static_cast<uint32_t>(request.opcode), static_cast<uint32_t>(opcode));
     return request;
   }
-  bool quiet() { return (device_->poll() & 1) == 0; }
+  bool quiet() { return !device_ || (device_->poll() & 1) == 0; }
 
   // One write(2) of whatever bytes: for malformed messages.
   kernel::Result<size_t> write(const Bytes& message) { return device_->write(message); }

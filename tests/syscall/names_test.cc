@@ -45,6 +45,68 @@ TEST_F(NamesTest, of_two_that_unlink_one_name_the_second_finds_nothing) {
   EXPECT_EQ(daemon->count(Opcode::unlink), 1u);
 }
 
+TEST_F(NamesTest, a_lookup_asks_for_the_name_of_its_path_though_the_name_moves_meanwhile) {
+  entry_valid = 0;
+  serve_changes();
+  add(root, "a name that is long enough to stand in memory of its own", regular);
+  const std::string_view old_name = "a name that is long enough to stand in memory of its own";
+  stat(old_name);
+  auto moving = start(fs->sys_renameat2(caller, {nullptr, old_name}, {nullptr, "new"}, 0, leave));
+  for (const Errno answer : {Errno{}, Errno::enoent}) {
+    const DaemonRequest lookup = daemon->next(Opcode::lookup);
+    if (answer == Errno::enoent)
+      daemon->reply_error(lookup.header.unique, answer);
+    else
+      daemon->reply(lookup.header.unique, entry_of(2));
+  }
+  const DaemonRequest rename = daemon->next(Opcode::rename);
+  auto looking = start(fs->sys_statx(other, {nullptr, old_name}, 0, basic_stats, leave));
+  daemon->reply(rename.header.unique);
+  const DaemonRequest again = daemon->next(Opcode::lookup);
+  EXPECT_EQ(again.body, name_bytes(old_name));
+  daemon->reply_error(again.header.unique, Errno::enoent);
+  daemon->serve();
+  EXPECT_TRUE(moving.take());
+  EXPECT_TRUE(looking.take());
+}
+
+TEST_F(NamesTest, a_directory_that_shows_up_elsewhere_is_not_moved_while_its_name_is_worked_on) {
+  serve_changes();
+  const uint64_t dir = add(root, "dir", directory), second = add(root, "second", directory);
+  stat("dir");
+  stat("second");
+  names[{second, "there"}] = dir;
+  auto looking = start(fs->sys_statx(other, {nullptr, "second/there"}, 0, basic_stats, leave));
+  const DaemonRequest lookup = daemon->next(Opcode::lookup);
+  auto removing = start(fs->sys_unlinkat(caller, {nullptr, "dir"}, 0x200, leave));
+  daemon->reply(lookup.header.unique, entry_of(dir));
+  const DaemonRequest rmdir = daemon->next(Opcode::rmdir);
+  EXPECT_EQ(rmdir.body, name_bytes("dir"));
+  while (!looking.done()) {
+    const DaemonRequest again = daemon->next(Opcode::lookup);
+    daemon->reply(again.header.unique, entry_of(again.name() == "second" ? second : dir));
+  }
+  EXPECT_EQ(looking.take().error(), Errno::estale);
+  daemon->reply(rmdir.header.unique);
+  EXPECT_TRUE(removing.take());
+}
+
+TEST_F(NamesTest, estale_for_a_path_from_an_open_file_is_tried_again_though_the_file_is_closed_meanwhile) {
+  serve_changes();
+  const uint64_t dir = add(root, "dir", directory);
+  const uint64_t file = add(dir, "file", regular);
+  OpenFile* cwd = open("dir", o_path);
+  auto looking = start(fs->sys_statx(other, {cwd, "file"}, 0, basic_stats, leave));
+  const DaemonRequest lookup = daemon->next(Opcode::lookup);
+  release(cwd);
+  inval_entry(root, "dir");
+  daemon->reply_error(lookup.header.unique, Errno::estale);
+  const DaemonRequest again = daemon->next(Opcode::lookup);
+  EXPECT_EQ(again.header.nodeid, dir);
+  daemon->reply(again.header.unique, entry_of(file));
+  EXPECT_TRUE(looking.take());
+}
+
 TEST_F(NamesTest, an_unlinked_open_file_goes_on_and_is_forgotten_at_its_end) {
   serve_changes();
   const uint64_t node = add(root, "file", regular);
