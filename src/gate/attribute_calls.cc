@@ -17,7 +17,11 @@ using syscall::Timespec;
 constexpr long utime_now = (1l << 30) - 1;
 constexpr long usec_per_sec = 1'000'000;
 
+// Wrong AT_ flags come before the path, whatever it is.
+bool knows(long at_flags) { return (at_flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)) == 0; }
+
 long chmod_path(const CallFrame& f, PathArgument argument, long mode, long at_flags) {
+  if (!knows(at_flags)) return -EINVAL;
   argument.how = how_of(at_flags);
   return path_call(
       f, argument, CallNumber::fchmodat, {1, at_flags},
@@ -29,6 +33,7 @@ long chmod_path(const CallFrame& f, PathArgument argument, long mode, long at_fl
 }
 
 long chown_path(const CallFrame& f, PathArgument argument, long uid, long gid, long at_flags) {
+  if (!knows(at_flags)) return -EINVAL;
   argument.how = how_of(at_flags);
   return path_call(
       f, argument, CallNumber::fchownat, {2, at_flags},
@@ -45,7 +50,11 @@ struct Times {
   Timespec mtime{0, utime_now};
 };
 
+bool omits_both(const Times& times) { return times.atime.nsec == UTIME_OMIT && times.mtime.nsec == UTIME_OMIT; }
+
 long utimens_path(const CallFrame& f, PathArgument argument, const Times& times, long at_flags) {
+  if (omits_both(times)) return 0;
+  if (!knows(at_flags)) return -EINVAL;
   argument.how = how_of(at_flags);
   return path_call(
       f, argument, CallNumber::utimensat, {4, at_flags},
@@ -95,7 +104,9 @@ long read_seconds(long from, Times& times) {
   return 0;
 }
 
-long futimens(const CallFrame& f, const Times& times) {
+long futimens(const CallFrame& f, const Times& times, long at_flags) {
+  if (omits_both(times)) return 0;
+  if (at_flags != 0) return -EINVAL;
   return descriptor_call(f, CallNumber::futimens,
                          {times.atime.sec, times.atime.nsec, times.mtime.sec, times.mtime.nsec});
 }
@@ -117,10 +128,10 @@ long call_fchown(const CallFrame& f) {
 }
 
 long call_truncate(const CallFrame& f) {
+  if (f.arg[1] < 0) return -EINVAL;
   return path_call(
-      f, {-1, 0, {}}, CallNumber::truncate, {},
+      f, {-1, 0, {}}, CallNumber::truncate, start_itself,
       [&](RingCall& call) {
-        if (f.arg[1] < 0) return -static_cast<long>(EINVAL);
         call.set_arg(0, f.arg[1]);
         return 0L;
       },
@@ -148,7 +159,7 @@ long call_futimesat(const CallFrame& f) {
   Times times;
   const long r = read_timevals(f.arg[2], times);
   if (r < 0) return r;
-  return f.arg[1] == 0 ? futimens(f, times) : utimens_path(f, {0, 1, {}}, times, 0);
+  return f.arg[1] == 0 ? futimens(f, times, 0) : utimens_path(f, {0, 1, {}}, times, 0);
 }
 
 long call_utimensat(const CallFrame& f) {
@@ -157,7 +168,7 @@ long call_utimensat(const CallFrame& f) {
   if (r < 0) return r;
   const long at_flags = static_cast<int>(f.arg[3]);
   if (f.arg[1] == 0 && static_cast<int>(f.arg[0]) == AT_FDCWD) return pass_on;
-  return f.arg[1] == 0 ? futimens(f, times) : utimens_path(f, {0, 1, {}}, times, at_flags);
+  return f.arg[1] == 0 ? futimens(f, times, at_flags) : utimens_path(f, {0, 1, {}}, times, at_flags);
 }
 
 }  // namespace fusewire::gate

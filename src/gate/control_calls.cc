@@ -1,4 +1,5 @@
 // fcntl, flock, ioctl.
+#include <linux/fs.h>
 #include <sys/ioctl.h>
 
 #include "gate/file_call.h"
@@ -20,7 +21,10 @@ void* pointer(long argument) { return reinterpret_cast<void*>(argument); }
 long lock_base(VirtualFile file, long nr, short whence) {
   if (whence == SEEK_SET) return 0;
   if (whence == SEEK_CUR) return file_call(file, CallNumber::lseek, nr, {0, SEEK_CUR});
-  return whence == SEEK_END ? regular_size(file, nr, -ENOTTY) : -EINVAL;
+  if (whence != SEEK_END) return -EINVAL;
+  syscall::Stat st;
+  const long r = file_status(file, nr, st);
+  return r < 0 ? r : static_cast<long>(st.size);
 }
 
 // As Linux flock_to_posix_lock: a negative length lies before the start, 0 reaches to the end of the file.
@@ -53,10 +57,11 @@ void from_lock(const Lock& lock, struct flock& to) {
 
 long posix_lock(const CallFrame& f, VirtualFile file, CallNumber number, bool wait) {
   struct flock user;
-  if (copy_from_program(&user, pointer(f.arg[2]), sizeof user) != 0) return -EFAULT;
+  if (copy_from_program(&user, pointer(f.arg[2]), sizeof user) != 0) return unless_path(file, f.nr, -EFAULT);
+  if (number == CallNumber::getlk && user.l_type == F_UNLCK) return unless_path(file, f.nr, -EINVAL);
   Lock lock;
   long r = to_lock(file, f.nr, user, lock);
-  if (r < 0) return r;
+  if (r < 0) return unless_path(file, f.nr, r);
   RingCall call(file.connection, number, f.nr);
   if (call.error() != 0) return call.error();
   call.set_file(file.token);
@@ -70,17 +75,23 @@ long posix_lock(const CallFrame& f, VirtualFile file, CallNumber number, bool wa
   return copy_to_program(pointer(f.arg[2]), &user, sizeof user);
 }
 
+// No lease is ever given; taking one away finds none.
+long lease_error(VirtualFile file, long nr, long type) {
+  return static_cast<int>(type) == F_UNLCK && regular_size(file, nr, -EINVAL) >= 0 ? -EAGAIN : -EINVAL;
+}
+
 long fcntl_file(const CallFrame& f, VirtualFile file) {
   switch (static_cast<int>(f.arg[1])) {
     case F_DUPFD:
     case F_DUPFD_CLOEXEC:
     case F_GETFD:
     case F_SETFD:
+      return pass_on;
     case F_GETOWN:
     case F_SETOWN:
     case F_GETSIG:
     case F_SETSIG:
-      return pass_on;
+      return unless_path(file, f.nr, pass_on);
     case F_GETFL:
       return file_call(file, CallNumber::getfl, f.nr);
     case F_SETFL:
@@ -95,8 +106,19 @@ long fcntl_file(const CallFrame& f, VirtualFile file) {
     case F_OFD_SETLK:
     case F_OFD_SETLKW:
       return refuse(-EINVAL, "fcntl", "F_OFD_*", "locks of open file descriptions are not served in mounts");
+    case F_GETLEASE:
+      return unless_path(file, f.nr, F_UNLCK);
+    case F_SETLEASE:
+      return unless_path(file, f.nr, lease_error(file, f.nr, f.arg[2]));
+    case F_ADD_SEALS: {
+      const long r = if_writable(file, f.nr, -EINVAL);
+      return r == -EBADF ? unless_path(file, f.nr, -EPERM) : r;
+    }
+    case F_GETPIPE_SZ:
+    case F_SETPIPE_SZ:
+      return -EBADF;
     default:
-      return -EINVAL;
+      return unless_path(file, f.nr, -EINVAL);
   }
 }
 
@@ -115,6 +137,40 @@ long set_nonblocking(const CallFrame& f, VirtualFile file) {
   const long flags = file_call(file, CallNumber::getfl, f.nr);
   if (flags < 0) return flags;
   return file_call(file, CallNumber::setfl, f.nr, {on != 0 ? flags | O_NONBLOCK : flags & ~O_NONBLOCK});
+}
+
+// FUSE files have no fasync: it cannot be switched on.
+long set_asynchronous(const CallFrame& f, VirtualFile file) {
+  int on = 0;
+  if (copy_from_program(&on, pointer(f.arg[2]), sizeof on) != 0) return unless_path(file, f.nr, -EFAULT);
+  return unless_path(file, f.nr, on != 0 ? -ENOTTY : 0);
+}
+
+template <class T>
+long give(const CallFrame& f, T value) {
+  return copy_to_program(pointer(f.arg[2]), &value, sizeof value);
+}
+
+// Blocks of a device, of which no mount here has one: fuse_bmap answers 0.
+long map_block(const CallFrame& f, VirtualFile file) {
+  if (const long r = unless_path(file, f.nr, regular_size(file, f.nr, -ENOTTY)); r < 0) return r;
+  if (raw_syscall(SYS_geteuid) != 0) return -EPERM;
+  int block = 0;
+  if (copy_from_program(&block, pointer(f.arg[2]), sizeof block) != 0) return -EFAULT;
+  return block < 0 ? -EINVAL : give(f, 0);
+}
+
+long give_allocated_size(const CallFrame& f, VirtualFile file) {
+  syscall::Stat st{};
+  if (const long r = unless_path(file, f.nr, file_status(file, f.nr, st)); r < 0) return r;
+  const bool counted = S_ISREG(st.mode) || S_ISDIR(st.mode) || S_ISLNK(st.mode);
+  return counted ? give(f, static_cast<int64_t>(st.blocks * 512)) : -ENOTTY;
+}
+
+long give_block_size(const CallFrame& f, VirtualFile file) {
+  constexpr int block_size = 4096;  // s_blocksize of a mount without a block device
+  const long r = unless_path(file, f.nr, 0);
+  return r < 0 ? r : give(f, block_size);
 }
 
 // Data goes both ways as the command's own number says.
@@ -143,11 +199,19 @@ long ioctl_file(const CallFrame& f, VirtualFile file) {
   switch (static_cast<uint32_t>(f.arg[1])) {
     case FIOCLEX:
     case FIONCLEX:
-      return pass_on;
+      return unless_path(file, f.nr, pass_on);
     case FIONREAD:
       return unread_bytes(f, file);
     case FIONBIO:
       return set_nonblocking(f, file);
+    case FIBMAP:
+      return map_block(f, file);
+    case FIOQSIZE:
+      return give_allocated_size(f, file);
+    case FIGETBSZ:
+      return give_block_size(f, file);
+    case FIOASYNC:
+      return set_asynchronous(f, file);
     case TCGETS:
     case TIOCGWINSZ:
     case TIOCGPGRP:

@@ -83,9 +83,33 @@ long send(const CallFrame& f, const Side& in, const Side& out, int64_t& offset, 
     if (n <= 0) break;
     done += static_cast<size_t>(n);
     offset += n;
-    if (static_cast<size_t>(n) < bytes) break;
   }
   return static_cast<long>(done);
+}
+
+long flags_of(const Side& s, long nr) {
+  return s.is_virtual ? file_call(s.file, CallNumber::getfl, nr) : native::fcntl(s.fd, F_GETFL);
+}
+
+bool has_access(long flags, long alone) {
+  return (flags & O_PATH) == 0 && ((flags & O_ACCMODE) == alone || (flags & O_ACCMODE) == O_RDWR);
+}
+
+bool is_directory(const Side& s, long nr) {
+  struct stat native {};
+  if (!s.is_virtual) return native::fstat(s.fd, &native) == 0 && S_ISDIR(native.st_mode);
+  syscall::Stat st{};
+  return file_status(s.file, nr, st) == 0 && S_ISDIR(st.mode);
+}
+
+// do_sendfile, do_splice_direct.
+long check_sides(const Side& in, const Side& out, long nr, int64_t offset, long count) {
+  const long in_flags = flags_of(in, nr);
+  if (in_flags < 0 || !has_access(in_flags, O_RDONLY)) return -EBADF;
+  if (offset < 0 || count < 0 || count > INT64_MAX - offset) return -EINVAL;
+  const long out_flags = flags_of(out, nr);
+  if (out_flags < 0 || !has_access(out_flags, O_WRONLY)) return -EBADF;
+  return (out_flags & O_APPEND) != 0 || (count > 0 && is_directory(in, nr)) ? -EINVAL : 0;
 }
 
 }  // namespace
@@ -96,8 +120,11 @@ long call_sendfile(const CallFrame& f) {
   auto* where = reinterpret_cast<int64_t*>(f.arg[2]);
   int64_t offset = 0;
   if (where != nullptr && copy_from_program(&offset, where, sizeof offset) != 0) return -EFAULT;
-  if (where == nullptr) offset = position_of(in, f.nr, 0, SEEK_CUR);
-  if (offset < 0) return where == nullptr ? static_cast<long>(offset) : -EINVAL;
+  const long position = where == nullptr ? position_of(in, f.nr, 0, SEEK_CUR) : offset;
+  if (const long r = check_sides(in, out, f.nr, position < 0 && where == nullptr ? 0 : position, f.arg[3]); r < 0)
+    return r;
+  offset = position;
+  if (offset < 0) return position;
   const auto count = static_cast<size_t>(f.arg[3]);
   const long n = send(f, in, out, offset, count < 0x7ffff000 ? count : 0x7ffff000);
   if (n <= 0) return n;

@@ -28,15 +28,43 @@ inline long descriptor_call(const CallFrame& f, host::CallNumber number, std::in
   return file_call(file, number, f.nr, args);
 }
 
-// The size in bytes of a regular file; otherwise, which is an -errno, for any other.
-inline long regular_size(VirtualFile file, long nr, long otherwise) {
-  RingCall call(file.connection, host::CallNumber::fstat, nr);
+// Linux looks at the descriptor first, at the arguments later. What the gate finds wrong with these by itself gives way
+// to EBADF: of a file opened with O_PATH, and of one without the access that the call needs.
+inline long unless_path(VirtualFile file, long nr, long result) {
+  const long flags = file_call(file, host::CallNumber::getfl, nr);
+  if (flags < 0) return flags;
+  return (flags & O_PATH) != 0 ? -EBADF : result;
+}
+inline long if_readable(VirtualFile file, long nr, long result) {
+  const long flags = file_call(file, host::CallNumber::getfl, nr);
+  if (flags < 0) return flags;
+  const long access = flags & O_ACCMODE;
+  return (flags & O_PATH) != 0 || (access != O_RDONLY && access != O_RDWR) ? -EBADF : result;
+}
+inline long if_writable(VirtualFile file, long nr, long result) {
+  const long flags = file_call(file, host::CallNumber::getfl, nr);
+  if (flags < 0) return flags;
+  const long access = flags & O_ACCMODE;
+  return (flags & O_PATH) != 0 || (access != O_WRONLY && access != O_RDWR) ? -EBADF : result;
+}
+
+// What is known of the file, without asking the daemon where Linux would not (i_size_read): 0 or -errno.
+inline long file_status(VirtualFile file, long nr, syscall::Stat& st) {
+  RingCall call(file.connection, host::CallNumber::statx, nr);
   if (call.error() != 0) return call.error();
   call.set_file(file.token);
-  call.set_arg(0, STATX_BASIC_STATS);
+  call.set_arg(0, AT_EMPTY_PATH | AT_STATX_DONT_SYNC);
+  call.set_arg(1, STATX_BASIC_STATS);
+  call.set_path1("");
   if (const long r = call.run(); r < 0) return r;
-  syscall::Stat st;
   __builtin_memcpy(&st, call.result_data(sizeof st).data(), sizeof st);
+  return 0;
+}
+
+// The size in bytes of a regular file; otherwise, which is an -errno, for any other.
+inline long regular_size(VirtualFile file, long nr, long otherwise) {
+  syscall::Stat st;
+  if (const long r = file_status(file, nr, st); r < 0) return r;
   return (st.mode & S_IFMT) == S_IFREG ? static_cast<long>(st.size) : otherwise;
 }
 

@@ -22,7 +22,8 @@ long transfer_result(size_t done, long piece) { return done == 0 && piece < 0 ? 
 
 size_t piece_of(size_t left) { return left < io_bytes_max ? left : size_t{io_bytes_max}; }
 
-long read_piece(VirtualFile file, long nr, Vectors& to, size_t bytes, int64_t offset) {
+// unmoved: what was read but found no room in the program's memory.
+long read_piece(VirtualFile file, long nr, Vectors& to, size_t bytes, int64_t offset, int64_t& unmoved) {
   RingCall call(file.connection, CallNumber::read, nr);
   if (call.error() != 0) return call.error();
   call.set_file(file.token);
@@ -31,16 +32,20 @@ long read_piece(VirtualFile file, long nr, Vectors& to, size_t bytes, int64_t of
   const long n = call.run();
   if (n <= 0) return n;
   const auto data = call.result_data(static_cast<size_t>(n));
-  return to.scatter(data.data(), data.size() < bytes ? data.size() : bytes);
+  const long moved = to.scatter(data.data(), data.size() < bytes ? data.size() : bytes);
+  unmoved = n - (moved > 0 ? moved : 0);
+  return moved;
 }
 
 long read_file(VirtualFile file, long nr, Vectors to, int64_t offset) {
-  if (to.error() != 0) return to.error();
+  if (to.error() != 0 || to.is_empty_array()) return if_readable(file, nr, to.error());
   size_t done = 0;
   for (;;) {
     const size_t bytes = piece_of(to.total() - done);
+    int64_t unmoved = 0;
     const long n =
-        read_piece(file, nr, to, bytes, offset == at_position ? offset : offset + static_cast<int64_t>(done));
+        read_piece(file, nr, to, bytes, offset == at_position ? offset : offset + static_cast<int64_t>(done), unmoved);
+    if (unmoved != 0 && offset == at_position) file_call(file, CallNumber::lseek, nr, {-unmoved, SEEK_CUR});
     if (n > 0) done += static_cast<size_t>(n);
     if (n < static_cast<long>(bytes) || done == to.total()) return transfer_result(done, n);
   }
@@ -58,13 +63,14 @@ long write_piece(VirtualFile file, long nr, Vectors& from, size_t bytes, int64_t
 }
 
 long write_file(VirtualFile file, long nr, Vectors from, int64_t offset) {
-  if (from.error() != 0) return from.error();
+  if (from.error() != 0 || from.is_empty_array()) return if_writable(file, nr, from.error());
   size_t done = 0;
   for (;;) {
     const size_t bytes = piece_of(from.total() - done);
     const long n =
         write_piece(file, nr, from, bytes, offset == at_position ? offset : offset + static_cast<int64_t>(done));
     if (n > 0) done += static_cast<size_t>(n);
+    if (n == -EFAULT && done == 0) return if_writable(file, nr, n);
     if (n < static_cast<long>(bytes) || done == from.total()) return transfer_result(done, n);
   }
 }
@@ -112,6 +118,8 @@ long positioned_with_flags(const CallFrame& f, Transfer transfer, bool writes) {
   if ((flags & ~(rwf_hipri | rwf_dsync | rwf_sync)) != 0) return -EOPNOTSUPP;
   if (f.arg[3] < -1) return -EINVAL;
   const long n = transfer(file, f.nr, vectors_of(f, true), f.arg[3]);
+  // A directory has no read that knows of flags.
+  if (n == -EISDIR && (flags & ~rwf_hipri) != 0) return -EOPNOTSUPP;
   if (n <= 0 || !writes || (flags & (rwf_dsync | rwf_sync)) == 0) return n;
   const long synced = file_call(file, CallNumber::fsync, f.nr, {(flags & rwf_sync) == 0 ? 1 : 0});
   return synced < 0 ? synced : n;
@@ -136,6 +144,43 @@ long make_old_record(const char* record, uint16_t bytes, long to) {
   return copy_to_program(pointer(to), old, bytes);
 }
 
+long copy_records(const RingCall& call, long n, long to) {
+  const auto data = call.result_data(static_cast<size_t>(n));
+  return copy_to_program(pointer(to), data.data(), data.size());
+}
+
+long copy_old_records(const RingCall& call, long n, long to) {
+  for (long at = 0; at < n;) {
+    const char* record = call.result_data(static_cast<size_t>(n)).data() + at;
+    uint16_t bytes = 0;
+    __builtin_memcpy(&bytes, record + dirent64_reclen_at, sizeof bytes);
+    if (bytes == 0 || at + bytes > n) return -EIO;
+    const long r = make_old_record(record, bytes, to + at);
+    if (r < 0) return r;
+    at += bytes;
+  }
+  return 0;
+}
+
+// The position stays where it was when the records find no room in the program's memory.
+long list_directory(const CallFrame& f, long (*copy)(const RingCall&, long, long)) {
+  VirtualFile file;
+  if (!is_virtual(static_cast<int>(f.arg[0]), file)) return pass_on;
+  char probe = 0;
+  const bool no_room = copy_from_program(&probe, pointer(f.arg[1]), 1) != 0;
+  const long before = no_room ? file_call(file, CallNumber::lseek, f.nr, {0, SEEK_CUR}) : 0;
+  long n = 0;
+  long copied = 0;
+  {
+    RingCall call(file.connection, CallNumber::getdents64, f.nr);
+    if (call.error() != 0) return call.error();
+    n = run_getdents(file, static_cast<uint32_t>(f.arg[2]), call);
+    if (n > 0) copied = copy(call, n, f.arg[1]);
+  }
+  if (no_room && n > 0) file_call(file, CallNumber::lseek, f.nr, {before, SEEK_SET});
+  return copied < 0 ? copied : n;
+}
+
 }  // namespace
 
 long call_read(const CallFrame& f) { return unpositioned<read_file, read_device>(f, false); }
@@ -151,57 +196,51 @@ long call_pwritev2(const CallFrame& f) { return positioned_with_flags(f, write_f
 
 long call_lseek(const CallFrame& f) { return descriptor_call(f, CallNumber::lseek, {f.arg[1], f.arg[2]}); }
 
-long call_getdents64(const CallFrame& f) {
-  VirtualFile file;
-  if (!is_virtual(static_cast<int>(f.arg[0]), file)) return pass_on;
-  RingCall call(file.connection, CallNumber::getdents64, f.nr);
-  if (call.error() != 0) return call.error();
-  const long n = run_getdents(file, static_cast<uint32_t>(f.arg[2]), call);
-  if (n <= 0) return n;
-  const auto data = call.result_data(static_cast<size_t>(n));
-  return copy_to_program(pointer(f.arg[1]), data.data(), data.size()) != 0 ? -EFAULT : n;
-}
+long call_getdents64(const CallFrame& f) { return list_directory(f, copy_records); }
 
-long call_getdents(const CallFrame& f) {
-  VirtualFile file;
-  if (!is_virtual(static_cast<int>(f.arg[0]), file)) return pass_on;
-  RingCall call(file.connection, CallNumber::getdents64, f.nr);
-  if (call.error() != 0) return call.error();
-  const long n = run_getdents(file, static_cast<uint32_t>(f.arg[2]), call);
-  for (long at = 0; at < n;) {
-    const char* record = call.result_data(static_cast<size_t>(n)).data() + at;
-    uint16_t bytes = 0;
-    __builtin_memcpy(&bytes, record + dirent64_reclen_at, sizeof bytes);
-    if (bytes == 0 || at + bytes > n) return -EIO;
-    const long r = make_old_record(record, bytes, f.arg[1] + at);
-    if (r < 0) return r;
-    at += bytes;
-  }
-  return n;
-}
+long call_getdents(const CallFrame& f) { return list_directory(f, copy_old_records); }
 
 long call_fsync(const CallFrame& f) { return descriptor_call(f, CallNumber::fsync, {0}); }
 long call_fdatasync(const CallFrame& f) { return descriptor_call(f, CallNumber::fsync, {1}); }
-long call_sync_file_range(const CallFrame& f) { return descriptor_call(f, CallNumber::fsync, {1}); }
+
+// Writes out cached pages, of which there are none.
+long call_sync_file_range(const CallFrame& f) {
+  VirtualFile file;
+  if (!is_virtual(static_cast<int>(f.arg[0]), file)) return pass_on;
+  constexpr long known = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
+  if ((static_cast<uint32_t>(f.arg[3]) & ~known) != 0) return -EINVAL;
+  long end = 0;
+  const bool sane = f.arg[1] >= 0 && f.arg[2] >= 0 && !__builtin_add_overflow(f.arg[1], f.arg[2], &end);
+  return unless_path(file, f.nr, sane ? 0 : -EINVAL);
+}
 
 // Nothing is cached on this side, and FUSE has no word for it but SYNCFS, which ordinary daemons are not sent.
 long call_syncfs(const CallFrame& f) {
   VirtualFile file;
-  return is_virtual(static_cast<int>(f.arg[0]), file) ? 0 : pass_on;
+  return is_virtual(static_cast<int>(f.arg[0]), file) ? unless_path(file, f.nr, 0) : pass_on;
 }
 
 long call_fallocate(const CallFrame& f) {
   VirtualFile file;
   if (!is_virtual(static_cast<int>(f.arg[0]), file)) return pass_on;
-  if (f.arg[2] < 0 || f.arg[3] <= 0) return -EINVAL;
+  if (f.arg[2] < 0 || f.arg[3] <= 0) return unless_path(file, f.nr, -EINVAL);
   return file_call(file, CallNumber::fallocate, f.nr, {static_cast<uint32_t>(f.arg[1]), f.arg[2], f.arg[3]});
 }
 
 // Advice: taken note of by nobody.
 long call_fadvise64(const CallFrame& f) {
   VirtualFile file;
-  return is_virtual(static_cast<int>(f.arg[0]), file) ? 0 : pass_on;
+  if (!is_virtual(static_cast<int>(f.arg[0]), file)) return pass_on;
+  const auto advice = static_cast<int>(f.arg[3]);
+  const bool sane = f.arg[2] >= 0 && advice >= POSIX_FADV_NORMAL && advice <= POSIX_FADV_NOREUSE;
+  return unless_path(file, f.nr, sane ? 0 : -EINVAL);
 }
-long call_readahead(const CallFrame& f) { return call_fadvise64(f); }
+
+long call_readahead(const CallFrame& f) {
+  VirtualFile file;
+  if (!is_virtual(static_cast<int>(f.arg[0]), file)) return pass_on;
+  const long size = regular_size(file, f.nr, -EINVAL);
+  return if_readable(file, f.nr, size < 0 ? size : 0);
+}
 
 }  // namespace fusewire::gate

@@ -15,6 +15,8 @@ namespace {
 using host::CallNumber;
 using host::io_bytes_max;
 
+constexpr long page_size = 4096;
+
 // One piece of the file into the shadow, from the ring's memory. The bytes copied, 0 at the end.
 long copy_piece(VirtualFile file, int shadow, long offset, long bytes) {
   RingCall call(file.connection, CallNumber::read, SYS_mmap);
@@ -27,8 +29,19 @@ long copy_piece(VirtualFile file, int shadow, long offset, long bytes) {
   return raw_syscall(SYS_pwrite64, shadow, native::of(call.result_data(static_cast<size_t>(n)).data()), n, offset);
 }
 
+long size_now(VirtualFile file) {
+  RingCall call(file.connection, CallNumber::fstat, SYS_mmap);
+  if (call.error() != 0) return call.error();
+  call.set_file(file.token);
+  call.set_arg(0, STATX_BASIC_STATS);
+  if (const long r = call.run(); r < 0) return r;
+  syscall::Stat st;
+  __builtin_memcpy(&st, call.result_data(sizeof st).data(), sizeof st);
+  return S_ISREG(st.mode) ? static_cast<long>(st.size) : -ENODEV;
+}
+
 long fill_shadow(VirtualFile file, int shadow, long offset, long length) {
-  const long size = regular_size(file, SYS_mmap, -ENODEV);
+  const long size = size_now(file);
   if (size < 0) return size;
   if (const long r = raw_syscall(SYS_ftruncate, shadow, size); r < 0) return r;
   const long end = length > size - offset ? size : offset + length;
@@ -49,15 +62,17 @@ long call_mmap(const CallFrame& f) {
   const auto fd = static_cast<int>(f.arg[4]);
   const long flags = f.arg[3];
   if ((flags & MAP_ANONYMOUS) != 0 || !is_virtual(fd, file)) return pass_on;
+  const long offset = f.arg[5], length = f.arg[1];
+  if (offset % page_size != 0) return -EINVAL;
   const long opened = file_call(file, CallNumber::getfl, f.nr);
   if (opened < 0) return opened;
   if ((opened & O_PATH) != 0) return -EBADF;
-  if ((opened & O_ACCMODE) == O_WRONLY) return -EACCES;
+  if (length == 0) return -EINVAL;
+  if (offset < 0 || length < 0 || length > INT64_MAX - offset) return length < 0 ? -ENOMEM : -EOVERFLOW;
+  if (if_readable(file, f.nr, 0) < 0) return -EACCES;
   if ((flags & MAP_TYPE) != MAP_PRIVATE) {
     return refuse(-ENODEV, "mmap", "MAP_SHARED", "shared mappings are not served in mounts yet");
   }
-  const long offset = f.arg[5], length = f.arg[1];
-  if (offset < 0 || length <= 0) return -EINVAL;
   const long r = fill_shadow(file, fd, offset, length);
   return r < 0 ? r : pass_on;
 }

@@ -1,6 +1,9 @@
 // Making, removing and moving names.
+#include <linux/fs.h>
+
 #include "gate/handlers.h"
 #include "gate/leader.h"
+#include "gate/mounts.h"
 #include "gate/native.h"
 #include "gate/path_engine.h"
 
@@ -25,10 +28,18 @@ long name_call(const CallFrame& f, PathArgument argument, CallNumber number, int
       plain_result);
 }
 
+// may_mknod: a wrong type comes before the path.
+long node_call(const CallFrame& f, PathArgument argument, long mode, long rdev) {
+  const bool known =
+      (mode & S_IFMT) == 0 || S_ISREG(mode) || S_ISCHR(mode) || S_ISBLK(mode) || S_ISFIFO(mode) || S_ISSOCK(mode);
+  if (!known) return S_ISDIR(mode) ? -EPERM : -EINVAL;
+  return name_call(f, argument, CallNumber::mknodat, mode & 0177777, static_cast<uint32_t>(rdev));
+}
+
 long symlink_call(const CallFrame& f, PathArgument argument, long target) {
   PathText text;
   const long n = copy_string_from_program(text.data(), reinterpret_cast<const char*>(target), path_room);
-  if (n < 0) return n;
+  if (n <= 0) return n < 0 ? n : -ENOENT;
   text.set_length(static_cast<size_t>(n));
   argument.how = no_follow;
   return path_call(
@@ -42,6 +53,7 @@ long symlink_call(const CallFrame& f, PathArgument argument, long target) {
 
 // What is mounted somewhere is busy: its mount point is neither removed nor moved.
 long remove_call(const CallFrame& f, PathArgument argument, long at_flags) {
+  if ((at_flags & ~AT_REMOVEDIR) != 0) return -EINVAL;
   argument.how = no_follow;
   Where where;
   long r = resolve_argument(f, argument, where);
@@ -103,21 +115,142 @@ long try_both(const CallFrame& f, const TwoPaths& two, Where& from, Where& to, i
   return r < 0 ? r : left_mount;
 }
 
-// A mount point's name lies in the file system around it: between two such names a rename is no EXDEV, but busy.
-bool moves_mount_point(const TwoPaths& two, const Where& from, const Where& to) {
-  const auto outside = [](const Where& w) { return !w.is_virtual || w.is_mount_root(); };
-  return !two.flags_are_at && outside(from) && outside(to) && (from.is_mount_root() || to.is_mount_root());
+// A mount point's name lies in the file system around it.
+bool is_outside(const TwoPaths& two, const Where& w) {
+  return !w.is_virtual || (!two.flags_are_at && w.is_mount_root());
+}
+
+// --- Between two file systems the call is EXDEV, once both walks came to their end. So that each walk's own error is
+// seen first, it is made alone: the other side is then a root, with which the call always fails in a known way.
+
+enum class SideIs : uint8_t { from, to };
+
+struct NativePath {
+  long dirfd;
+  long path;
+};
+
+NativePath native_path(const CallFrame& f, const PathArgument& argument, const Where& where) {
+  if (where.rewritten) return {AT_FDCWD, native::of(where.text.c_str())};
+  return {argument.dirfd_index < 0 ? AT_FDCWD : f.arg[argument.dirfd_index], f.arg[argument.path_index]};
+}
+
+long walk_natively(const CallFrame& f, const TwoPaths& two, SideIs side, const Where& where) {
+  static const char root[] = "/";
+  const NativePath path = native_path(f, side == SideIs::from ? two.from : two.to, where);
+  const NativePath top{AT_FDCWD, native::of(root)};
+  if (!two.flags_are_at) {
+    const NativePath from = side == SideIs::from ? path : top, to = side == SideIs::from ? top : path;
+    return raw_syscall(SYS_renameat2, from.dirfd, from.path, to.dirfd, to.path, 0);
+  }
+  if (side == SideIs::to) return raw_syscall(SYS_linkat, top.dirfd, top.path, path.dirfd, path.path, 0);
+  struct stat st;
+  const long nofollow = (two.flags & AT_SYMLINK_FOLLOW) != 0 ? 0 : AT_SYMLINK_NOFOLLOW;
+  return raw_syscall(SYS_newfstatat, path.dirfd, path.path, native::of(&st), nofollow | (two.flags & AT_EMPTY_PATH));
+}
+
+long walk_in_mount(const TwoPaths& two, SideIs side, const Where& where, RingCall& call) {
+  if (side == SideIs::to) {
+    call.set_file(0);
+    call.set_path1(".");
+    place_second(call, where);
+    return call.run();
+  }
+  const long nofollow = (two.flags & AT_SYMLINK_FOLLOW) != 0 ? 0 : AT_SYMLINK_NOFOLLOW;
+  const long r =
+      place_path(call, where, two.flags_are_at ? AtFlags{0, nofollow | (two.flags & AT_EMPTY_PATH)} : AtFlags{});
+  if (r < 0) return r;
+  call.set_file2(0);
+  if (!two.flags_are_at) call.set_path2(".");
+  return call.run();
+}
+
+// The call's own answer to a root on the other side.
+bool came_to_the_end(long result) { return result >= 0 || result == -EXDEV || result == -EBUSY || result == -EPERM; }
+
+// 0 when the walk came to its end.
+long walk_error(const CallFrame& f, const TwoPaths& two, SideIs side, Where& where) {
+  const PathArgument& argument = side == SideIs::from ? two.from : two.to;
+  const bool looks = two.flags_are_at && side == SideIs::from;
+  int leaves = 0;
+  for (;;) {
+    if (!where.is_virtual || is_outside(two, where)) {
+      const long r = where.is_virtual ? 0 : walk_natively(f, two, side, where);
+      return came_to_the_end(r) ? 0 : r;
+    }
+    RingCall call(where.start.connection, looks ? CallNumber::statx : two.number, f.nr);
+    if (call.error() != 0) return call.error();
+    const long r = walk_in_mount(two, side, where, call);
+    if (r != left_mount) return came_to_the_end(r) ? 0 : r;
+    if (const long left = follow_leave(call, argument.how, leaves, where); left < 0) return left;
+  }
+}
+
+bool apart(const TwoPaths& two, const Where& from, const Where& to) {
+  const bool from_outside = is_outside(two, from), to_outside = is_outside(two, to);
+  if (from_outside || to_outside) return from_outside != to_outside;
+  return from.start.connection != to.start.connection;
+}
+
+// 0 when a walk has led the two together after all.
+long between_file_systems(const CallFrame& f, const TwoPaths& two, Where& from, Where& to) {
+  long r = walk_error(f, two, SideIs::from, from);
+  if (r == 0) r = walk_error(f, two, SideIs::to, to);
+  if (r < 0) return r;
+  return apart(two, from, to) ? -EXDEV : 0;
+}
+
+// A mount point's name for the kernel, which must not rename what lies under it: the directory it stands in, as ".".
+void hide_mount_point(Where& where) {
+  if (!where.is_mount_root()) return;
+  const uint32_t connection = where.start.connection;
+  where.is_virtual = false;
+  where.rewritten = true;
+  if (!mount_path_of(connection, where.text)) where.text.clear();
+  const size_t slash = where.text.view().rfind('/');
+  where.text.set_length(slash == std::string_view::npos ? 0 : slash);
+  where.text.add("/.");
+}
+
+bool exists(const CallFrame& f, const PathArgument& argument, const Where& where) {
+  struct stat st;
+  const NativePath path = native_path(f, argument, where);
+  return raw_syscall(SYS_newfstatat, path.dirfd, path.path, native::of(&st), AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+// What is mounted somewhere is busy, after all else that may be wrong.
+long rename_mount_point(const CallFrame& f, const TwoPaths& two, Where& from, Where& to) {
+  const bool moves = from.is_mount_root(), replaces = to.is_mount_root();
+  if (moves && replaces) return (two.flags & RENAME_NOREPLACE) != 0 ? -EEXIST : 0;
+  hide_mount_point(from);
+  hide_mount_point(to);
+  const long r = pass_both_on(f, two, from, to);
+  if (r != -EBUSY) return r;
+  if (!moves && !exists(f, two.from, from)) return -ENOENT;
+  if (!replaces && (two.flags & RENAME_EXCHANGE) != 0 && !exists(f, two.to, to)) return -ENOENT;
+  return r;
+}
+
+// A path that cannot even be read is the error only when the walk to the first found none.
+long with_bad_second(const CallFrame& f, const TwoPaths& two, Where& from, long second_error) {
+  const long r = walk_error(f, two, SideIs::from, from);
+  return r < 0 ? r : second_error;
 }
 
 long two_path_call(const CallFrame& f, const TwoPaths& two) {
   Where from, to;
   long r = resolve_argument(f, two.from, from);
-  if (r == 0) r = resolve_argument(f, two.to, to);
+  if (r < 0) return r;
+  r = resolve_argument(f, two.to, to);
+  if (r < 0) return with_bad_second(f, two, from, r);
   int leaves = 0;
   while (r == 0) {
     if (!from.is_virtual && !to.is_virtual) return pass_both_on(f, two, from, to);
-    if (moves_mount_point(two, from, to)) return -EBUSY;
-    if (from.is_virtual != to.is_virtual || from.start.connection != to.start.connection) return -EXDEV;
+    if (apart(two, from, to)) {
+      r = between_file_systems(f, two, from, to);
+      continue;
+    }
+    if (is_outside(two, from)) return rename_mount_point(f, two, from, to);
     r = try_both(f, two, from, to, leaves);
     if (r != left_mount) return r;
     r = 0;
@@ -125,12 +258,20 @@ long two_path_call(const CallFrame& f, const TwoPaths& two) {
   return r;
 }
 
+bool knows_rename_flags(long flags) {
+  const bool exclusive = (flags & (RENAME_NOREPLACE | RENAME_WHITEOUT)) != 0;
+  if ((flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT)) != 0) return false;
+  return !exclusive || (flags & RENAME_EXCHANGE) == 0;
+}
+
 long rename_call(const CallFrame& f, PathArgument from, PathArgument to, long flags) {
+  if (!knows_rename_flags(flags)) return -EINVAL;
   from.how = to.how = no_follow;
   return two_path_call(f, {from, to, CallNumber::renameat2, flags, false});
 }
 
 long link_call(const CallFrame& f, PathArgument from, PathArgument to, long at_flags) {
+  if ((at_flags & ~(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH)) != 0) return -EINVAL;
   from.how = {.follow = (at_flags & AT_SYMLINK_FOLLOW) != 0, .empty_path = (at_flags & AT_EMPTY_PATH) != 0};
   to.how = no_follow;
   return two_path_call(f, {from, to, CallNumber::linkat, at_flags, true});
@@ -141,12 +282,8 @@ long link_call(const CallFrame& f, PathArgument from, PathArgument to, long at_f
 long call_mkdir(const CallFrame& f) { return name_call(f, {-1, 0, {}}, CallNumber::mkdirat, f.arg[1] & 07777); }
 long call_mkdirat(const CallFrame& f) { return name_call(f, {0, 1, {}}, CallNumber::mkdirat, f.arg[2] & 07777); }
 
-long call_mknod(const CallFrame& f) {
-  return name_call(f, {-1, 0, {}}, CallNumber::mknodat, f.arg[1] & 0177777, static_cast<uint32_t>(f.arg[2]));
-}
-long call_mknodat(const CallFrame& f) {
-  return name_call(f, {0, 1, {}}, CallNumber::mknodat, f.arg[2] & 0177777, static_cast<uint32_t>(f.arg[3]));
-}
+long call_mknod(const CallFrame& f) { return node_call(f, {-1, 0, {}}, f.arg[1], f.arg[2]); }
+long call_mknodat(const CallFrame& f) { return node_call(f, {0, 1, {}}, f.arg[2], f.arg[3]); }
 
 long call_symlink(const CallFrame& f) { return symlink_call(f, {-1, 1, {}}, f.arg[0]); }
 long call_symlinkat(const CallFrame& f) { return symlink_call(f, {1, 2, {}}, f.arg[0]); }

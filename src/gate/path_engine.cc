@@ -24,6 +24,8 @@ long place_path(RingCall& call, const Where& where, AtFlags at) {
   PathText own_path;
   if (path.empty() && at.index >= 0) {
     at.value |= AT_EMPTY_PATH;
+  } else if (path.empty() && at.takes_start && where.start.token != 0) {
+    // The start itself.
   } else if (path.empty() && where.start.token == 0) {
     // The mount's root, which may be a file: "." would be searched for in it.
   } else if (path.empty()) {

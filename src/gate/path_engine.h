@@ -20,11 +20,14 @@ struct PathArgument {
   How how;
 };
 
-// Which of the ring call's arguments takes AT_ flags (-1: none), and their value.
+// Which of the ring call's arguments takes AT_ flags (-1: none), and their value. takes_start: the host takes "" for
+// the start itself without a flag: so a file whose name is gone is found through its descriptor's link in /proc.
 struct AtFlags {
   int index = -1;
   long value = 0;
+  bool takes_start = false;
 };
+inline constexpr AtFlags start_itself{-1, 0, true};
 
 // pass_on when the call may go as it came; else its result with the absolute path that the walk found.
 long pass_natively(const CallFrame& frame, const PathArgument& argument, const Where& where);

@@ -299,7 +299,12 @@ long resolve_leave(uint32_t connection, bool from_parent, std::string_view rest,
   reset(where);
   walk.rewritten = true;
   if (scan_literally(walk, where) == Scan::entered) return 0;
-  return walk_on(walk, how, where);
+  const long r = walk_on(walk, how, where);
+  // Calls that take names look at whether a path ends in dots.
+  const bool keeps_dots = from_parent && (rest.ends_with("/.") || rest.ends_with("..") || rest == ".");
+  if (r != 0 || where.is_virtual || !keeps_dots || !mount_path_of(connection, where.text)) return r;
+  where.text.add("/../").add(rest);
+  return where.text.overflowed() ? -ENAMETOOLONG : 0;
 }
 
 long path_in_mount(VirtualFile file, PathText& path) {

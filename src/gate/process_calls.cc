@@ -60,7 +60,7 @@ long after_native_chdir(long r) {
 
 long call_chdir(const CallFrame& f) {
   bool entered = false;
-  const long r = path_call(f, {-1, 0, {}}, host::CallNumber::chdir, {}, no_fill, [&](RingCall& call, long result) {
+  const long r = path_call(f, {-1, 0, {}}, host::CallNumber::chdir, start_itself, no_fill, [&](RingCall& call, long result) {
     entered = true;
     return enter_virtual_cwd(call, result);
   });

@@ -1,5 +1,6 @@
 // Looking at files: stat, statfs, access, readlink.
 #include <sys/statfs.h>
+#include <unistd.h>
 
 #include "gate/handlers.h"
 #include "gate/mounts.h"
@@ -45,11 +46,16 @@ long give_stat(const RingCall& call, long result, long to) {
   return copy_to_program(pointer(to), &st, sizeof st);
 }
 
+// What statx(2) tells of every file, and of FUSE's.
+constexpr uint64_t known_attributes = STATX_ATTR_AUTOMOUNT | STATX_ATTR_MOUNT_ROOT | STATX_ATTR_DAX;
+
 long give_statx(const RingCall& call, long result, long to) {
   if (result < 0) return result;
   const auto from = result_of<syscall::Stat>(call);
   struct statx st {};
   st.stx_mask = from.mask;
+  st.stx_attributes_mask = known_attributes;
+  st.stx_attributes = from.is_root ? STATX_ATTR_MOUNT_ROOT : 0;
   st.stx_blksize = from.blksize;
   st.stx_nlink = from.nlink;
   st.stx_uid = from.uid;
@@ -86,7 +92,12 @@ long give_statfs(const RingCall& call, long result, long to) {
   return copy_to_program(pointer(to), &st, sizeof st);
 }
 
+bool knows(long at_flags) {
+  return (at_flags & ~(AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH | AT_STATX_SYNC_TYPE)) == 0;
+}
+
 long stat_path(const CallFrame& f, PathArgument argument, long at_flags, long to) {
+  if (!knows(at_flags)) return -EINVAL;
   argument.how = how_of(at_flags);
   return path_call(
       f, argument, CallNumber::statx, {0, at_flags},
@@ -105,13 +116,17 @@ long stat_file(const CallFrame& f, VirtualFile file, long to) {
   return give_stat(call, call.run(), to);
 }
 
-// glibc's fstat is newfstatat(fd, "", AT_EMPTY_PATH): no path to be walked.
-bool is_plain_fstat(long path, long at_flags) {
+bool is_empty(long path) {
   char first = 1;
-  return (at_flags & AT_EMPTY_PATH) != 0 && copy_from_program(&first, pointer(path), 1) == 0 && first == 0;
+  return copy_from_program(&first, pointer(path), 1) == 0 && first == 0;
 }
 
+// glibc's fstat is newfstatat(fd, "", AT_EMPTY_PATH): no path to be walked.
+bool is_plain_fstat(long path, long at_flags) { return (at_flags & AT_EMPTY_PATH) != 0 && is_empty(path); }
+
 long access_path(const CallFrame& f, PathArgument argument, long mode, long at_flags) {
+  if ((mode & ~(R_OK | W_OK | X_OK)) != 0) return -EINVAL;
+  if ((at_flags & ~(AT_EACCESS | AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)) != 0) return -EINVAL;
   argument.how = how_of(at_flags);
   return path_call(
       f, argument, CallNumber::faccessat, {1, at_flags},
@@ -137,17 +152,18 @@ long read_magic(const Where& where, long to, long room) {
 }
 
 long readlink_path(const CallFrame& f, PathArgument argument, long to, long room) {
+  if (room <= 0) return -EINVAL;
   argument.how = {.follow = false, .empty_path = true};
+  const bool of_start = is_empty(f.arg[argument.path_index]);
   Where where;
   long r = resolve_argument(f, argument, where);
   int leaves = 0;
   while (r == 0) {
     if (where.magic != Magic::none) return read_magic(where, to, room);
     if (!where.is_virtual) return pass_natively(f, argument, where);
-    if (room <= 0) return -EINVAL;
     RingCall call(where.start.connection, CallNumber::readlinkat, f.nr);
     if (call.error() != 0) return call.error();
-    r = place_path(call, where, {});
+    r = place_path(call, where, of_start ? start_itself : AtFlags{});
     call.set_arg(0, room < static_cast<long>(path_room) ? room : static_cast<long>(path_room));
     if (r == 0) r = call.run();
     if (r >= 0) return give_text({call.result_data(path_room).data(), static_cast<size_t>(r)}, to, room);
@@ -179,6 +195,9 @@ long call_newfstatat(const CallFrame& f) {
 }
 
 long call_statx(const CallFrame& f) {
+  const bool two_syncs = (f.arg[2] & AT_STATX_SYNC_TYPE) == AT_STATX_SYNC_TYPE;
+  if ((static_cast<uint32_t>(f.arg[3]) & STATX__RESERVED) != 0 || two_syncs) return -EINVAL;
+  if (!knows(static_cast<int>(f.arg[2]))) return -EINVAL;
   // Linux 6.11: a null path with AT_EMPTY_PATH means the descriptor.
   if (f.arg[1] == 0 && (f.arg[2] & AT_EMPTY_PATH) != 0) {
     CallFrame empty = f;
@@ -196,7 +215,7 @@ long call_statx(const CallFrame& f) {
 }
 
 long call_statfs(const CallFrame& f) {
-  return path_call(f, {-1, 0, {}}, CallNumber::statfs, {}, no_fill,
+  return path_call(f, {-1, 0, {}}, CallNumber::statfs, start_itself, no_fill,
                    [&](RingCall& call, long result) { return give_statfs(call, result, f.arg[1]); });
 }
 

@@ -10,11 +10,25 @@ namespace {
 
 constexpr long vectors_max = 1024;           // UIO_MAXIOV
 constexpr size_t transfer_max = 0x7ffff000;  // MAX_RW_COUNT
+constexpr size_t page_size = 4096;
+
+// Page by page up to the one that faults: the bytes copied. `there` is the program's side of the copy.
+size_t copy_whole_pages(void* to, const void* from, const void* there, size_t bytes) {
+  size_t done = 0;
+  while (done < bytes) {
+    const size_t in_page = page_size - (reinterpret_cast<uintptr_t>(there) + done) % page_size;
+    const size_t n = in_page < bytes - done ? in_page : bytes - done;
+    if (copy_from_program(static_cast<char*>(to) + done, static_cast<const char*>(from) + done, n) != 0) break;
+    done += n;
+  }
+  return done;
+}
 
 }  // namespace
 
 Vectors Vectors::array(const iovec* vectors, long count) {
   Vectors v;
+  v.is_array_ = true;
   if (count < 0 || count > vectors_max) {
     v.error_ = -EINVAL;
     return v;
@@ -51,9 +65,12 @@ long Vectors::move(void* to, const void* from, size_t bytes) {
   size_t done = 0;
   while (done < bytes && load_next()) {
     const size_t n = current_.iov_len < bytes - done ? current_.iov_len : bytes - done;
-    const int r = to != nullptr ? copy_from_program(static_cast<char*>(to) + done, current_.iov_base, n)
-                                : copy_to_program(current_.iov_base, static_cast<const char*>(from) + done, n);
-    if (r != 0) return done == 0 ? -EFAULT : static_cast<long>(done);
+    void* const target = to != nullptr ? static_cast<char*>(to) + done : current_.iov_base;
+    const void* const source = to != nullptr ? current_.iov_base : static_cast<const char*>(from) + done;
+    if (copy_to_program(target, source, n) != 0) {
+      done += copy_whole_pages(target, source, current_.iov_base, n);
+      return done == 0 ? -EFAULT : static_cast<long>(done);
+    }
     current_.iov_base = static_cast<char*>(current_.iov_base) + n;
     current_.iov_len -= n;
     done += n;

@@ -20,9 +20,11 @@ class Vectors {
   static Vectors array(const iovec* vectors, long count);
 
   long error() const { return error_; }
+  bool is_empty_array() const { return is_array_ && total_ == 0; }
   size_t total() const { return total_; }  // as the kernel cuts it: at most MAX_RW_COUNT
 
-  // Copies up to `bytes` on from where the last copy ended. The bytes copied, or -EFAULT when there were none.
+  // Copies up to `bytes` on from where the last copy ended, and up to the first page that cannot be. The bytes copied,
+  // or -EFAULT when there were none.
   long gather(void* to, size_t bytes) { return move(to, nullptr, bytes); }
   long scatter(const void* from, size_t bytes) { return move(nullptr, from, bytes); }
 
@@ -34,6 +36,7 @@ class Vectors {
   long left_ = 0;
   iovec current_{};
   size_t total_ = 0;
+  bool is_array_ = false;
   long error_ = 0;
 };
 

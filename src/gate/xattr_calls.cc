@@ -1,4 +1,6 @@
 // Extended attributes, by path and by descriptor.
+#include <sys/xattr.h>
+
 #include "gate/handlers.h"
 #include "gate/native.h"
 #include "gate/path_engine.h"
@@ -26,7 +28,6 @@ long read_name(long from, NameText& name) {
 
 long fill_value(RingCall& call, std::string_view name, long value, long size) {
   call.set_path2(name);
-  if (size < 0 || size > value_max) return -E2BIG;
   if (copy_from_program(call.data_area().data(), pointer(value), static_cast<size_t>(size)) != 0) return -EFAULT;
   call.set_data_length(static_cast<size_t>(size));
   return 0;
@@ -66,10 +67,13 @@ long xattr_call(const CallFrame& f, Target target, CallNumber by_path, CallNumbe
   return finish(call, r);
 }
 
+// As setxattr_copy: flags, name and size come before the file.
 long set(const CallFrame& f, Target target) {
+  if ((static_cast<int>(f.arg[4]) & ~(XATTR_CREATE | XATTR_REPLACE)) != 0) return -EINVAL;
   NameText name;
   const long r = read_name(f.arg[1], name);
   if (r < 0) return r;
+  if (f.arg[3] < 0 || f.arg[3] > value_max) return -E2BIG;
   return xattr_call(
       f, target, CallNumber::setxattr, CallNumber::fsetxattr,
       [&](RingCall& call) {

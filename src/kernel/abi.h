@@ -37,7 +37,8 @@ inline constexpr uint32_t may_exec = 1, may_write = 2, may_read = 4, may_access 
 
 inline constexpr uint32_t seek_set = 0, seek_cur = 1, seek_end = 2, seek_data = 3, seek_hole = 4;
 inline constexpr uint32_t rename_noreplace = 1, rename_exchange = 2, rename_whiteout = 4;
-inline constexpr uint32_t falloc_keep_size = 1, falloc_punch_hole = 2, falloc_zero_range = 0x10;
+inline constexpr uint32_t falloc_keep_size = 1, falloc_punch_hole = 2, falloc_collapse_range = 8,
+                          falloc_zero_range = 0x10, falloc_insert_range = 0x20, falloc_unshare_range = 0x40;
 inline constexpr uint32_t f_rdlck = 0, f_wrlck = 1, f_unlck = 2;
 inline constexpr uint32_t lock_sh = 1, lock_ex = 2, lock_nb = 4, lock_un = 8;
 inline constexpr int64_t utime_now = 0x3fffffff, utime_omit = 0x3ffffffe;

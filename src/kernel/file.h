@@ -34,8 +34,10 @@ class File : public RequestEnd {
   File(const File&) = delete;
 
   bool is_path() const { return (flags & abi::o_path) != 0; }
-  bool readable() const { return !is_path() && (flags & abi::o_accmode) != abi::o_wronly; }
-  bool writable() const { return !is_path() && (flags & abi::o_accmode) != abi::o_rdonly; }
+  // Of access mode 3 neither holds (Linux OPEN_FMODE): such a file is good for ioctl alone.
+  bool readable() const { return !is_path() && (access() == abi::o_rdonly || access() == abi::o_rdwr); }
+  bool writable() const { return !is_path() && (access() == abi::o_wronly || access() == abi::o_rdwr); }
+  uint32_t access() const { return flags & abi::o_accmode; }
   bool has_flag(uint32_t fopen_flag) const { return (open_flags & fopen_flag) != 0; }
   Kmalloc& kmalloc() { return sb.kmalloc(); }
 

@@ -87,27 +87,47 @@ Task<Result<uint64_t>> seek_file(File& file, Caller& caller, int64_t offset, uin
   co_return found;
 }
 
+namespace {
+
+// vfs_fallocate: what a mode may say at all, and whether with FALLOC_FL_KEEP_SIZE.
+bool is_allocation_mode(uint32_t mode) {
+  const bool keeps_size = (mode & abi::falloc_keep_size) != 0;
+  switch (mode & ~abi::falloc_keep_size) {
+    case 0:
+    case abi::falloc_unshare_range:
+    case abi::falloc_zero_range:
+      return true;
+    case abi::falloc_punch_hole:
+      return keeps_size;
+    case abi::falloc_collapse_range:
+    case abi::falloc_insert_range:
+      return !keeps_size;
+    default:
+      return false;
+  }
+}
+
+}  // namespace
+
 Task<Result<void>> allocate_file(File& file, Caller& caller, uint32_t mode, uint64_t offset, uint64_t length) {
-  constexpr uint32_t known = abi::falloc_keep_size | abi::falloc_punch_hole | abi::falloc_zero_range;
+  constexpr uint32_t served = abi::falloc_keep_size | abi::falloc_punch_hole | abi::falloc_zero_range;
   Inode& inode = *file.inode;
   Superblock& sb = file.sb;
   if (file.is_path()) co_return error(Errno::ebadf);
   const bool negative = offset > abi::max_file_size || length > abi::max_file_size;
   if (negative || length == 0) co_return error(Errno::einval);
-  if (mode & ~known) co_return error(Errno::eopnotsupp);
-  const bool punches = (mode & abi::falloc_punch_hole) != 0;
-  if (punches && !(mode & abi::falloc_keep_size)) co_return error(Errno::eopnotsupp);
-  if (punches && (mode & abi::falloc_zero_range)) co_return error(Errno::eopnotsupp);
+  if (!is_allocation_mode(mode)) co_return error(Errno::eopnotsupp);
   if (!file.writable()) co_return error(Errno::ebadf);
   if (inode.is_dir()) co_return error(Errno::eisdir);
   if (!inode.is_reg()) co_return error(Errno::enodev);
   if (offset + length > abi::max_file_size) co_return error(Errno::efbig);
+  if (mode & ~served) co_return error(Errno::eopnotsupp);
   if (sb.connection.learned_enosys().fallocate) co_return error(Errno::eopnotsupp);
   auto guard = co_await inode.lock.exclusive(sb.ready(), caller);
   if (!guard) co_return error(guard.error());
   auto privileges = co_await remove_privileges(inode, caller);
   if (!privileges) co_return privileges;
-  const bool extends = !(mode & abi::falloc_keep_size) && !punches;
+  const bool extends = !(mode & (abi::falloc_keep_size | abi::falloc_punch_hole));
   wire::FallocateIn in{};
   in.fh = file.fh;
   in.offset = offset;
@@ -160,7 +180,9 @@ Task<Result<uint32_t>> control_file(File& file, Caller& caller, uint32_t cmd, ui
   if (!sent) co_return error(sent.error() == Errno::enosys ? Errno::enotty : sent.error());
   if ((out.flags & wire::ioctl_flag::retry) || *sent > in.out_size) co_return error(Errno::eio);
   if (*sent != 0) __builtin_memcpy(data.data(), buffer.data(), *sent);
-  if (out.result < 0) co_return error(static_cast<Errno>(-out.result));
+  // fuse_send_ioctl: ENOSYS is ENOTTY in either place.
+  const auto failure = static_cast<Errno>(-out.result);
+  if (out.result < 0) co_return error(failure == Errno::enosys ? Errno::enotty : failure);
   co_return static_cast<uint32_t>(out.result);
 }
 

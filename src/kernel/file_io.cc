@@ -217,7 +217,10 @@ Task<Result<size_t>> read_file(File& file, Caller& caller, std::span<std::byte> 
   if (file.is_path()) co_return error(Errno::ebadf);
   if (offset >= 0 && without_offsets(file)) co_return error(Errno::espipe);
   if (!file.readable()) co_return error(Errno::ebadf);
-  if (file.inode->is_dir()) co_return error(Errno::eisdir);
+  if (file.inode->is_dir()) {
+    const auto at = offset < 0 ? static_cast<int64_t>(file.position) : offset;
+    co_return error(check_range(at, to.size()) ? Errno::eisdir : Errno::einval);
+  }
   if (file.inode->bad) co_return error(Errno::eio);
   // A stream has no position, and nobody waits for another's read of it (K135).
   if (offset < 0 && file.has_flag(wire::fopen_flag::stream)) offset = 0;

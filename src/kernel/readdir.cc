@@ -152,7 +152,7 @@ Task<Result<size_t>> send_readdir(File& file, Caller& caller, bool plus, std::sp
 Task<Result<size_t>> read_directory(File& file, Caller& caller, std::span<std::byte> to) {
   Superblock& sb = file.sb;
   Inode& inode = *file.inode;
-  if (!file.readable()) co_return error(Errno::ebadf);
+  if (file.is_path()) co_return error(Errno::ebadf);
   if (!inode.is_dir()) co_return error(Errno::enotdir);
   if (inode.bad) co_return error(Errno::eio);
   if (inode.dead) co_return error(Errno::enoent);

@@ -17,10 +17,11 @@ kernel::Sync sync_of(uint32_t at_flags) {
 Task<Result<Stat>> stat_inode(MountImpl& mount, Caller& caller, Inode& inode, uint32_t mask, kernel::Sync sync) {
   auto shown = co_await kernel::get_attributes(inode, caller, mask, sync);
   if (!shown) co_return error(shown.error());
-  if (shown->mask != 0) co_return stat_of(mount, *shown);
-  Stat device_only{};
-  device_only.dev = mount.sb.dev;
-  co_return device_only;
+  Stat stat{};
+  if (shown->mask != 0) stat = stat_of(mount, *shown);
+  stat.dev = mount.sb.dev;
+  stat.is_root = mount.sb.root().inode == &inode;
+  co_return stat;
 }
 
 Task<Result<Stat>> statx_at(MountImpl& mount, Caller& caller, Place place, uint32_t at_flags, uint32_t mask,
@@ -128,7 +129,7 @@ Task<Result<Statfs>> statfs_inode(MountImpl& mount, Caller& caller, Inode& inode
 }
 
 Task<Result<Statfs>> statfs_at(MountImpl& mount, Caller& caller, Place place, Leave& leave) {
-  auto found = co_await resolve(mount, caller, place, 0, leave);
+  auto found = co_await resolve(mount, caller, place, abi::at_empty_path, leave);
   if (!found) co_return error(found.error());
   Ref<Inode> inode(*(*found)->inode);
   auto shown = co_await statfs_inode(mount, caller, *inode);
@@ -229,7 +230,7 @@ Task<Result<void>> chown_file(MountImpl& mount, Caller& caller, File& file, uint
 // vfs_truncate.
 Task<Result<void>> truncate_at(MountImpl& mount, Caller& caller, Place place, uint64_t size, Leave& leave) {
   if (size > abi::max_file_size) co_return error(Errno::einval);
-  auto found = co_await resolve(mount, caller, place, 0, leave);
+  auto found = co_await resolve(mount, caller, place, abi::at_empty_path, leave);
   if (!found) co_return error(found.error());
   Ref<Inode> inode(*(*found)->inode);
   if (inode->is_dir()) co_return error(Errno::eisdir);
@@ -262,12 +263,12 @@ bool omits_both(const Timespec& atime, const Timespec& mtime) {
 
 Task<Result<void>> utimens_at(MountImpl& mount, Caller& caller, Place place, Timespec atime, Timespec mtime,
                               uint32_t at_flags, Leave& leave) {
-  if (!sane_time(atime) || !sane_time(mtime)) co_return error(Errno::einval);
-  if (at_flags & ~(abi::at_symlink_nofollow | abi::at_empty_path)) co_return error(Errno::einval);
-  // Not even the path is looked at (fs/utimes.c).
+  // Neither the flags nor the path are looked at (fs/utimes.c).
   if (omits_both(atime, mtime)) co_return Result<void>();
+  if (at_flags & ~(abi::at_symlink_nofollow | abi::at_empty_path)) co_return error(Errno::einval);
   auto found = co_await resolve(mount, caller, place, at_flags, leave);
   if (!found) co_return error(found.error());
+  if (!sane_time(atime) || !sane_time(mtime)) co_return error(Errno::einval);
   Ref<Inode> inode(*(*found)->inode);
   auto done = co_await apply(mount, caller, *inode, times_change(mount.sb, atime, mtime));
   co_return done;
@@ -275,9 +276,9 @@ Task<Result<void>> utimens_at(MountImpl& mount, Caller& caller, Place place, Tim
 
 Task<Result<void>> utimens_file(MountImpl& mount, Caller& caller, File& file, Timespec atime, Timespec mtime) {
   FileUse use(file);
-  if (!sane_time(atime) || !sane_time(mtime)) co_return error(Errno::einval);
   if (omits_both(atime, mtime)) co_return Result<void>();
   if (file.is_path()) co_return error(Errno::ebadf);
+  if (!sane_time(atime) || !sane_time(mtime)) co_return error(Errno::einval);
   auto done = co_await apply(mount, caller, *file.inode, times_change(mount.sb, atime, mtime));
   co_return done;
 }

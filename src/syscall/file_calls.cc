@@ -8,7 +8,7 @@ namespace fusewire::syscall {
 
 namespace {
 
-constexpr uint32_t changeable_flags = abi::o_append | abi::o_nonblock | abi::o_noatime | abi::o_direct | abi::o_async;
+constexpr uint32_t changeable_flags = abi::o_append | abi::o_nonblock | abi::o_noatime | abi::o_direct;
 
 wire::FileLock wire_lock(const Lock& lock) { return {lock.start, lock.end, lock.type, lock.pid}; }
 
@@ -135,6 +135,7 @@ Result<uint32_t> Mount::sys_getfl(OpenFile& file) { return file.flags; }
 
 Result<void> Mount::sys_setfl(OpenFile& file, uint32_t flags) {
   if (file.is_path()) return error(Errno::ebadf);
+  if ((flags & abi::o_direct) && file.inode->is_dir()) return error(Errno::einval);
   file.flags = (file.flags & ~changeable_flags) | (flags & changeable_flags);
   return {};
 }

@@ -55,7 +55,8 @@ class Mount {
   void unmount();
 
   // --- by path. nofollow: AT_SYMLINK_NOFOLLOW or O_NOFOLLOW's meaning; empty_path: AT_EMPTY_PATH.
-  // flags: O_*, O_PATH and O_DIRECTORY included; mode before the umask of caller.
+  // flags: O_*, O_PATH and O_DIRECTORY included; mode before the umask of caller. Here, in truncate, statfs and chdir
+  // "" is the start itself: that is how a link of /proc/self/fd is followed.
   Task<Result<OpenFile*>> sys_openat(Caller&, Place, uint32_t flags, uint32_t mode, Leave&);
   // execute: as open for execve (O_EXEC): x permission, regular files only.
   Task<Result<OpenFile*>> sys_open_exec(Caller&, Place, Leave&);

@@ -66,9 +66,11 @@ Result<void> check_type(const Inode& inode, uint32_t flags, uint32_t access) {
     case abi::s_ififo:
       return error(Errno::eopnotsupp);
     case abi::s_ifsock:
+      return error(Errno::enxio);
+    // may_open_dev: mounts that users make are nodev.
     case abi::s_ifblk:
     case abi::s_ifchr:
-      return error(Errno::enxio);
+      return error(Errno::eacces);
     default:
       return {};
   }
@@ -103,6 +105,8 @@ Task<Result<File*>> open_existing(MountImpl& mount, Caller& caller, Dentry& foun
   File* file = make_file(*dentry, flags, caller);
   if (!file) co_return error(Errno::enomem);
   auto sent = co_await open_file(*file, caller);
+  // do_dentry_open asks that of the opened file: a directory can do no direct I/O.
+  if (sent && (flags & abi::o_direct) && inode->is_dir()) sent = error(Errno::einval);
   if (sent && (flags & abi::o_trunc) && inode->is_reg() && !created) sent = co_await truncate_opened(*file, caller);
   if (!sent) {
     drop_unnamed(*file);
@@ -222,7 +226,8 @@ Task<Result<File*>> open_creating(MountImpl& mount, Caller& caller, Place place,
       auto file = co_await open_existing(mount, caller, *root, what.flags, what.access, false);
       co_return file;
     }
-    if (last->kind != LastKind::name || last->trailing_slash) co_return error(Errno::eisdir);
+    if (last->kind != LastKind::name) co_return error(exclusive ? Errno::eexist : Errno::eisdir);
+    if (last->trailing_slash) co_return error(Errno::eisdir);
     Ref<Dentry> link;
     auto file = co_await open_or_create(mount, caller, walk, *last, what, link);
     if (!link) co_return file;
@@ -232,7 +237,8 @@ Task<Result<File*>> open_creating(MountImpl& mount, Caller& caller, Place place,
 }
 
 Task<Result<File*>> open_tmpfile(MountImpl& mount, Caller& caller, Place place, Creation what, Leave& leave) {
-  auto directory = co_await resolve(mount, caller, place, nofollow_unless(follows_last(what.flags)), leave);
+  const uint32_t how = nofollow_unless(follows_last(what.flags)) | abi::at_empty_path;
+  auto directory = co_await resolve(mount, caller, place, how, leave);
   if (!directory) co_return error(directory.error());
   if (!(*directory)->inode->is_dir()) co_return error(Errno::enotdir);
   auto allowed = co_await kernel::permission(*(*directory)->inode, caller, abi::may_write | abi::may_exec);
@@ -241,6 +247,9 @@ Task<Result<File*>> open_tmpfile(MountImpl& mount, Caller& caller, Place place, 
   if (!file) co_return error(file.error());
   co_return opened(mount, *file);
 }
+
+// What a link of /proc/self/fd leads to: an open file, whether or not it still has a name.
+bool is_start(const Place& place) { return place.start != nullptr && place.path.empty(); }
 
 Task<Result<File*>> open_at(MountImpl& mount, Caller& caller, Place place, uint32_t wanted, uint32_t mode,
                             Leave& leave) {
@@ -251,11 +260,11 @@ Task<Result<File*>> open_at(MountImpl& mount, Caller& caller, Place place, uint3
     auto file = co_await open_tmpfile(mount, caller, place, what, leave);
     co_return file;
   }
-  if (flags & abi::o_creat) {
+  if ((flags & abi::o_creat) && !is_start(place)) {
     auto file = co_await open_creating(mount, caller, place, what, leave);
     co_return file;
   }
-  auto found = co_await resolve(mount, caller, place, nofollow_unless(follows_last(flags)), leave);
+  auto found = co_await resolve(mount, caller, place, nofollow_unless(follows_last(flags)) | abi::at_empty_path, leave);
   if (!found) co_return error(found.error());
   if (flags & abi::o_path) co_return open_path(mount, caller, **found, flags);
   auto file = co_await open_existing(mount, caller, **found, flags, what.access, false);

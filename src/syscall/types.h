@@ -6,10 +6,11 @@
 
 namespace fusewire::syscall {
 
-// All of struct statx that FUSE can fill. Times are seconds and nanoseconds. dev is the mount's own number.
+// All of struct statx that FUSE can fill. Times are seconds and nanoseconds. dev is the mount's own number. is_root: 1
+// for the mount's root.
 struct Stat {
   uint64_t ino, size, blocks, dev;
-  uint32_t mode, nlink, uid, gid, rdev, blksize, mask, reserved;
+  uint32_t mode, nlink, uid, gid, rdev, blksize, mask, is_root;
   int64_t atime, mtime, ctime, btime;
   uint32_t atime_nsec, mtime_nsec, ctime_nsec, btime_nsec;
 };

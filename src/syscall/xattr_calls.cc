@@ -70,10 +70,18 @@ Result<void> check_capability(const Caller& caller, std::string_view name, std::
   return {};
 }
 
+// posix_acl_from_xattr, before anybody is asked whether there are ACLs at all.
+Result<void> check_acl(std::string_view name, std::span<const std::byte> value) {
+  constexpr size_t header_size = 4;
+  const bool is_acl = name == "system.posix_acl_access" || name == "system.posix_acl_default";
+  return is_acl && !value.empty() && value.size() < header_size ? error(Errno::einval) : Result<void>();
+}
+
 Task<Result<void>> set_on(Inode& inode, Caller& caller, std::string_view text, std::span<const std::byte> value,
                           uint32_t flags) {
   CO_TRY(name, checked_value(text, value.size(), flags));
   CO_TRY_VOID(check_capability(caller, text, value));
+  CO_TRY_VOID(check_acl(text, value));
   auto allowed = co_await may_use(inode, caller, name.text(), abi::may_write);
   if (!allowed) co_return allowed;
   auto guard = co_await inode.lock.exclusive(inode.sb.ready(), caller);

@@ -78,7 +78,7 @@ TEST_F(OpenTest, a_fifo_a_socket_and_a_device_are_refused) {
   add(root, "device", 0020644);
   EXPECT_EQ(open_error("fifo", o_rdonly), as_int(Errno::eopnotsupp));
   EXPECT_EQ(open_error("socket", o_rdonly), as_int(Errno::enxio));
-  EXPECT_EQ(open_error("device", o_rdonly), as_int(Errno::enxio));
+  EXPECT_EQ(open_error("device", o_rdonly), as_int(Errno::eacces));
   EXPECT_EQ(open_error("fifo", o_path), 0);
 }
 
