@@ -59,8 +59,9 @@ MountInfo copy_entry(const MountEntry& entry) {
 
 std::expected<MountTableFile, std::string> MountTableFile::create(const std::string& path) {
   UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
-  if (!fd || ::ftruncate(fd.get(), table_bytes) != 0)
-    return std::unexpected(fmt::format("cannot make the mount table {}: {}", path, std::strerror(errno)));
+  // All of it now: a file system that is full later would end the writer by SIGBUS.
+  const int error = fd ? ::posix_fallocate(fd.get(), 0, table_bytes) : errno;
+  if (error != 0) return std::unexpected(fmt::format("cannot make the mount table {}: {}", path, std::strerror(error)));
   auto table = map(fd.get(), PROT_READ | PROT_WRITE, path);
   if (!table) return std::unexpected(table.error());
   (*table)->version = mount_table_version;

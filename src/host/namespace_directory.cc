@@ -26,7 +26,8 @@ std::string fallback_parent() { return fmt::format("/tmp/fusewire-{}", ::geteuid
 std::vector<std::string> parents() {
   std::vector<std::string> paths;
   const char* runtime = std::getenv("XDG_RUNTIME_DIR");
-  if (runtime && runtime[0] == '/') {
+  // A session's directory that is not there, or not ours to write (a container, sudo), says nothing about this program.
+  if (runtime && runtime[0] == '/' && ::access(runtime, W_OK | X_OK) == 0) {
     std::string path = std::string(runtime) + "/fusewire";
     if (path.size() <= parent_path_max) paths.push_back(std::move(path));
   }
@@ -107,12 +108,16 @@ std::expected<NamespaceDirectory, std::string> NamespaceDirectory::create() {
   }
 
   const std::string path = parent + "/" + random_name();
-  if (::mkdir(path.c_str(), 0700) != 0)
-    return std::unexpected(fmt::format("cannot make the directory {}: {}", path, std::strerror(errno)));
+  if (::mkdir(path.c_str(), 0700) != 0) {
+    const int error = errno;
+    ::rmdir(parent.c_str());
+    return std::unexpected(fmt::format("cannot make the directory {}: {}", path, std::strerror(error)));
+  }
   UniqueFd lock(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!lock || ::flock(lock.get(), LOCK_EX | LOCK_NB) != 0 || ::mkdir((path + "/" + void_name).c_str(), 0700) != 0) {
     const int error = errno;
     remove_tree(path);
+    ::rmdir(parent.c_str());
     return std::unexpected(fmt::format("cannot set up the directory {}: {}", path, std::strerror(error)));
   }
   return NamespaceDirectory(path, std::move(lock));

@@ -8,6 +8,7 @@
 #include <filesystem>
 
 #include "host/leader_client.h"
+#include "host/mount_table_file.h"
 
 namespace fusewire::host {
 namespace {
@@ -89,6 +90,22 @@ TEST_F(NamespaceDirectoryTest, a_parent_of_another_user_is_refused) {
 TEST_F(NamespaceDirectoryTest, a_link_as_parent_is_refused) {
   std::filesystem::create_symlink("/tmp", runtime + "/fusewire");
   EXPECT_FALSE(NamespaceDirectory::create());
+}
+
+TEST_F(NamespaceDirectoryTest, a_runtime_directory_that_is_not_there_is_not_used) {
+  ::setenv("XDG_RUNTIME_DIR", (runtime + "/nowhere").c_str(), 1);
+  auto directory = NamespaceDirectory::create();
+  ASSERT_TRUE(directory) << directory.error();
+  EXPECT_TRUE(directory->path().starts_with("/tmp/fusewire-")) << directory->path();
+  directory->remove();
+}
+
+TEST_F(NamespaceDirectoryTest, a_mount_table_has_all_its_space_from_the_start) {
+  auto table = MountTableFile::create(runtime + "/mounts");
+  ASSERT_TRUE(table) << table.error();
+  struct stat status;
+  ASSERT_EQ(::stat((runtime + "/mounts").c_str(), &status), 0);
+  EXPECT_GE(status.st_blocks * 512, status.st_size);
 }
 
 TEST_F(NamespaceDirectoryTest, asking_a_dead_leader_is_a_sentence) {
