@@ -334,13 +334,15 @@ Task<Result<void>> remove_privileges(Inode& inode, Caller& caller) {
     if (!removed) co_return removed;
   }
   if (!*has && !set_id && killpriv_v2) inode.no_security_xattr = true;
-  if (!set_id || killpriv_v2 || inode.sb.has(wire::init_flag::handle_killpriv)) co_return Result<void>();
-  auto fresh = co_await do_getattr(inode, caller, nullptr, nullptr);
-  if (!fresh) co_return fresh;
-  if (!has_set_id(inode.attr.mode)) co_return Result<void>();
+  if (!set_id) co_return Result<void>();
+  // A SETATTR of nothing, where the daemon clears the bits itself: its reply brings the new mode.
   SetAttributes set;
-  set.valid = wire::fattr::mode;
-  set.mode = without_set_id(inode.attr.mode);
+  if (!killpriv_v2 && !inode.sb.has(wire::init_flag::handle_killpriv)) {
+    auto fresh = co_await do_getattr(inode, caller, nullptr, nullptr);
+    if (!fresh) co_return fresh;
+    set.mode = without_set_id(inode.attr.mode);
+    set.valid = has_set_id(inode.attr.mode) ? wire::fattr::mode : 0;
+  }
   auto done = co_await do_setattr(inode, caller, set);
   co_return done;
 }

@@ -166,8 +166,9 @@ Task<Result<size_t>> write_at(File& file, Caller& caller, std::span<const std::b
   co_return done;
 }
 
+// generic_write_sync, which direct_io writes do without: their flags tell the daemon (K159).
 Task<Result<void>> sync_written(File& file, Caller& caller) {
-  if (!(file.flags & abi::o_dsync)) co_return Result<void>();
+  if (!(file.flags & abi::o_dsync) || file.has_flag(wire::fopen_flag::direct_io)) co_return Result<void>();
   const bool datasync = (file.flags & abi::o_sync) != abi::o_sync;
   auto synced = co_await sync_file(file, caller, datasync);
   co_return synced;
@@ -267,9 +268,9 @@ Task<Result<size_t>> write_file(File& file, Caller& caller, std::span<const std:
   uint64_t at = file.position;
   auto written = co_await write_locked(file, caller, from, at);
   if (!written) co_return written;
-  file.position = at + *written;
   auto synced = co_await sync_written(file, caller);
   if (!synced) co_return error(synced.error());
+  file.position = at + *written;
   co_return written;
 }
 

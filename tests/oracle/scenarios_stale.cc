@@ -382,6 +382,101 @@ std::vector<Scenario> stale_scenarios() {
          u.stat("private");
          u.link("file", "hard");
        }},
+      {"negative_names_end_with_their_creation",
+       {.negative_valid = 1000},
+       [](User& u) {
+         u.stat("new");
+         u.stat("new");
+         u.mkdir("new");
+         u.rmdir("new");
+         u.stat("new");
+         u.stat("target");
+         u.rename("file", "target");
+         u.stat("file");
+         u.link("target", "file");
+         u.stat("neg");
+         u.open("neg", O_RDONLY);
+         u.symlink("x", "neg");
+         u.rename("missing", "elsewhere");
+         u.unlink("missing");
+         u.rmdir("missing");
+       }},
+      {"negative_names_that_the_daemon_has_made_meanwhile",
+       {.negative_valid = 1000,
+        .rules = {{Opcode::create, "new", fail(EEXIST), 1}, {Opcode::mkdir, "dir2", fail(EEXIST), 1}}},
+       [](User& u) {
+         u.stat("new");
+         u.open("new", O_RDWR | O_CREAT);
+         u.stat("new");
+         u.stat("dir2");
+         u.mkdir("dir2");
+         u.stat("dir2");
+       }},
+      {"removals_answered_eintr",
+       {.rules = {{Opcode::unlink, "file", fail(EINTR), 1},
+                  {Opcode::rename, "dir", fail(EINTR), 1},
+                  {Opcode::link, "hard", fail(EINTR), 1},
+                  {Opcode::setattr, "private", fail(EINTR), 1},
+                  {Opcode::mkdir, "new", fail(EINTR), 1}}},
+       [](User& u) {
+         u.unlink("file");
+         u.stat("file");
+         u.rename("dir", "empty");
+         u.stat("dir");
+         u.stat("empty");
+         u.link("private", "hard");
+         u.stat("private");
+         u.chmod("private", 0644);
+         u.stat("private");
+         u.mkdir("new");
+         u.stat("new");
+       }},
+      {"rename_answers",
+       {.init_flags = flags::usual,
+        .rules = {{Opcode::rename, "file", fail(EXDEV), 1},
+                  {Opcode::rename, "file", fail(ENOTEMPTY), 1},
+                  {Opcode::rename2, "file", fail(EINVAL), 1}}},
+       [](User& u) {
+         u.rename("file", "private");
+         u.rename("file", "private");
+         u.rename("file", "empty");
+         u.rename("dir", "file");
+         u.rename("empty", "dir");
+         u.rename("file", "new", 1);
+         u.rename("file", "new", 1);
+         u.rename("new", "private", 2);
+         u.rename("new", "new");
+         u.rename("dir", "dirlink/x");
+         u.rename("new", "x", 8);
+         u.rename("new", "x", 3);
+       }},
+      {"readdir_records_of_all_lengths",
+       {.init_flags = flags::usual | wire::init_flag::do_readdirplus | wire::init_flag::readdirplus_auto,
+        .entry_valid = 1000,
+        .seeds = {{std::string(255, 'l'), 0100644, ""}, {"x", 0100644, ""}, {"12345", 0100644, ""}}},
+       [](User& u) {
+         const int d = u.open(".", O_RDONLY);
+         u.getdents(d, 300);
+         u.getdents(d, 300);
+         u.getdents(d, 4096);
+         u.getdents(d, 4096);
+         u.lseek(d, 0, SEEK_SET);
+         u.getdents(d, 200);
+         u.close(d);
+         u.stat("x");
+         u.list(".");
+       }},
+      {"opendir_flags",
+       {.fopen_flags = wire::fopen_flag::direct_io | wire::fopen_flag::nonseekable},
+       [](User& u) {
+         const int d = u.open("dir", O_RDONLY | O_DIRECTORY);
+         u.getdents(d, 30);
+         u.lseek(d, 0, SEEK_SET);
+         u.lseek(d, 0, SEEK_CUR);
+         u.read(d, 5, 0);
+         u.getdents(d);
+         u.close(d);
+       }},
   };
 }
 
