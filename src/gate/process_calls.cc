@@ -60,10 +60,11 @@ long after_native_chdir(long r) {
 
 long call_chdir(const CallFrame& f) {
   bool entered = false;
-  const long r = path_call(f, {-1, 0, {}}, host::CallNumber::chdir, start_itself, no_fill, [&](RingCall& call, long result) {
-    entered = true;
-    return enter_virtual_cwd(call, result);
-  });
+  const long r =
+      path_call(f, {-1, 0, {}}, host::CallNumber::chdir, start_itself, no_fill, [&](RingCall& call, long result) {
+        entered = true;
+        return enter_virtual_cwd(call, result);
+      });
   if (entered) return r;
   return after_native_chdir(r == pass_on ? native::call(f) : r);
 }
