@@ -114,7 +114,7 @@ std::expected<NamespaceDirectory, std::string> NamespaceDirectory::create() {
     return std::unexpected(fmt::format("cannot make the directory {}: {}", path, std::strerror(error)));
   }
   UniqueFd lock(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!lock || ::flock(lock.get(), LOCK_EX | LOCK_NB) != 0 || ::mkdir((path + "/" + void_name).c_str(), 0700) != 0) {
+  if (!lock || ::flock(lock.get(), LOCK_EX | LOCK_NB) != 0 || ::mkdir((path + "/" + void_name).c_str(), 0500) != 0) {
     const int error = errno;
     remove_tree(path);
     ::rmdir(parent.c_str());

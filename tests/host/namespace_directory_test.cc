@@ -8,6 +8,7 @@
 #include <filesystem>
 
 #include "host/leader_client.h"
+#include "host/leader_protocol.h"
 #include "host/mount_table_file.h"
 
 namespace fusewire::host {
@@ -41,6 +42,17 @@ TEST_F(NamespaceDirectoryTest, it_is_private_and_leaves_nothing) {
   ASSERT_EQ(::stat(directory->path().c_str(), &status), 0);
   EXPECT_EQ(status.st_mode & 07777, 0700u);
   EXPECT_EQ(live_here(), std::vector<std::string>{directory->path()});
+  directory->remove();
+  EXPECT_TRUE(std::filesystem::is_empty(runtime));
+}
+
+// Programs stand there when they stand in a mount: a call that none of the gate's rules knows shall make nothing there.
+TEST_F(NamespaceDirectoryTest, nothing_is_made_in_the_void) {
+  auto directory = NamespaceDirectory::create();
+  ASSERT_TRUE(directory) << directory.error();
+  struct stat status;
+  ASSERT_EQ(::stat((directory->path() + "/" + void_name).c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 07777, 0500u);
   directory->remove();
   EXPECT_TRUE(std::filesystem::is_empty(runtime));
 }
