@@ -11,8 +11,8 @@
 
 namespace fusewire::wire {
 
-// The longest name Linux takes from a daemon (FUSE_NAME_MAX).
-inline constexpr uint32_t name_max = 1024;
+// The longest name Linux takes from a daemon (FUSE_NAME_MAX: PATH_MAX without its NUL).
+inline constexpr uint32_t name_max = 4095;
 
 enum class WalkStep : uint8_t {
   record,    // a record was read

@@ -108,6 +108,22 @@ std::vector<Scenario> limit_scenarios() {
          u.lseek(d, 1, SEEK_CUR);
          u.close(d);
        }},
+      {"directory_records_with_long_names",
+       {.seeds = {{"long", 0040755, ""},
+                  {"long/" + std::string(1500, 'n'), 0100644, ""},
+                  {"longer", 0040755, ""},
+                  {"longer/" + std::string(4095, 'n'), 0100644, ""},
+                  {"longest", 0040755, ""},
+                  {"longest/" + std::string(4096, 'n'), 0100644, ""}}},
+       [](User& u) {
+         for (const char* path : {"long", "longer", "longest"}) {
+           const int d = u.open(path, O_RDONLY);
+           u.getdents(d, 100);
+           u.getdents(d, 1000);
+           u.getdents(d, 10000);
+           u.close(d);
+         }
+       }},
       {"directory_offsets_of_64_bits",
        {.rules = {{Opcode::readdir, "",
                    mangle("a huge off",

@@ -64,7 +64,7 @@ TEST(Dirent, padding_is_zero) {
 }
 
 TEST(Dirent, names_that_no_kernel_takes_are_not_written) {
-  std::array<std::byte, 4096> buffer{};
+  std::array<std::byte, 5000> buffer{};
   DirentWriter writer(buffer);
   EXPECT_EQ(writer.add(1, 1, 8, ""), AddResult::bad_name);
   EXPECT_EQ(writer.add(1, 1, 8, "a/b"), AddResult::bad_name);
