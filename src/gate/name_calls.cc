@@ -152,7 +152,7 @@ long walk_natively(const CallFrame& f, const TwoPaths& two, SideIs side, const W
 long walk_in_mount(const TwoPaths& two, SideIs side, const Where& where, RingCall& call) {
   if (side == SideIs::to) {
     call.set_file(0);
-    call.set_path1(".");
+    call.set_path1("/");
     place_second(call, where);
     return call.run();
   }
@@ -161,7 +161,7 @@ long walk_in_mount(const TwoPaths& two, SideIs side, const Where& where, RingCal
       place_path(call, where, two.flags_are_at ? AtFlags{0, nofollow | (two.flags & AT_EMPTY_PATH)} : AtFlags{});
   if (r < 0) return r;
   call.set_file2(0);
-  if (!two.flags_are_at) call.set_path2(".");
+  if (!two.flags_are_at) call.set_path2("/");
   return call.run();
 }
 

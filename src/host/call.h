@@ -140,6 +140,7 @@ struct FileMessage {
 // Name: "fusewire:<leader's pid>:<connection id>:<token, 16 hex digits>"; st_mode & 07777 == shadow_mode. The leader's
 // pid (MountTable::leader_pid) tells namespaces apart: one may run inside another.
 inline constexpr char shadow_name_prefix[] = "fusewire:";
-inline constexpr uint32_t shadow_mode = 07000;
+// The sticky bit alone: writing to a file, which filling it for mmap is, takes set-id bits away.
+inline constexpr uint32_t shadow_mode = 01000;
 
 }  // namespace fusewire::host

@@ -332,7 +332,6 @@ Task<Result<void>> rename_at(MountImpl& mount, Caller& caller, Place from, Place
   CO_TRY_VOID(mount.reachable(to));
   CO_TRY_VOID(check_rename_flags(flags));
   leave.which = 0;
-  if ((flags & abi::rename_whiteout) && !caller.privileged) co_return error(Errno::eperm);
   Walk from_walk(sb, caller, from, leave);
   auto from_last = co_await from_walk.to_last();
   if (!from_last) co_return error(from_last.error());

@@ -39,6 +39,8 @@ Task<Result<void>> may_use(Inode& inode, Caller& caller, std::string_view name, 
   const bool writes = (mask & abi::may_write) != 0;
   const Errno refusal = writes ? Errno::eperm : Errno::enodata;
   if (writes && inode.sb.read_only()) co_return error(Errno::erofs);
+  // cap_inode_setxattr, cap_inode_removexattr.
+  if (writes && starts_with(name, "security.") && !caller.privileged) co_return error(Errno::eperm);
   if (starts_with(name, "security.") || starts_with(name, "system.")) co_return Result<void>();
   if (starts_with(name, "trusted.")) {
     if (!caller.privileged) co_return error(refusal);

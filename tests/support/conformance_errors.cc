@@ -235,6 +235,35 @@ void a_directory_can_be_locked_from_its_end(const Place& p) {
   must_fail(fcntl(fd, F_GETLK, &lock), EINVAL, "F_GETLK of F_UNLCK");
 }
 
+void a_mapped_file_is_still_the_file(const Place& p) {
+  Fd fd(p.open("f", O_RDWR | O_CREAT));
+  must(pwrite(fd, "some text", 9, 0), "pwrite");
+  void* map = mmap(nullptr, 4096, PROT_READ, MAP_PRIVATE, fd, 0);
+  expect(map != MAP_FAILED && std::memcmp(map, "some text", 9) == 0, "what is mapped");
+  munmap(map, 4096);
+  must(ftruncate(fd, 4), "ftruncate");
+  must(pwrite(fd, "more", 4, 4), "pwrite behind");
+  expect_equal(p.read_file("f"), std::string("somemore"), "content");
+  struct stat st;
+  must(fstat(fd, &st), "fstat");
+  expect_equal<long>(st.st_nlink, 1, "links");
+}
+
+void other_security_attributes_need_root(const Place& p) {
+  if (geteuid() == 0) throw Skip{"runs as root"};
+  p.write_file("f", "");
+  must_fail(setxattr(p.path("f").c_str(), "security.some", "x", 1, 0), EPERM, "setxattr");
+  must_fail(removexattr(p.path("f").c_str(), "security.capability"), EPERM, "removexattr");
+}
+
+void whiteouts_need_no_privilege(const Place& p) {
+  p.write_file("f", "");
+  const int r = p.rename("f", "g", RENAME_WHITEOUT);
+  if (r < 0 && errno == EINVAL) throw Skip{"no RENAME_WHITEOUT"};
+  must(r, "renameat2");
+  expect(S_ISCHR(p.status("f").st_mode), "a whiteout");
+}
+
 void capabilities_that_are_none_are_refused(const Place& p) {
   p.write_file("f", "");
   must_fail(setxattr(p.path("f").c_str(), "security.capability", "abc", 3, 0), EINVAL, "setxattr");
@@ -265,6 +294,9 @@ std::vector<Rule> error_rules() {
           RULE(advice_and_ranges_are_checked),
           RULE(ioctls_of_every_file_are_known),
           RULE(a_directory_can_be_locked_from_its_end),
+          RULE(a_mapped_file_is_still_the_file),
+          RULE(other_security_attributes_need_root),
+          RULE(whiteouts_need_no_privilege),
           RULE(capabilities_that_are_none_are_refused)};
 }
 
