@@ -1,6 +1,8 @@
 // Every call, ended in every way at every step: while its request waits to be read, while the daemon has it, and by
 // what the daemon may answer. The call comes to its end, and nothing of it is left (K041, K051, K061; every slab is
 // empty at Module::exit).
+#include <set>
+
 #include "support/any_call.h"
 
 namespace fusewire::test {
@@ -26,6 +28,10 @@ enum class Ending {
   count
 };
 
+bool ends_the_mount(Ending e) {
+  return e == Ending::abort_pending || e == Ending::abort_sent || e == Ending::close_pending ||
+         e == Ending::close_sent || e == Ending::unmount_pending;
+}
 bool while_pending(Ending e) {
   return e == Ending::abort_pending || e == Ending::close_pending || e == Ending::kill_pending ||
          e == Ending::interrupt_pending || e == Ending::unmount_pending;
@@ -48,6 +54,7 @@ class Scene : public SyscallTest {
     add(root, "dir2", directory);
     file = open("dir/file", o_rdwr);
     folder = open("dir", o_rdonly | o_directory);
+    count_setup();
   }
   ~Scene() override { TearDown(); }
   Scene(const Scene&) = delete;
@@ -83,14 +90,38 @@ class Scene : public SyscallTest {
     if (OpenFile* made = call.opened()) drop(made);
     drop(file);
     drop(folder);
-    while (auto request = next_request()) reply(*request, honest(*request));
+    serve();
   }
+  void run(AnyCall& call) {
+    serve();
+    EXPECT_TRUE(call.done());
+  }
+  // Every lookup that the daemon has given is given back once all names are invalid, none twice (K060, K061).
+  void expect_lookups_given_back() {
+    for (const auto& [node, attr] : nodes) {
+      for (const char* name : {"dir", "dir2", "file", "link", "sub", "new"}) inval_entry(node, name);
+    }
+    serve();
+    given_.erase(root);
+    EXPECT_EQ(given_, given_back_);
+    EXPECT_EQ(handles_, std::set<uint64_t>()) << "RELEASE is due for these";
+  }
+  kernel::Module& half() { return module; }
+  TestHost& test_host() { return host; }
 
   OpenFile *file = nullptr, *folder = nullptr;
   Bytes buffer = Bytes(9000);
   std::string link_text = std::string(100, '\0');
 
  private:
+  // What the fixture's daemon has given while the scene was set up.
+  void count_setup() {
+    for (const DaemonRequest& request : daemon->seen()) {
+      const auto found = names.find({request.header.nodeid, request.name()});
+      if (request.opcode == Opcode::lookup && found != names.end()) ++given_[found->second];
+    }
+    given_back_ = daemon->forgotten();
+  }
   void drop(OpenFile* gone) {
     kernel::Connection::Entry entry(*connection);
     if (fs)
@@ -103,8 +134,37 @@ class Scene : public SyscallTest {
       auto request = daemon->read();
       if (!request) return std::nullopt;
       const Opcode opcode = request->opcode;
-      if (opcode != Opcode::forget && opcode != Opcode::batch_forget && opcode != Opcode::interrupt) return *request;
+      if (opcode == Opcode::forget)
+        give_back({request->header.nodeid, request->as<wire::ForgetIn>().nlookup});
+      else if (opcode == Opcode::batch_forget)
+        give_back_all(*request);
+      else if (opcode != Opcode::interrupt)
+        return *request;
     }
+  }
+  void give_back(wire::ForgetOne one) { given_back_[one.nodeid] += one.nlookup; }
+  void give_back_all(const DaemonRequest& request) {
+    const auto batch = request.as<wire::BatchForgetIn>();
+    for (uint32_t i = 0; i < batch.count; ++i)
+      give_back(request.as<wire::ForgetOne>(sizeof(batch) + i * sizeof(wire::ForgetOne)));
+  }
+  static bool gives_lookup(Opcode opcode) {
+    return opcode == Opcode::lookup || opcode == Opcode::mkdir || opcode == Opcode::mknod ||
+           opcode == Opcode::symlink || opcode == Opcode::link || opcode == Opcode::create ||
+           opcode == Opcode::tmpfile || opcode == Opcode::readdirplus;
+  }
+  void note_handle(const DaemonRequest& request, const DaemonReply& answer) {
+    const Opcode opcode = request.opcode;
+    if (opcode == Opcode::release || opcode == Opcode::releasedir) handles_.erase(request.as<wire::ReleaseIn>().fh);
+    const bool opens =
+        opcode == Opcode::open || opcode == Opcode::opendir || opcode == Opcode::create || opcode == Opcode::tmpfile;
+    if (!opens || answer.bytes.size() < sizeof(wire::OpenOut)) return;
+    wire::OpenOut out;
+    std::memcpy(&out, answer.bytes.data() + answer.bytes.size() - sizeof(out), sizeof(out));
+    if (out.fh != 0) handles_.insert(out.fh);
+  }
+  void serve() {
+    while (auto request = next_request()) reply(*request, honest(*request));
   }
   void apply(Ending ending) {
     if (ending == Ending::close_pending || ending == Ending::close_sent) {
@@ -150,7 +210,13 @@ class Scene : public SyscallTest {
     if (answer.error) {
       (void)daemon->try_reply(request.header.unique, {}, -answer.error);
     } else {
-      (void)daemon->try_reply(request.header.unique, answer.bytes);
+      const auto accepted = daemon->try_reply(request.header.unique, answer.bytes);
+      if (!accepted) return;
+      note_handle(request, answer);
+      if (!gives_lookup(request.opcode) || answer.bytes.size() < sizeof(wire::EntryOut)) return;
+      wire::EntryOut entry;
+      std::memcpy(&entry, answer.bytes.data(), sizeof(entry));
+      if (entry.nodeid != 0) ++given_[entry.nodeid];
     }
   }
 
@@ -165,7 +231,7 @@ class Scene : public SyscallTest {
       case Opcode::mkdir:
         return made(request, request.name(sizeof(wire::MkdirIn)), directory);
       case Opcode::mknod:
-        return made(request, request.name(sizeof(wire::MknodIn)), regular);
+        return made(request, request.name(sizeof(wire::MknodIn)), request.as<wire::MknodIn>().mode);
       case Opcode::symlink:
         return made(request, request.name(), symbolic_link);
       case Opcode::link:
@@ -217,6 +283,8 @@ class Scene : public SyscallTest {
   }
 
   const bool knows_create_;
+  std::map<uint64_t, uint64_t> given_, given_back_;
+  std::set<uint64_t> handles_;
   uint64_t node_ = 0;
   Mount* unmounted_ = nullptr;
   bool gone_ = false;
@@ -313,8 +381,74 @@ TEST_P(EndingsTest, a_call_leaves_nothing_behind_however_it_ends) {
       auto call = named.begin(scene);
       reached = scene.end_at(*call, static_cast<Ending>(kind), step);
       scene.finish(*call);
+      if (!ends_the_mount(static_cast<Ending>(kind))) scene.expect_lookups_given_back();
       ASSERT_FALSE(HasFailure());
       ASSERT_LT(step, 60);
+    }
+  }
+}
+
+// All objects of one size of the half but some, so that the next ones cannot be had.
+class Shortage {
+ public:
+  using Alloc = void* (*)(kernel::Module&);
+  using Free = void (*)(kernel::Module&, void*);
+  struct Kind {
+    Alloc alloc;
+    Free free;
+  };
+  Shortage(kernel::Module& module, TestHost& host, Kind kind, int left) : module_(module), host_(host), kind_(kind) {
+    // A FORGET without memory is counted as lost: there shall be some for them.
+    module_.forgets().free(module_.forgets().alloc());
+    host_.limit_allocations(0);
+    while (void* object = kind_.alloc(module_)) taken_.push_back(object);
+    for (; left > 0 && !taken_.empty(); --left) give_one_back();
+  }
+  ~Shortage() {
+    while (!taken_.empty()) give_one_back();
+    host_.limit_allocations(UINT64_MAX);
+  }
+  Shortage(const Shortage&) = delete;
+
+ private:
+  void give_one_back() {
+    kind_.free(module_, taken_.back());
+    taken_.pop_back();
+  }
+  kernel::Module& module_;
+  TestHost& host_;
+  Kind kind_;
+  std::vector<void*> taken_;
+};
+
+template <size_t bytes>
+constexpr Shortage::Kind kmalloc_of = {[](kernel::Module& m) { return m.kmalloc().alloc(bytes); },
+                                       [](kernel::Module& m, void* object) { m.kmalloc().free(object, bytes); }};
+#define SLAB(cache)                                                     \
+  {                                                                     \
+    [](kernel::Module& m) { return m.cache().alloc(); },                \
+        [](kernel::Module& m, void* object) { m.cache().free(object); } \
+  }
+constexpr Shortage::Kind kinds[] = {SLAB(requests),   SLAB(inodes),     SLAB(dentries),   SLAB(files),
+                                    kmalloc_of<64>,   kmalloc_of<128>,  kmalloc_of<256>,  kmalloc_of<512>,
+                                    kmalloc_of<1024>, kmalloc_of<2048>, kmalloc_of<4096>, kmalloc_of<8192>};
+#undef SLAB
+
+TEST_P(EndingsTest, a_call_that_finds_no_memory_leaves_nothing_behind) {
+  const NamedCall& named = calls[GetParam()];
+  for (size_t kind = 0; kind < std::size(kinds); ++kind) {
+    for (int left = 0; left < 12; ++left) {
+      SCOPED_TRACE("all but " + std::to_string(left) + " objects of kind " + std::to_string(kind));
+      Scene scene(named.knows_create);
+      std::unique_ptr<AnyCall> call;
+      {
+        Shortage shortage(scene.half(), scene.test_host(), kinds[kind], left);
+        call = named.begin(scene);
+        scene.run(*call);
+      }
+      scene.finish(*call);
+      scene.expect_lookups_given_back();
+      ASSERT_FALSE(HasFailure());
     }
   }
 }
