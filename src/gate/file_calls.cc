@@ -208,7 +208,7 @@ long call_sync_file_range(const CallFrame& f) {
   VirtualFile file;
   if (!is_virtual(static_cast<int>(f.arg[0]), file)) return pass_on;
   constexpr long known = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
-  if ((static_cast<uint32_t>(f.arg[3]) & ~known) != 0) return -EINVAL;
+  if ((static_cast<uint32_t>(f.arg[3]) & ~known) != 0) return unless_path(file, f.nr, -EINVAL);
   long end = 0;
   const bool sane = f.arg[1] >= 0 && f.arg[2] >= 0 && !__builtin_add_overflow(f.arg[1], f.arg[2], &end);
   return unless_path(file, f.nr, sane ? 0 : -EINVAL);

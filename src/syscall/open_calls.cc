@@ -63,10 +63,6 @@ Result<void> check_type(const Inode& inode, uint32_t flags, uint32_t access) {
       return error(Errno::eloop);
     case abi::s_ifdir:
       return (access & abi::may_write) ? error(Errno::eisdir) : Result<void>();
-    case abi::s_ififo:
-      return error(Errno::eopnotsupp);
-    case abi::s_ifsock:
-      return error(Errno::enxio);
     // may_open_dev: mounts that users make are nodev.
     case abi::s_ifblk:
     case abi::s_ifchr:
@@ -74,6 +70,12 @@ Result<void> check_type(const Inode& inode, uint32_t flags, uint32_t access) {
     default:
       return {};
   }
+}
+
+// After the look at permission.
+Result<void> check_served(const Inode& inode) {
+  if (inode.type() == abi::s_ififo) return error(Errno::eopnotsupp);
+  return inode.type() == abi::s_ifsock ? error(Errno::enxio) : Result<void>();
 }
 
 Task<Result<void>> truncate_opened(File& file, Caller& caller) {
@@ -102,6 +104,7 @@ Task<Result<File*>> open_existing(MountImpl& mount, Caller& caller, Dentry& foun
   if (!allowed) co_return error(allowed.error());
   const bool owner = caller.privileged || caller.uid == inode->attr.uid;
   if ((flags & abi::o_noatime) && !owner) co_return error(Errno::eperm);
+  if (!created) CO_TRY_VOID(check_served(*inode));
   File* file = make_file(*dentry, flags, caller);
   if (!file) co_return error(Errno::enomem);
   auto sent = co_await open_file(*file, caller);

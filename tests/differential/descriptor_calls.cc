@@ -145,8 +145,8 @@ void control_device(Turn& turn) {
   alignas(8) unsigned char data[256] = {};
   turn.call("ioctl({}, {})", fd, command.name);
   const long r = turn.result(syscall(SYS_ioctl, fd, command.number, data));
-  // FIOQSIZE shows what is cached of the blocks.
-  if (r >= 0 && command.number != 0x5460) turn.say(" " + content_text(data, 8));
+  // FIOQSIZE shows what is cached of the blocks, and FIBMAP where a host file system has put one.
+  if (r >= 0 && command.number != 0x5460 && command.number != FIBMAP) turn.say(" " + content_text(data, 8));
 }
 
 void poll_file(Turn& turn) {

@@ -121,6 +121,7 @@ void the_descriptor_comes_before_the_memory(const Place& p) {
   must_fail(ioctl(path, FIOCLEX), EBADF, "FIOCLEX");
   must_fail(syscall(SYS_fadvise64, int{path}, 0, 0, 99), EBADF, "fadvise");
   must_fail(syscall(SYS_readv, int{path}, nowhere, 0), EBADF, "readv");
+  must_fail(sync_file_range(path, 0, 0, 8), EBADF, "sync_file_range");
 }
 
 void nothing_can_be_read_of_a_directory_into_no_vector(const Place& p) {
@@ -264,6 +265,12 @@ void whiteouts_need_no_privilege(const Place& p) {
   expect(S_ISCHR(p.status("f").st_mode), "a whiteout");
 }
 
+void a_socket_is_asked_for_permission_first(const Place& p) {
+  must(mknod(p.path("s").c_str(), S_IFSOCK | 0200, 0), "mknod");
+  must_fail(open(p.path("s").c_str(), O_RDONLY), geteuid() == 0 ? ENXIO : EACCES, "open to read");
+  must_fail(open(p.path("s").c_str(), O_WRONLY), ENXIO, "open to write");
+}
+
 void capabilities_that_are_none_are_refused(const Place& p) {
   p.write_file("f", "");
   must_fail(setxattr(p.path("f").c_str(), "security.capability", "abc", 3, 0), EINVAL, "setxattr");
@@ -297,6 +304,7 @@ std::vector<Rule> error_rules() {
           RULE(a_mapped_file_is_still_the_file),
           RULE(other_security_attributes_need_root),
           RULE(whiteouts_need_no_privilege),
+          RULE(a_socket_is_asked_for_permission_first),
           RULE(capabilities_that_are_none_are_refused)};
 }
 
