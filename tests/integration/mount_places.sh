@@ -36,8 +36,8 @@ python3 "$SCENARIO/programs/spliced_daemon.py" mnt > daemon.out 2>&1 &
 wait_until grep -q serving daemon.out
 rule "umount of any daemon" umount mnt
 : > file
-python3 "$SCENARIO/programs/spliced_daemon.py" file > daemon.out 2>&1 &
-wait_until grep -q serving daemon.out
+python3 "$SCENARIO/programs/spliced_daemon.py" file > file_daemon.out 2>&1 &  # not the last one's output, which says the same
+wait_until grep -q serving file_daemon.out
 rule "a mount on a file is a file" test -f file
 python3 -c 'import sys; sys.stdout.buffer.write(bytes(range(251)))' > expected
 rule "it is read" cmp -n 251 file expected
