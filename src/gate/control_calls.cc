@@ -124,7 +124,7 @@ long fcntl_file(const CallFrame& f, VirtualFile file) {
 
 long unread_bytes(const CallFrame& f, VirtualFile file) {
   const long size = regular_size(file, f.nr, -ENOTTY);
-  if (size < 0) return size;
+  if (size < 0) return unless_path(file, f.nr, size);
   const long at = file_call(file, CallNumber::lseek, f.nr, {0, SEEK_CUR});
   if (at < 0) return at;
   const int left = static_cast<int>(size - at);

@@ -96,7 +96,9 @@ long pass_both_on(const CallFrame& f, const TwoPaths& call, const Where& from, c
 // The second path as the ring wants it: a start without a name is its own "." (which the host refuses as Linux does).
 long place_second(RingCall& call, const Where& to) {
   call.set_file2(to.start.token);
-  call.set_path2(to.text.empty() ? std::string_view(".") : to.text.view());
+  // Of a mount's root "/", which asks for no right to enter it.
+  const std::string_view itself = to.start.token == 0 ? "/" : ".";
+  call.set_path2(to.text.empty() ? itself : to.text.view());
   return 0;
 }
 
@@ -225,7 +227,7 @@ long rename_mount_point(const CallFrame& f, const TwoPaths& two, Where& from, Wh
   hide_mount_point(from);
   hide_mount_point(to);
   const long r = pass_both_on(f, two, from, to);
-  if (r != -EBUSY) return r;
+  if (r != -EBUSY && r != -EEXIST) return r;
   if (!moves && !exists(f, two.from, from)) return -ENOENT;
   if (!replaces && (two.flags & RENAME_EXCHANGE) != 0 && !exists(f, two.to, to)) return -ENOENT;
   return r;

@@ -315,10 +315,10 @@ Task<Result<wire::FileLock>> get_posix_lock(File& file, Caller& caller, wire::Fi
 }
 
 Task<Result<void>> set_flock(File& file, Caller& caller, uint32_t operation) {
-  if (file.is_path()) co_return error(Errno::ebadf);
   const bool wait = (operation & abi::lock_nb) == 0;
   const uint32_t kind = operation & ~abi::lock_nb;
   if (kind != abi::lock_sh && kind != abi::lock_ex && kind != abi::lock_un) co_return error(Errno::einval);
+  if (file.is_path()) co_return error(Errno::ebadf);
   if (kind != abi::lock_un && !file.readable() && !file.writable()) co_return error(Errno::ebadf);
   uint32_t type = abi::f_unlck;
   if (kind == abi::lock_sh) type = abi::f_rdlck;

@@ -75,8 +75,13 @@ Result<void> check_capability(const Caller& caller, std::string_view name, std::
 // posix_acl_from_xattr, before anybody is asked whether there are ACLs at all.
 Result<void> check_acl(std::string_view name, std::span<const std::byte> value) {
   constexpr size_t header_size = 4;
+  constexpr uint32_t known_version = 2;
   const bool is_acl = name == "system.posix_acl_access" || name == "system.posix_acl_default";
-  return is_acl && !value.empty() && value.size() < header_size ? error(Errno::einval) : Result<void>();
+  if (!is_acl || value.empty()) return {};
+  if (value.size() < header_size) return error(Errno::einval);
+  uint32_t version = 0;
+  __builtin_memcpy(&version, value.data(), sizeof version);
+  return version == known_version ? Result<void>() : error(Errno::eopnotsupp);
 }
 
 Task<Result<void>> set_on(Inode& inode, Caller& caller, std::string_view text, std::span<const std::byte> value,

@@ -221,13 +221,6 @@ void allocate(Turn& turn) {
   turn.result(syscall(SYS_fallocate, fd, mode, offset, length));
 }
 
-// A file that its daemon knows no more. Linux needs no attributes to map it or to read on from its page cache; here the
-// daemon is asked.
-bool is_lost(int fd) {
-  struct stat st;
-  return syscall(SYS_fstat, fd, &st) < 0 && errno == ENOENT;
-}
-
 // The whole of a file, through a private mapping and without moving its position.
 void map_file(Turn& turn) {
   const int fd = turn.file();

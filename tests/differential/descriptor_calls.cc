@@ -144,6 +144,8 @@ void control_device(Turn& turn) {
   const Command command = turn.random.pick(commands);
   alignas(8) unsigned char data[256] = {};
   turn.call("ioctl({}, {})", fd, command.name);
+  // That no file is a terminal is said without its daemon here.
+  if (is_lost(fd)) return turn.say(" left out");
   const long r = turn.result(syscall(SYS_ioctl, fd, command.number, data));
   // FIOQSIZE shows what is cached of the blocks, and FIBMAP where a host file system has put one.
   if (r >= 0 && command.number != 0x5460 && command.number != FIBMAP) turn.say(" " + content_text(data, 8));
@@ -151,7 +153,8 @@ void control_device(Turn& turn) {
 
 void poll_file(Turn& turn) {
   const int fd = turn.file();
-  // A descriptor of O_PATH can be polled here as if it were open.
+  // The daemon is not asked here. A descriptor of O_PATH can be polled as if it were open.
+  if (is_lost(fd)) return turn.call("poll left out");
   if (const int flags = fcntl(fd, F_GETFL); flags >= 0 && (flags & O_PATH)) return turn.call("poll left out");
   pollfd wanted{fd, static_cast<short>(turn.random.pick({POLLIN, POLLOUT, POLLIN | POLLOUT, POLLPRI})), 0};
   turn.call("poll({}, {:#x})", fd, wanted.events);

@@ -13,6 +13,11 @@ std::string error_name(int error) {
   return name ? name : "error " + std::to_string(error);
 }
 
+bool is_lost(int fd) {
+  struct stat st;
+  return fstat(fd, &st) < 0 && errno == ENOENT;
+}
+
 std::string mode_text(uint32_t mode) { return fmt::format("{:06o}", mode); }
 
 std::string content_text(const void* bytes, size_t size) {

@@ -93,6 +93,9 @@ struct Choice {
 };
 
 std::string error_name(int error);
+// A file that its daemon knows no more. Linux needs no attributes to map it or to read on from its page cache; here the
+// daemon is asked.
+bool is_lost(int fd);
 std::string mode_text(uint32_t mode);
 // Length, checksum and beginning of some bytes.
 std::string content_text(const void* bytes, size_t size);

@@ -119,6 +119,11 @@ void the_descriptor_comes_before_the_memory(const Place& p) {
   must_fail(syscall(SYS_writev, int{reader}, nowhere, 5000), EBADF, "writev");
   must_fail(syscall(SYS_fcntl, int{path}, F_GETLK, nowhere), EBADF, "F_GETLK");
   must_fail(ioctl(path, FIOCLEX), EBADF, "FIOCLEX");
+  Fd directory(p.open(".", O_PATH | O_DIRECTORY));
+  int bytes = 0;
+  must_fail(ioctl(directory, FIONREAD, &bytes), EBADF, "FIONREAD");
+  must_fail(flock(path, LOCK_SH | LOCK_NB), EBADF, "flock");
+  must_fail(flock(path, 3), EINVAL, "flock of no known kind");
   must_fail(syscall(SYS_fadvise64, int{path}, 0, 0, 99), EBADF, "fadvise");
   must_fail(syscall(SYS_readv, int{path}, nowhere, 0), EBADF, "readv");
   must_fail(sync_file_range(path, 0, 0, 8), EBADF, "sync_file_range");
@@ -274,6 +279,8 @@ void a_socket_is_asked_for_permission_first(const Place& p) {
 void capabilities_that_are_none_are_refused(const Place& p) {
   p.write_file("f", "");
   must_fail(setxattr(p.path("f").c_str(), "security.capability", "abc", 3, 0), EINVAL, "setxattr");
+  must_fail(setxattr(p.path("f").c_str(), "system.posix_acl_access", "abc", 3, 0), EINVAL, "an ACL without header");
+  must_fail(setxattr(p.path("f").c_str(), "system.posix_acl_access", "abcd", 4, 0), EOPNOTSUPP, "of another version");
 }
 
 }  // namespace
