@@ -215,7 +215,7 @@ long ioctl_file(const CallFrame& f, VirtualFile file) {
     case TCGETS:
     case TIOCGWINSZ:
     case TIOCGPGRP:
-      return -ENOTTY;
+      return unless_path(file, f.nr, -ENOTTY);
     case clone_file:
     case clone_file_range:
       return -EOPNOTSUPP;

@@ -122,6 +122,7 @@ void the_descriptor_comes_before_the_memory(const Place& p) {
   Fd directory(p.open(".", O_PATH | O_DIRECTORY));
   int bytes = 0;
   must_fail(ioctl(directory, FIONREAD, &bytes), EBADF, "FIONREAD");
+  must_fail(isatty(path) - 1, EBADF, "TCGETS");
   must_fail(flock(path, LOCK_SH | LOCK_NB), EBADF, "flock");
   must_fail(flock(path, 3), EINVAL, "flock of no known kind");
   must_fail(syscall(SYS_fadvise64, int{path}, 0, 0, 99), EBADF, "fadvise");
