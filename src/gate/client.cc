@@ -397,6 +397,13 @@ std::string_view RingCall::leave_rest() const {
   return {data(), n < path_room ? n : path_room - 1};
 }
 
+long RingCall::check_room_for_descriptor() const {
+  const int fd = native::fcntl(ring_->socket, F_DUPFD_CLOEXEC, 0);
+  if (fd < 0) return fd;
+  native::close(fd);
+  return 0;
+}
+
 int RingCall::wait_descriptor() {
   auto& received = ring_->received[index_];
   for (int tries = 0; tries < 500; tries++) {

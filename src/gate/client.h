@@ -74,6 +74,9 @@ class RingCall {
   // the host's answer still decides, as in FUSE.
   long run();
 
+  // Whether the program may open one more file: 0, -EMFILE or -ENFILE.
+  long check_room_for_descriptor() const;
+
   // After run(): the result's data, at most `bytes` of it.
   std::span<const char> result_data(size_t bytes) const;
   uint64_t opened_token() const { return opened_; }

@@ -54,6 +54,9 @@ bool demands_directory(const char* path) {
   return !name.empty() && name != "." && name != "..";
 }
 
+// An open that may change something must not do so and then find no descriptor free.
+constexpr uint64_t changing_flags = O_CREAT | O_TRUNC | (O_TMPFILE & ~O_DIRECTORY);
+
 long open_path(const CallFrame& frame, Open open) {
   const auto* path = reinterpret_cast<const char*>(frame.arg[open.argument.path_index]);
   long special = 0;
@@ -65,7 +68,7 @@ long open_path(const CallFrame& frame, Open open) {
         call.set_arg(0, static_cast<int64_t>(open.flags));
         call.set_arg(1, static_cast<int64_t>(open.mode));
         possible.virtual_file = true;
-        return 0L;
+        return (open.flags & changing_flags) != 0 ? call.check_room_for_descriptor() : 0;
       },
       [&](RingCall& call, long result) {
         if (result == -EEXIST && demands_directory(path)) return -static_cast<long>(EISDIR);

@@ -76,6 +76,10 @@ try:
     while True: kept.append(os.open(\"sed\", os.O_RDONLY))
 except OSError as e: assert e.errno == errno.EMFILE, e
 assert len(kept) > 40
+for flags in (os.O_CREAT, os.O_TRUNC):
+    try: os.open(\"unmade\" if flags == os.O_CREAT else \"sed\", os.O_WRONLY | flags)
+    except OSError as e: assert e.errno == errno.EMFILE, e
+assert not os.path.exists(\"unmade\") and os.path.getsize(\"sed\") > 0
 os.close(kept.pop())
 os.open(\"sed\", os.O_RDONLY)")'
 rule_sh "a directory deeper than PATH_MAX" 'mkdir mnt/deep && cd mnt/deep && python3 -c "
