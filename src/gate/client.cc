@@ -370,7 +370,8 @@ long RingCall::run() {
   s.state.store(submitted, std::memory_order_release);
   header->submitted.fetch_or(uint64_t{1} << index_);
   if (header->watching.load() == 0) ring_doorbell();
-  ring_->spin.until([&] { return s.state.load(std::memory_order_acquire) != submitted; });
+  ring_->spin.until([&] { return s.state.load(std::memory_order_acquire) != submitted; },
+                    [] { raw_syscall(SYS_sched_yield); });
   bool interrupted = false;
   while (s.state.load(std::memory_order_acquire) == submitted) {
     const long r = wait_for_answer(!interrupted);

@@ -83,7 +83,7 @@ bool CallServer::is_anything_submitted() const {
 bool CallServer::look() {
   if (calls_ > 0 || clients_.empty() || clients_.size() > clients_looked_at) return false;
   for (const auto& [key, client] : clients_) client->set_watching(true);
-  spin_.until([this] { return is_anything_submitted(); });
+  spin_.until([this] { return is_anything_submitted(); }, [] { ::sched_yield(); });
   for (const auto& [key, client] : clients_) client->set_watching(false);
   if (!is_anything_submitted()) return false;
   for (const uint64_t key : keys()) take(key);

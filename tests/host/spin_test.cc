@@ -5,10 +5,12 @@
 namespace fusewire::host {
 namespace {
 
+constexpr auto no_yield = [] {};
+
 // How often it looks for something that does not come.
 uint64_t looks_in_vain(Spin& spin) {
   uint64_t looks = 0;
-  EXPECT_FALSE(spin.until([&] { return ++looks, false; }));
+  EXPECT_FALSE(spin.until([&] { return ++looks, false; }, no_yield));
   return looks;
 }
 
@@ -20,8 +22,15 @@ TEST(Spin, without_a_second_cpu_it_looks_once) {
 TEST(Spin, what_is_there_already_is_seen_at_once) {
   Spin spin(true);
   uint64_t looks = 0;
-  EXPECT_TRUE(spin.until([&] { return ++looks == 1; }));
+  EXPECT_TRUE(spin.until([&] { return ++looks == 1; }, no_yield));
   EXPECT_EQ(looks, 1u);
+}
+
+// Whom it waits for may need this very CPU.
+TEST(Spin, what_comes_by_yielding_is_seen) {
+  Spin spin(true);
+  bool done = false;
+  EXPECT_TRUE(spin.until([&] { return done; }, [&] { done = true; }));
 }
 
 TEST(Spin, after_vain_looks_it_looks_longer_only_now_and_then) {
@@ -39,7 +48,7 @@ TEST(Spin, looks_on_once_that_has_paid) {
   bool paid = false;
   for (uint32_t i = 0; i < 16 * Spin::probe && !paid; ++i) {
     uint64_t looks = 0;
-    paid = spin.until([&] { return ++looks == 2; });
+    paid = spin.until([&] { return ++looks == 2; }, no_yield);
   }
   ASSERT_TRUE(paid);
   uint64_t looks = 0;
