@@ -62,6 +62,11 @@ long write_piece(VirtualFile file, long nr, Vectors& from, size_t bytes, int64_t
   return call.run();
 }
 
+// rw_verify_area, which comes before the memory is touched.
+bool ends_beyond_any_file(int64_t offset, size_t bytes) {
+  return offset != at_position && offset > INT64_MAX - static_cast<int64_t>(bytes);
+}
+
 long write_file(VirtualFile file, long nr, Vectors from, int64_t offset) {
   if (from.error() != 0 || from.is_empty_array()) return if_writable(file, nr, from.error());
   size_t done = 0;
@@ -70,7 +75,7 @@ long write_file(VirtualFile file, long nr, Vectors from, int64_t offset) {
     const long n =
         write_piece(file, nr, from, bytes, offset == at_position ? offset : offset + static_cast<int64_t>(done));
     if (n > 0) done += static_cast<size_t>(n);
-    if (n == -EFAULT && done == 0) return if_writable(file, nr, n);
+    if (n == -EFAULT && done == 0) return if_writable(file, nr, ends_beyond_any_file(offset, bytes) ? -EINVAL : n);
     if (n < static_cast<long>(bytes) || done == from.total()) return transfer_result(done, n);
   }
 }

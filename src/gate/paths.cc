@@ -159,6 +159,13 @@ bool follow_text(Walk& walk) {
 
 enum class Step { on, native, entered };
 
+// What a magic link leads to; a slash behind the link demands a directory.
+Step enter_itself(const Walk& walk, VirtualFile file, Where& where) {
+  enter(where, file, walk.rest());
+  if (where.text.empty() && !walk.rest().empty()) where.text.assign(".");
+  return Step::entered;
+}
+
 // A magic link goes to the object itself; its text is the canonical path, where it has one.
 Step follow_magic(Walk& walk, const ProcLink& link, Where& where) {
   VirtualFile file;
@@ -169,17 +176,13 @@ Step follow_magic(Walk& walk, const ProcLink& link, Where& where) {
       return follow_text(walk) ? Step::on : Step::native;
     case Magic::file:
     case Magic::cwd:
-      enter(where, file, walk.rest());
-      return Step::entered;
+      return enter_itself(walk, file, where);
     case Magic::none:
       break;
   }
   if (link.kind == ProcLink::exe) return Step::native;
   const std::string_view text = walk.scratch.view();
-  if (parse_shadow_link(text, file)) {
-    enter(where, file, walk.rest());
-    return Step::entered;
-  }
+  if (parse_shadow_link(text, file)) return enter_itself(walk, file, where);
   if (!text.starts_with('/') || text.ends_with(" (deleted)") || walk.rest().empty()) return Step::native;
   walk.prefix.assign(text == "/" ? std::string_view() : text);
   return Step::on;

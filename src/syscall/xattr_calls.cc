@@ -34,13 +34,16 @@ bool starts_with(std::string_view name, std::string_view prefix) {
   return name.size() >= prefix.size() && name.substr(0, prefix.size()) == prefix;
 }
 
+constexpr std::string_view capability = "security.capability";
+
 // xattr_permission.
 Task<Result<void>> may_use(Inode& inode, Caller& caller, std::string_view name, uint32_t mask) {
   const bool writes = (mask & abi::may_write) != 0;
   const Errno refusal = writes ? Errno::eperm : Errno::enodata;
   if (writes && inode.sb.read_only()) co_return error(Errno::erofs);
-  // cap_inode_setxattr, cap_inode_removexattr.
-  if (writes && starts_with(name, "security.") && !caller.privileged) co_return error(Errno::eperm);
+  // cap_inode_setxattr, cap_inode_removexattr; the capability has checks of its own in either.
+  if (writes && starts_with(name, "security.") && name != capability && !caller.privileged)
+    co_return error(Errno::eperm);
   if (starts_with(name, "security.") || starts_with(name, "system.")) co_return Result<void>();
   if (starts_with(name, "trusted.")) {
     if (!caller.privileged) co_return error(refusal);
@@ -64,7 +67,7 @@ Result<XattrName> checked_value(std::string_view text, size_t size, uint32_t fla
 
 // cap_convert_nscap: nobody sets capabilities that are none, and only root sets any.
 Result<void> check_capability(const Caller& caller, std::string_view name, std::span<const std::byte> value) {
-  if (name != "security.capability" || value.empty()) return {};
+  if (name != capability || value.empty()) return {};
   constexpr size_t size_of_version[] = {0, 0, 20, 24};
   const auto version = value.size() >= sizeof(uint32_t) ? static_cast<size_t>(value[3]) : 0;
   if (version < 2 || version > 3 || value.size() != size_of_version[version]) return error(Errno::einval);
@@ -115,6 +118,7 @@ Task<Result<void>> remove_from(Inode& inode, Caller& caller, std::string_view te
   CO_TRY(name, XattrName::from(text));
   auto allowed = co_await may_use(inode, caller, name.text(), abi::may_write);
   if (!allowed) co_return allowed;
+  if (name.text() == capability && !caller.privileged) co_return error(Errno::eperm);
   auto guard = co_await inode.lock.exclusive(inode.sb.ready(), caller);
   if (!guard) co_return error(guard.error());
   auto done = co_await kernel::remove_xattr(inode, caller, name.text());

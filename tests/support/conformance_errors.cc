@@ -256,11 +256,28 @@ void a_mapped_file_is_still_the_file(const Place& p) {
   expect_equal<long>(st.st_nlink, 1, "links");
 }
 
+void a_slash_behind_a_link_to_a_descriptor_demands_a_directory(const Place& p) {
+  Fd file(p.open("f", O_RDWR | O_CREAT));
+  Fd directory(p.open(".", O_RDONLY | O_DIRECTORY));
+  must(symlink(("/proc/self/fd/" + std::to_string(file)).c_str(), p.path("to_file").c_str()), "symlink");
+  must(symlink(("/proc/self/fd/" + std::to_string(directory)).c_str(), p.path("to_directory").c_str()), "symlink");
+  must(access(p.path("to_file").c_str(), R_OK), "the file");
+  must_fail(access(p.path("to_file/").c_str(), R_OK), ENOTDIR, "the file with a slash");
+  must(access(p.path("to_directory/").c_str(), R_OK), "the directory with a slash");
+}
+
+void an_impossible_offset_comes_before_bad_memory(const Place& p) {
+  Fd fd(p.open("f", O_RDWR | O_CREAT));
+  must_fail(syscall(SYS_pwrite64, int{fd}, nowhere, 4096, INT64_MAX), EINVAL, "pwrite");
+  must_fail(syscall(SYS_pwrite64, int{fd}, nowhere, 4096, 0), EFAULT, "pwrite at the start");
+}
+
 void other_security_attributes_need_root(const Place& p) {
   if (geteuid() == 0) throw Skip{"runs as root"};
   p.write_file("f", "");
   must_fail(setxattr(p.path("f").c_str(), "security.some", "x", 1, 0), EPERM, "setxattr");
   must_fail(removexattr(p.path("f").c_str(), "security.capability"), EPERM, "removexattr");
+  must_fail(setxattr(p.path("f").c_str(), "security.capability", "", 0, XATTR_REPLACE), ENODATA, "an empty one");
 }
 
 void whiteouts_need_no_privilege(const Place& p) {
@@ -296,6 +313,8 @@ std::vector<Rule> error_rules() {
           RULE(dots_cannot_be_made_exclusively),
           RULE(directories_do_no_direct_io),
           RULE(bytes_before_bad_memory_are_written),
+          RULE(an_impossible_offset_comes_before_bad_memory),
+          RULE(a_slash_behind_a_link_to_a_descriptor_demands_a_directory),
           RULE(bytes_that_find_no_memory_are_not_read),
           RULE(entries_that_find_no_memory_are_read_again),
           RULE(the_descriptor_comes_before_the_memory),
