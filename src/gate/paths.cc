@@ -211,7 +211,10 @@ long walk_on(Walk& walk, How how, Where& where) {
   for (;;) {
     const size_t before = walk.at;
     const size_t prefix_length = walk.prefix.length();
-    if (!next_component(walk.pending.view(), walk.at, component)) return stay_native(walk, where);
+    if (!next_component(walk.pending.view(), walk.at, component)) {
+      walk.at = before;  // the slashes at the end demand a directory
+      return stay_native(walk, where);
+    }
     if (component == ".") continue;
     if (component == "..") {
       pop_component(walk.prefix);
@@ -297,7 +300,7 @@ long resolve_leave(uint32_t connection, bool from_parent, std::string_view rest,
     if (!mount_path_of(connection, walk.pending)) return -ENOENT;
     pop_component(walk.pending);
   }
-  walk.pending.add('/').add(rest);
+  if (!rest.empty() || walk.pending.empty()) walk.pending.add('/').add(rest);
   if (walk.pending.overflowed()) return -ENAMETOOLONG;
   reset(where);
   walk.rewritten = true;

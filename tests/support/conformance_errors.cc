@@ -264,6 +264,10 @@ void a_slash_behind_a_link_to_a_descriptor_demands_a_directory(const Place& p) {
   must(access(p.path("to_file").c_str(), R_OK), "the file");
   must_fail(access(p.path("to_file/").c_str(), R_OK), ENOTDIR, "the file with a slash");
   must(access(p.path("to_directory/").c_str(), R_OK), "the directory with a slash");
+  Fd elsewhere(open("/etc/passwd", O_RDONLY));
+  must(symlink(("/proc/self/fd/" + std::to_string(elsewhere)).c_str(), p.path("to_another").c_str()), "symlink");
+  must(access(p.path("to_another").c_str(), R_OK), "a file elsewhere");
+  must_fail(access(p.path("to_another/").c_str(), R_OK), ENOTDIR, "a file elsewhere with a slash");
 }
 
 void an_impossible_offset_comes_before_bad_memory(const Place& p) {
