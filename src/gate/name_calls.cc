@@ -220,10 +220,25 @@ bool exists(const CallFrame& f, const PathArgument& argument, const Where& where
   return raw_syscall(SYS_newfstatat, path.dirfd, path.path, native::of(&st), AT_SYMLINK_NOFOLLOW) == 0;
 }
 
+bool ends_in_dots(const CallFrame& f, const PathArgument& argument, const Where& where) {
+  PathText text;
+  if (where.rewritten) {
+    text.assign(where.text.view());
+  } else {
+    const long n =
+        copy_string_from_program(text.data(), reinterpret_cast<const char*>(f.arg[argument.path_index]), path_room);
+    text.set_length(n > 0 ? static_cast<size_t>(n) : 0);
+  }
+  const std::string_view name = last_component(text.view());
+  return name == "." || name == "..";
+}
+
 // What is mounted somewhere is busy, after all else that may be wrong.
 long rename_mount_point(const CallFrame& f, const TwoPaths& two, Where& from, Where& to) {
   const bool moves = from.is_mount_root(), replaces = to.is_mount_root();
-  if (moves && replaces) return (two.flags & RENAME_NOREPLACE) != 0 ? -EEXIST : 0;
+  const bool exclusive = (two.flags & RENAME_NOREPLACE) != 0;
+  if (moves && replaces) return exclusive ? -EEXIST : 0;
+  if (moves && exclusive && ends_in_dots(f, two.to, to)) return -EEXIST;
   hide_mount_point(from);
   hide_mount_point(to);
   const long r = pass_both_on(f, two, from, to);

@@ -47,11 +47,8 @@ bool demands_directory(const char* path) {
   const long n = copy_string_from_program(text.data(), path, path_room);
   if (n <= 0) return false;
   text.set_length(static_cast<size_t>(n));
-  std::string_view name = text.view();
-  if (!name.ends_with('/')) return false;
-  while (name.ends_with('/')) name.remove_suffix(1);
-  name.remove_prefix(name.rfind('/') + 1);
-  return !name.empty() && name != "." && name != "..";
+  const std::string_view name = last_component(text.view());
+  return text.view().ends_with('/') && !name.empty() && name != "." && name != "..";
 }
 
 // An open that may change something must not do so and then find no descriptor free.

@@ -31,6 +31,12 @@ rule "the open file lives on" test "$(cat <&7)" = data
 exec 7<&-
 bindfs behind mnt
 rule_sh "a working directory keeps the mount busy" 'cd mnt && ! umount ../mnt'
+rule "a mount point onto .. is there already, before it is busy" python3 -c "
+import ctypes, errno
+libc = ctypes.CDLL(None, use_errno=True)
+def rename(flags): return libc.renameat2(-100, b'mnt', -100, b'..', flags), ctypes.get_errno()
+assert rename(1) == (-1, errno.EEXIST), rename(1)
+assert rename(0) == (-1, errno.EBUSY), rename(0)"
 rule "umount of an idle mount" umount mnt
 python3 "$SCENARIO/programs/spliced_daemon.py" mnt > daemon.out 2>&1 &
 wait_until grep -q serving daemon.out
