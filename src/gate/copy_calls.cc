@@ -109,6 +109,8 @@ long check_sides(const Side& in, const Side& out, long nr, int64_t offset, long 
   if (offset < 0 || count < 0 || count > INT64_MAX - offset) return -EINVAL;
   const long out_flags = flags_of(out, nr);
   if (out_flags < 0 || !has_access(out_flags, O_WRONLY)) return -EBADF;
+  const long out_position = position_of(out, nr, 0, SEEK_CUR);
+  if (out_position > 0 && count > INT64_MAX - out_position) return -EINVAL;
   return (out_flags & O_APPEND) != 0 || (count > 0 && is_directory(in, nr)) ? -EINVAL : 0;
 }
 

@@ -69,13 +69,14 @@ bool ends_beyond_any_file(int64_t offset, size_t bytes) {
 
 long write_file(VirtualFile file, long nr, Vectors from, int64_t offset) {
   if (from.error() != 0 || from.is_empty_array()) return if_writable(file, nr, from.error());
+  if (ends_beyond_any_file(offset, from.total())) return if_writable(file, nr, -EINVAL);
   size_t done = 0;
   for (;;) {
     const size_t bytes = piece_of(from.total() - done);
     const long n =
         write_piece(file, nr, from, bytes, offset == at_position ? offset : offset + static_cast<int64_t>(done));
     if (n > 0) done += static_cast<size_t>(n);
-    if (n == -EFAULT && done == 0) return if_writable(file, nr, ends_beyond_any_file(offset, bytes) ? -EINVAL : n);
+    if (n == -EFAULT && done == 0) return if_writable(file, nr, n);
     if (n < static_cast<long>(bytes) || done == from.total()) return transfer_result(done, n);
   }
 }

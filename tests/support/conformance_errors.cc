@@ -274,6 +274,9 @@ void an_impossible_offset_comes_before_bad_memory(const Place& p) {
   Fd fd(p.open("f", O_RDWR | O_CREAT));
   must_fail(syscall(SYS_pwrite64, int{fd}, nowhere, 4096, INT64_MAX), EINVAL, "pwrite");
   must_fail(syscall(SYS_pwrite64, int{fd}, nowhere, 4096, 0), EFAULT, "pwrite at the start");
+  char some[100] = {};
+  const iovec parts[] = {{some, sizeof some}, {reinterpret_cast<void*>(nowhere), 5000}};
+  must_fail(pwritev(fd, parts, 2, INT64_MAX - 1000), EINVAL, "pwritev of memory that is bad in part");
 }
 
 void other_security_attributes_need_root(const Place& p) {
