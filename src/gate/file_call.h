@@ -35,18 +35,15 @@ inline long unless_path(VirtualFile file, long nr, long result) {
   if (flags < 0) return flags;
   return (flags & O_PATH) != 0 ? -EBADF : result;
 }
-inline long if_readable(VirtualFile file, long nr, long result) {
+// access: O_RDONLY or O_WRONLY; O_RDWR serves for both.
+inline long if_opened_for(VirtualFile file, long nr, long access, long result) {
   const long flags = file_call(file, host::CallNumber::getfl, nr);
   if (flags < 0) return flags;
-  const long access = flags & O_ACCMODE;
-  return (flags & O_PATH) != 0 || (access != O_RDONLY && access != O_RDWR) ? -EBADF : result;
+  const long opened = flags & O_ACCMODE;
+  return (flags & O_PATH) != 0 || (opened != access && opened != O_RDWR) ? -EBADF : result;
 }
-inline long if_writable(VirtualFile file, long nr, long result) {
-  const long flags = file_call(file, host::CallNumber::getfl, nr);
-  if (flags < 0) return flags;
-  const long access = flags & O_ACCMODE;
-  return (flags & O_PATH) != 0 || (access != O_WRONLY && access != O_RDWR) ? -EBADF : result;
-}
+inline long if_readable(VirtualFile file, long nr, long result) { return if_opened_for(file, nr, O_RDONLY, result); }
+inline long if_writable(VirtualFile file, long nr, long result) { return if_opened_for(file, nr, O_WRONLY, result); }
 
 // What is known of the file, without asking the daemon where Linux would not (i_size_read): 0 or -errno.
 inline long file_status(VirtualFile file, long nr, syscall::Stat& st) {

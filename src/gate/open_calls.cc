@@ -51,8 +51,10 @@ bool demands_directory(const char* path) {
   return text.view().ends_with('/') && !name.empty() && name != "." && name != "..";
 }
 
+constexpr uint64_t tmpfile_flag = O_TMPFILE & ~O_DIRECTORY;  // __O_TMPFILE
+constexpr uint64_t creating_flags = O_CREAT | tmpfile_flag;
 // An open that may change something must not do so and then find no descriptor free.
-constexpr uint64_t changing_flags = O_CREAT | O_TRUNC | (O_TMPFILE & ~O_DIRECTORY);
+constexpr uint64_t changing_flags = creating_flags | O_TRUNC;
 
 long open_path(const CallFrame& frame, Open open) {
   const auto* path = reinterpret_cast<const char*>(frame.arg[open.argument.path_index]);
@@ -76,11 +78,10 @@ long open_path(const CallFrame& frame, Open open) {
 // build_open_flags: what is wrong with flags and mode comes before the path. openat2 is strict, the older calls drop
 // what they do not know.
 bool is_sane(uint64_t flags, uint64_t mode) {
-  constexpr uint64_t tmpfile = O_TMPFILE & ~O_DIRECTORY;
-  const bool creates = (flags & (O_CREAT | tmpfile)) != 0;
+  const bool creates = (flags & creating_flags) != 0;
   if (creates ? (mode & ~uint64_t{07777}) != 0 : mode != 0) return false;
   if ((flags & (O_DIRECTORY | O_CREAT)) == (O_DIRECTORY | O_CREAT)) return false;
-  if ((flags & tmpfile) == 0) return true;
+  if ((flags & tmpfile_flag) == 0) return true;
   return (flags & O_DIRECTORY) != 0 && (flags & O_ACCMODE) != O_RDONLY;
 }
 
@@ -97,8 +98,7 @@ bool is_sane_strictly(uint64_t flags, uint64_t mode) {
 
 long open_loosely(const CallFrame& frame, Open open) {
   if ((open.flags & O_PATH) != 0) open.flags &= path_flags;
-  const bool creates = (open.flags & (O_CREAT | (O_TMPFILE & ~O_DIRECTORY))) != 0;
-  if (!creates) open.mode = 0;
+  if ((open.flags & creating_flags) == 0) open.mode = 0;
   return is_sane(open.flags, open.mode) ? open_path(frame, open) : -EINVAL;
 }
 

@@ -86,7 +86,7 @@ bool CallServer::look() {
   spin_.until([this] { return is_anything_submitted(); }, [] { ::sched_yield(); });
   for (const auto& [key, client] : clients_) client->set_watching(false);
   if (!is_anything_submitted()) return false;
-  for (const uint64_t key : keys()) take(key);
+  for (const auto& [key, client] : clients_) take(key);
   return true;
 }
 

@@ -8,6 +8,20 @@ namespace fusewire::oracle {
 
 using wire::Opcode;
 
+namespace {
+
+void write_with_o_sync(User& u) {
+  int h = u.open("file", O_WRONLY | O_SYNC);
+  u.write(h, "a");
+  u.write(h, "");
+  u.close(h);
+  h = u.open("file", O_WRONLY | O_DSYNC | O_APPEND);
+  u.write(h, "b");
+  u.close(h);
+}
+
+}  // namespace
+
 std::vector<Scenario> data_scenarios() {
   return {
       {"cached_writes_of_all_sizes",
@@ -42,28 +56,8 @@ std::vector<Scenario> data_scenarios() {
          u.stat("file");
          u.close(h);
        }},
-      {"writes_with_o_sync",
-       {},
-       [](User& u) {
-         int h = u.open("file", O_WRONLY | O_SYNC);
-         u.write(h, "a");
-         u.write(h, "");
-         u.close(h);
-         h = u.open("file", O_WRONLY | O_DSYNC | O_APPEND);
-         u.write(h, "b");
-         u.close(h);
-       }},
-      {"cached_writes_with_o_sync",
-       {.fopen_flags = 0},
-       [](User& u) {
-         int h = u.open("file", O_WRONLY | O_SYNC);
-         u.write(h, "a");
-         u.write(h, "");
-         u.close(h);
-         h = u.open("file", O_WRONLY | O_DSYNC | O_APPEND);
-         u.write(h, "b");
-         u.close(h);
-       }},
+      {"writes_with_o_sync", {}, write_with_o_sync},
+      {"cached_writes_with_o_sync", {.fopen_flags = 0}, write_with_o_sync},
       {"cached_writes_with_o_sync_and_a_failing_fsync",
        {.fopen_flags = 0, .rules = {{Opcode::fsync, "", fail(EIO)}}},
        [](User& u) {
