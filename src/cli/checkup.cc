@@ -25,13 +25,11 @@
 #include <filesystem>
 #include <fstream>
 
-#include "host/unique_fd.h"
+#include "abi/unique_fd.h"
 
 namespace fusewire::cli {
 
 namespace {
-
-using host::UniqueFd;
 
 std::string reason(int error) { return std::strerror(error); }
 

@@ -7,7 +7,7 @@
 #include "cli/commands.h"
 #include "cli/message.h"
 #include "cli/mounts.h"
-#include "host/leader_client.h"
+#include "leader/leader_client.h"
 
 namespace fusewire::cli {
 
@@ -15,8 +15,8 @@ namespace {
 
 constexpr uint32_t mnt_force = 1, mnt_detach = 2;
 
-int ask(const FoundMount& found, const host::LeaderRequest& request, const std::string& what) {
-  const auto reply = host::ask_leader(found.directory, request);
+int ask(const FoundMount& found, const abi::LeaderRequest& request, const std::string& what) {
+  const auto reply = leader::ask_leader(found.directory, request);
   if (!reply) return complain(exit_failed, reply.error());
   if (reply->error == 0) return 0;
   std::string advice;
@@ -27,23 +27,23 @@ int ask(const FoundMount& found, const host::LeaderRequest& request, const std::
 }  // namespace
 
 int abort_command(const std::string& id_or_directory) {
-  const auto namespaces = host::list_namespaces();
+  const auto namespaces = leader::list_namespaces();
   if (!namespaces) return complain(exit_failed, namespaces.error());
   const auto found = find_by_id_or_path(*namespaces, id_or_directory);
   if (!found) return complain(exit_usage, "abort: " + found.error());
-  host::LeaderRequest request{};
-  request.operation = static_cast<uint32_t>(host::LeaderOperation::abort);
+  abi::LeaderRequest request{};
+  request.operation = static_cast<uint32_t>(abi::LeaderOperation::abort);
   request.connection = found->mount.connection;
   return ask(*found, request, fmt::format("abort of connection {}", found->mount.connection));
 }
 
 int umount_command(const std::string& directory, bool force, bool lazy) {
-  const auto namespaces = host::list_namespaces();
+  const auto namespaces = leader::list_namespaces();
   if (!namespaces) return complain(exit_failed, namespaces.error());
   const auto found = find_mount_point(*namespaces, canonical_path(directory));
   if (!found) return complain(exit_usage, "umount: " + found.error());
-  host::LeaderRequest request{};
-  request.operation = static_cast<uint32_t>(host::LeaderOperation::umount);
+  abi::LeaderRequest request{};
+  request.operation = static_cast<uint32_t>(abi::LeaderOperation::umount);
   request.connection = found->mount.connection;
   request.flags = (force ? mnt_force : 0) | (lazy ? mnt_detach : 0);
   // It came out of a field of this size.

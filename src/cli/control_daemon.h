@@ -3,11 +3,11 @@
 
 #include <string>
 
-#include "host/mount_table.h"
+#include "abi/mount_table.h"
 
 namespace fusewire::cli {
 
-// For host::RunOptions::control_daemon. Serves device_fd (its own from now on) until it ends; the exit status.
-int serve_control(int device_fd, const host::MountTable& table, const std::string& directory);
+// For leader::RunOptions::control_daemon. Serves device_fd (its own from now on) until it ends; the exit status.
+int serve_control(int device_fd, const abi::MountTable& table, const std::string& directory);
 
 }  // namespace fusewire::cli

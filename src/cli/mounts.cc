@@ -10,8 +10,8 @@ namespace fusewire::cli {
 
 namespace {
 
-bool is_mounted(const host::MountInfo& mount) {
-  return mount.state == host::MountState::mounted || mount.state == host::MountState::ended;
+bool is_mounted(const leader::MountInfo& mount) {
+  return mount.state == abi::MountState::mounted || mount.state == abi::MountState::ended;
 }
 
 bool contains(std::string_view mount_point, std::string_view path) {
@@ -50,13 +50,13 @@ std::string canonical_path(const std::string& path) {
 }
 
 std::expected<FoundMount, std::string> find_mount_point(const Namespaces& namespaces, const std::string& path) {
-  auto found = find_mounted(namespaces, [&](const host::MountInfo& mount) { return mount.path == path; });
+  auto found = find_mounted(namespaces, [&](const leader::MountInfo& mount) { return mount.path == path; });
   if (found) return *std::move(found);
   return std::unexpected(fmt::format("{}: nothing of ours is mounted there{}", path, what_there_is(namespaces)));
 }
 
 std::expected<FoundMount, std::string> find_mount_of(const Namespaces& namespaces, const std::string& path) {
-  auto found = find_mounted(namespaces, [&](const host::MountInfo& mount) { return contains(mount.path, path); });
+  auto found = find_mounted(namespaces, [&](const leader::MountInfo& mount) { return contains(mount.path, path); });
   if (found) return *std::move(found);
   return std::unexpected(fmt::format("{}: lies on no mount of ours{}", path, what_there_is(namespaces)));
 }

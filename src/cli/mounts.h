@@ -7,16 +7,16 @@
 #include <string_view>
 #include <vector>
 
-#include "host/leader_client.h"
+#include "leader/leader_client.h"
 
 namespace fusewire::cli {
 
 struct FoundMount {
   std::string directory;  // of the namespace
-  host::MountInfo mount;
+  leader::MountInfo mount;
 };
 
-using Namespaces = std::vector<host::NamespaceInfo>;
+using Namespaces = std::vector<leader::NamespaceInfo>;
 
 // path as the mount table has paths: absolute, without symbolic links. The last component may be one that nobody
 // answers for any more (a mount whose daemon is gone): it is taken as it stands.

@@ -8,7 +8,7 @@
 #include "cli/commands.h"
 #include "cli/ladder.h"
 #include "cli/message.h"
-#include "host/leader_client.h"
+#include "leader/leader_client.h"
 
 namespace fusewire::cli {
 
@@ -16,21 +16,21 @@ namespace {
 
 using Row = std::array<std::string, 6>;
 
-std::string_view state_name(host::MountState state) {
+std::string_view state_name(abi::MountState state) {
   switch (state) {
-    case host::MountState::free:
+    case abi::MountState::free:
       return "free";
-    case host::MountState::opened:
+    case abi::MountState::opened:
       return "opened";
-    case host::MountState::mounted:
+    case abi::MountState::mounted:
       return "mounted";
-    case host::MountState::ended:
+    case abi::MountState::ended:
       return "ended";
   }
   return "unknown";
 }
 
-nlohmann::json to_json(const host::MountInfo& mount) {
+nlohmann::json to_json(const leader::MountInfo& mount) {
   return {{"connection", mount.connection},
           {"state", state_name(mount.state)},
           {"path", mount.path},
@@ -49,7 +49,7 @@ nlohmann::json to_json(const host::MountInfo& mount) {
           {"open_files", mount.open_files}};
 }
 
-nlohmann::json to_json(const std::vector<host::NamespaceInfo>& namespaces) {
+nlohmann::json to_json(const std::vector<leader::NamespaceInfo>& namespaces) {
   auto list = nlohmann::json::array();
   for (const auto& space : namespaces) {
     auto mounts = nlohmann::json::array();
@@ -59,10 +59,10 @@ nlohmann::json to_json(const std::vector<host::NamespaceInfo>& namespaces) {
   return list;
 }
 
-Row row_of(const host::MountInfo& mount) {
+Row row_of(const leader::MountInfo& mount) {
   std::string type = mount.type;
-  if (mount.state == host::MountState::ended) type += " (ended)";
-  if (mount.state == host::MountState::opened) type = "(not mounted yet)";
+  if (mount.state == abi::MountState::ended) type += " (ended)";
+  if (mount.state == abi::MountState::opened) type = "(not mounted yet)";
   return {fmt::to_string(mount.connection),
           mount.path.empty() ? "-" : printable(mount.path),
           printable(type),
@@ -85,7 +85,7 @@ void print_table(const std::vector<Row>& rows) {
 }  // namespace
 
 int ps_command(bool json) {
-  const auto namespaces = host::list_namespaces();
+  const auto namespaces = leader::list_namespaces();
   if (!namespaces) return complain(exit_failed, namespaces.error());
   if (json) {
     constexpr int indent = 2;

@@ -4,7 +4,7 @@
 #include "cli/commands.h"
 #include "cli/control_daemon.h"
 #include "cli/message.h"
-#include "host/run.h"
+#include "leader/run.h"
 
 namespace fusewire::cli {
 
@@ -18,14 +18,14 @@ std::string shell() {
 }  // namespace
 
 int run_command(const RunArguments& arguments) {
-  host::RunOptions options;
+  leader::RunOptions options;
   options.command = arguments.command.empty() ? std::vector{shell()} : arguments.command;
   // Hosts open the file themselves, wherever they stand.
   if (!arguments.trace_file.empty()) options.trace_file = std::filesystem::absolute(arguments.trace_file);
   options.gate = arguments.gate;
   options.verbose = arguments.verbose;
   options.control_daemon = serve_control;
-  const auto status = host::run(options);
+  const auto status = leader::run(options);
   if (!status) return complain(exit_failed, status.error());
   return *status;
 }

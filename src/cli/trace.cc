@@ -18,8 +18,8 @@
 #include "cli/message.h"
 #include "cli/mounts.h"
 #include "cli/trace_events.h"
-#include "host/leader_client.h"
-#include "host/run.h"
+#include "leader/leader_client.h"
+#include "leader/run.h"
 
 namespace fusewire::cli {
 
@@ -95,7 +95,7 @@ void print_trace(const std::string& path, const Shown& shown, const TraceArgumen
 std::string base_name(const std::string& path) { return path.substr(path.rfind('/') + 1); }
 
 // "fuse.sshfs" is served by sshfs.
-std::string daemon_name(const host::MountInfo& mount) {
+std::string daemon_name(const leader::MountInfo& mount) {
   const size_t dot = mount.type.find('.');
   return dot != std::string::npos ? mount.type.substr(dot + 1) : base_name(mount.source);
 }
@@ -104,7 +104,7 @@ std::string daemon_name(const host::MountInfo& mount) {
 class Tracing {
  public:
   static std::expected<Tracing, std::string> start(const std::string& directory, const std::string& file) {
-    auto table = host::MountTableFile::open(directory + "/" + host::mount_table_name);
+    auto table = leader::MountTableFile::open(directory + "/" + abi::mount_table_name);
     if (!table) return std::unexpected(table.error());
     if (table->table().tracing.load() != 0) {
       return std::unexpected("this namespace is being traced already; wait for the end of the other trace");
@@ -128,12 +128,12 @@ class Tracing {
   explicit Tracing(std::string directory) : directory_(std::move(directory)) {}
 
   std::expected<void, std::string> set(bool on, const std::string& file) {
-    host::LeaderRequest request{};
-    request.operation = static_cast<uint32_t>(host::LeaderOperation::set_tracing);
+    abi::LeaderRequest request{};
+    request.operation = static_cast<uint32_t>(abi::LeaderOperation::set_tracing);
     request.value[0] = on ? 1 : 0;
     if (file.size() >= sizeof(request.options)) return std::unexpected("the trace file's path is too long: " + file);
     std::memcpy(request.options, file.data(), file.size());
-    const auto reply = host::ask_leader(directory_, request);
+    const auto reply = leader::ask_leader(directory_, request);
     if (!reply) return std::unexpected(reply.error());
     if (reply->error == 0) return {};
     return std::unexpected(fmt::format("cannot switch tracing {} in the namespace at {}: {}", on ? "on" : "off",
@@ -147,12 +147,12 @@ int trace_in_new_namespace(const TraceArguments& arguments) {
   const char* configured = std::getenv("TMPDIR");
   const auto file = TemporaryFile::make(configured != nullptr && configured[0] == '/' ? configured : "/tmp");
   if (!file) return complain(exit_failed, file.error());
-  host::RunOptions options;
+  leader::RunOptions options;
   options.command = arguments.command;
   options.gate = arguments.gate;
   options.trace_file = file->path();
   options.control_daemon = serve_control;
-  const auto status = host::run(options);
+  const auto status = leader::run(options);
   if (!status) return complain(exit_failed, status.error());
   print_trace(file->path(), {.connection = {}, .names = {}}, arguments);
   return *status;
@@ -163,7 +163,7 @@ int trace_on_mount(const TraceArguments& arguments) {
   if (inside == nullptr || inside[0] == '\0') {
     return complain(exit_usage, "trace --on: only inside a namespace (fusewire run) can its mounts be traced");
   }
-  const auto namespaces = host::list_namespaces();
+  const auto namespaces = leader::list_namespaces();
   if (!namespaces) return complain(exit_failed, namespaces.error());
   const auto found = find_mount_of(*namespaces, canonical_path(arguments.on));
   if (!found) return complain(exit_usage, "trace --on: " + found.error());

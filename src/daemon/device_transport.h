@@ -2,8 +2,8 @@
 // message), however it was come by.
 #pragma once
 
+#include "abi/unique_fd.h"
 #include "daemon/transport.h"
-#include "daemon/unique_fd.h"
 
 namespace fusewire::daemon {
 

@@ -19,8 +19,8 @@
 #include <string>
 #include <string_view>
 
+#include "abi/unique_fd.h"
 #include "daemon/mount.h"
-#include "daemon/unique_fd.h"
 
 namespace fusewire::daemon {
 namespace {

@@ -8,7 +8,7 @@
 #include <string>
 #include <string_view>
 
-#include "daemon/unique_fd.h"
+#include "abi/unique_fd.h"
 
 namespace fusewire::daemon {
 

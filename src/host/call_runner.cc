@@ -71,11 +71,11 @@ std::span<char> characters(std::span<std::byte> memory) {
 Task<Number> open_call(Call& call) {
   Mount& mount = *call.mount;
   const Place place = place1(call);
-  if (call.fields.number == CallNumber::openat) {
+  if (call.fields.number == abi::CallNumber::openat) {
     auto result = co_await mount.sys_openat(call.caller, place, arg32(call, 0), arg32(call, 1), call.leave);
     co_return opened(call, result);
   }
-  if (call.fields.number == CallNumber::open_exec) {
+  if (call.fields.number == abi::CallNumber::open_exec) {
     auto result = co_await mount.sys_open_exec(call.caller, place, call.leave);
     co_return opened(call, result);
   }
@@ -89,22 +89,22 @@ Task<Number> name_call(Call& call) {
   const uint32_t arg0 = arg32(call, 0), arg1 = arg32(call, 1);
   Result<void> result = kernel::error(Errno::einval);
   switch (call.fields.number) {
-    case CallNumber::mkdirat:
+    case abi::CallNumber::mkdirat:
       result = co_await mount.sys_mkdirat(call.caller, from, arg0, call.leave);
       break;
-    case CallNumber::mknodat:
+    case abi::CallNumber::mknodat:
       result = co_await mount.sys_mknodat(call.caller, from, arg0, arg1, call.leave);
       break;
-    case CallNumber::symlinkat:
+    case abi::CallNumber::symlinkat:
       result = co_await mount.sys_symlinkat(call.caller, to.path, from, call.leave);
       break;
-    case CallNumber::unlinkat:
+    case abi::CallNumber::unlinkat:
       result = co_await mount.sys_unlinkat(call.caller, from, arg0, call.leave);
       break;
-    case CallNumber::renameat2:
+    case abi::CallNumber::renameat2:
       result = co_await mount.sys_renameat2(call.caller, from, to, arg0, call.leave);
       break;
-    case CallNumber::linkat:
+    case abi::CallNumber::linkat:
       result = co_await mount.sys_linkat(call.caller, from, to, arg0, call.leave);
       break;
     default:
@@ -119,19 +119,19 @@ Task<Number> change_call(Call& call) {
   const uint32_t arg0 = arg32(call, 0), arg1 = arg32(call, 1), arg2 = arg32(call, 2);
   Result<void> result = kernel::error(Errno::einval);
   switch (call.fields.number) {
-    case CallNumber::faccessat:
+    case abi::CallNumber::faccessat:
       result = co_await mount.sys_faccessat(call.caller, place, arg0, arg1, call.leave);
       break;
-    case CallNumber::fchmodat:
+    case abi::CallNumber::fchmodat:
       result = co_await mount.sys_fchmodat(call.caller, place, arg0, arg1, call.leave);
       break;
-    case CallNumber::fchownat:
+    case abi::CallNumber::fchownat:
       result = co_await mount.sys_fchownat(call.caller, place, arg0, arg1, arg2, call.leave);
       break;
-    case CallNumber::truncate:
+    case abi::CallNumber::truncate:
       result = co_await mount.sys_truncate(call.caller, place, arg64(call, 0), call.leave);
       break;
-    case CallNumber::utimensat: {
+    case abi::CallNumber::utimensat: {
       const Timespec atime = time_at(call, 0), mtime = time_at(call, 2);
       result = co_await mount.sys_utimensat(call.caller, place, atime, mtime, arg32(call, 4), call.leave);
       break;
@@ -145,11 +145,11 @@ Task<Number> change_call(Call& call) {
 Task<Number> look_call(Call& call) {
   Mount& mount = *call.mount;
   const Place place = place1(call);
-  if (call.fields.number == CallNumber::statx) {
+  if (call.fields.number == abi::CallNumber::statx) {
     auto result = co_await mount.sys_statx(call.caller, place, arg32(call, 0), arg32(call, 1), call.leave);
     co_return value(call, result);
   }
-  if (call.fields.number == CallNumber::statfs) {
+  if (call.fields.number == abi::CallNumber::statfs) {
     auto result = co_await mount.sys_statfs(call.caller, place, call.leave);
     co_return value(call, result);
   }
@@ -165,17 +165,17 @@ Task<Number> xattr_call(Call& call) {
   const std::string_view name = call.path2;
   const uint32_t at_flags = arg32(call, 1);
   const bool wants_bytes = call.fields.arg[0] != 0;
-  if (call.fields.number == CallNumber::setxattr) {
+  if (call.fields.number == abi::CallNumber::setxattr) {
     const std::span<const std::byte> data = call.data;
     auto result = co_await mount.sys_setxattr(call.caller, place, name, data, arg32(call, 0), at_flags, call.leave);
     co_return number(result);
   }
-  if (call.fields.number == CallNumber::removexattr) {
+  if (call.fields.number == abi::CallNumber::removexattr) {
     auto result = co_await mount.sys_removexattr(call.caller, place, name, at_flags, call.leave);
     co_return number(result);
   }
   const std::span<std::byte> buffer = room(call, 0, xattr_size_max);
-  if (call.fields.number == CallNumber::getxattr) {
+  if (call.fields.number == abi::CallNumber::getxattr) {
     auto result = co_await mount.sys_getxattr(call.caller, place, name, buffer, at_flags, call.leave);
     co_return bytes(call, result, wants_bytes);
   }
@@ -189,32 +189,32 @@ Task<Number> data_call(Call& call, OpenFile& file) {
   const int64_t offset = call.fields.arg[0];
   if (offset < -1) co_return kernel::error(Errno::einval);
   const std::span<std::byte> area = call.slot_data();
-  if (call.fields.number == CallNumber::read) {
+  if (call.fields.number == abi::CallNumber::read) {
     const uint64_t size = arg64(call, 1);
-    if (size > io_bytes_max) co_return kernel::error(Errno::einval);
+    if (size > abi::io_bytes_max) co_return kernel::error(Errno::einval);
     const std::span<std::byte> to = area.first(size);
     auto result = co_await mount.sys_read(call.caller, file, to, offset);
     co_return number(result);
   }
-  const uint64_t start = call_data_offset(call.fields.path1_length, call.fields.path2_length);
+  const uint64_t start = abi::call_data_offset(call.fields.path1_length, call.fields.path2_length);
   const std::span<const std::byte> from = area.subspan(start, call.fields.data_length);
-  if (from.size() > io_bytes_max) co_return kernel::error(Errno::einval);
+  if (from.size() > abi::io_bytes_max) co_return kernel::error(Errno::einval);
   auto result = co_await mount.sys_write(call.caller, file, from, offset);
   co_return number(result);
 }
 
 Task<Number> file_look_call(Call& call, OpenFile& file) {
   Mount& mount = *call.mount;
-  if (call.fields.number == CallNumber::fstat) {
+  if (call.fields.number == abi::CallNumber::fstat) {
     auto result = co_await mount.sys_fstat(call.caller, file, arg32(call, 0));
     co_return value(call, result);
   }
-  if (call.fields.number == CallNumber::fstatfs) {
+  if (call.fields.number == abi::CallNumber::fstatfs) {
     auto result = co_await mount.sys_fstatfs(call.caller, file);
     co_return value(call, result);
   }
-  if (call.fields.number == CallNumber::getdents64) {
-    const std::span<std::byte> to = room(call, 0, io_bytes_max);
+  if (call.fields.number == abi::CallNumber::getdents64) {
+    const std::span<std::byte> to = room(call, 0, abi::io_bytes_max);
     auto result = co_await mount.sys_getdents64(call.caller, file, to);
     co_return bytes(call, result, true);
   }
@@ -227,30 +227,30 @@ Task<Number> file_change_call(Call& call, OpenFile& file) {
   const uint32_t arg0 = arg32(call, 0), arg1 = arg32(call, 1);
   Result<void> result = kernel::error(Errno::einval);
   switch (call.fields.number) {
-    case CallNumber::ftruncate:
+    case abi::CallNumber::ftruncate:
       result = co_await mount.sys_ftruncate(call.caller, file, arg64(call, 0));
       break;
-    case CallNumber::fchmod:
+    case abi::CallNumber::fchmod:
       result = co_await mount.sys_fchmod(call.caller, file, arg0);
       break;
-    case CallNumber::fchown:
+    case abi::CallNumber::fchown:
       result = co_await mount.sys_fchown(call.caller, file, arg0, arg1);
       break;
-    case CallNumber::fsync:
+    case abi::CallNumber::fsync:
       result = co_await mount.sys_fsync(call.caller, file, arg0 == 1);
       break;
-    case CallNumber::flush:
+    case abi::CallNumber::flush:
       result = co_await mount.sys_flush(call.caller, file);
       break;
-    case CallNumber::flock:
+    case abi::CallNumber::flock:
       result = co_await mount.sys_flock(call.caller, file, arg0);
       break;
-    case CallNumber::futimens: {
+    case abi::CallNumber::futimens: {
       const Timespec atime = time_at(call, 0), mtime = time_at(call, 2);
       result = co_await mount.sys_futimens(call.caller, file, atime, mtime);
       break;
     }
-    case CallNumber::fallocate: {
+    case abi::CallNumber::fallocate: {
       const uint64_t offset = arg64(call, 1), length = arg64(call, 2);
       result = co_await mount.sys_fallocate(call.caller, file, arg0, offset, length);
       break;
@@ -265,17 +265,17 @@ Task<Number> file_xattr_call(Call& call, OpenFile& file) {
   Mount& mount = *call.mount;
   const std::string_view name = call.path2;
   const bool wants_bytes = call.fields.arg[0] != 0;
-  if (call.fields.number == CallNumber::fsetxattr) {
+  if (call.fields.number == abi::CallNumber::fsetxattr) {
     const std::span<const std::byte> data = call.data;
     auto result = co_await mount.sys_fsetxattr(call.caller, file, name, data, arg32(call, 0));
     co_return number(result);
   }
-  if (call.fields.number == CallNumber::fremovexattr) {
+  if (call.fields.number == abi::CallNumber::fremovexattr) {
     auto result = co_await mount.sys_fremovexattr(call.caller, file, name);
     co_return number(result);
   }
   const std::span<std::byte> buffer = room(call, 0, xattr_size_max);
-  if (call.fields.number == CallNumber::fgetxattr) {
+  if (call.fields.number == abi::CallNumber::fgetxattr) {
     auto result = co_await mount.sys_fgetxattr(call.caller, file, name, buffer);
     co_return bytes(call, result, wants_bytes);
   }
@@ -289,7 +289,7 @@ Task<Number> lock_call(Call& call, OpenFile& file) {
   syscall::Lock lock;
   if (call.data.size() < sizeof lock) co_return kernel::error(Errno::einval);
   std::memcpy(&lock, call.data.data(), sizeof lock);
-  if (call.fields.number == CallNumber::setlk) {
+  if (call.fields.number == abi::CallNumber::setlk) {
     auto result = co_await mount.sys_setlk(call.caller, file, lock, arg32(call, 0) == 1);
     co_return number(result);
   }
@@ -299,26 +299,26 @@ Task<Number> lock_call(Call& call, OpenFile& file) {
 
 Task<Number> file_other_call(Call& call, OpenFile& file) {
   Mount& mount = *call.mount;
-  if (call.fields.number == CallNumber::ioctl) {
+  if (call.fields.number == abi::CallNumber::ioctl) {
     const std::span<std::byte> data = call.data;
     auto result = co_await mount.sys_ioctl(call.caller, file, arg32(call, 0), arg64(call, 1), data);
     if (result) call.output = call.data.size();
     co_return number(result);
   }
-  if (call.fields.number == CallNumber::path) {
+  if (call.fields.number == abi::CallNumber::path) {
     const auto result = mount.sys_path(file, characters(room(call, 0, path_max)));
     co_return bytes(call, result, true);
   }
-  if (call.fields.number == CallNumber::getfl) co_return number(mount.sys_getfl(file));
+  if (call.fields.number == abi::CallNumber::getfl) co_return number(mount.sys_getfl(file));
   co_return number(mount.sys_setfl(file, arg32(call, 0)));
 }
 
 Task<Number> no_call(Call& call) {
-  co_return call.fields.number == CallNumber::nop ? Number(0) : Number(kernel::error(Errno::einval));
+  co_return call.fields.number == abi::CallNumber::nop ? Number(0) : Number(kernel::error(Errno::einval));
 }
 
 Task<Number> file_call(Call& call) {
-  using enum CallNumber;
+  using enum abi::CallNumber;
   OpenFile& file = *call.file->file;
   switch (call.fields.number) {
     case read:
@@ -348,7 +348,7 @@ Task<Number> file_call(Call& call) {
 }
 
 Task<Number> dispatch(Call& call) {
-  using enum CallNumber;
+  using enum abi::CallNumber;
   if (is_on_file(call.fields.number)) return file_call(call);
   switch (call.fields.number) {
     case openat:
@@ -383,8 +383,8 @@ Task<Number> dispatch(Call& call) {
 }
 
 // How many bytes of data a call may bring along in host memory; -1 for those whose data stays in place.
-int64_t data_limit(CallNumber number) {
-  using enum CallNumber;
+int64_t data_limit(abi::CallNumber number) {
+  using enum abi::CallNumber;
   switch (number) {
     case setxattr:
     case fsetxattr:
@@ -411,8 +411,8 @@ bool copy_path(std::string& to, const std::byte* from, uint32_t length) {
 int copy_arguments(Call& call) {
   const CallFields& fields = call.fields;
   if (fields.path1_length >= path_max || fields.path2_length >= path_max) return -ENAMETOOLONG;
-  const uint64_t start = call_data_offset(fields.path1_length, fields.path2_length);
-  if (start + fields.data_length > slot_data_bytes) return -EINVAL;
+  const uint64_t start = abi::call_data_offset(fields.path1_length, fields.path2_length);
+  if (start + fields.data_length > abi::slot_data_bytes) return -EINVAL;
   const std::span<std::byte> area = call.slot_data();
   if (!copy_path(call.path1, area.data(), fields.path1_length) ||
       !copy_path(call.path2, area.data() + fields.path1_length + 1, fields.path2_length))
@@ -425,12 +425,12 @@ int copy_arguments(Call& call) {
   return 0;
 }
 
-bool is_known(CallNumber number) {
-  using enum CallNumber;
+bool is_known(abi::CallNumber number) {
+  using enum abi::CallNumber;
   return (number >= openat && number <= removexattr) || (number >= read && number <= ioctl) || number == nop;
 }
 
-bool is_on_file(CallNumber number) { return number >= CallNumber::read && number <= CallNumber::ioctl; }
+bool is_on_file(abi::CallNumber number) { return number >= abi::CallNumber::read && number <= abi::CallNumber::ioctl; }
 
 Task<Number> run(Call& call) {
   const Number result = co_await dispatch(call);

@@ -51,8 +51,8 @@ struct Call {
 int copy_arguments(Call& call);
 
 // Whether the number is known, and whether it is one on an open file (`file` must then be a token).
-bool is_known(CallNumber number);
-bool is_on_file(CallNumber number);
+bool is_known(abi::CallNumber number);
+bool is_on_file(abi::CallNumber number);
 
 // The whole call: sets result and opened, then tells end. Started by the server under Connection::Entry.
 kernel::Task<kernel::Result<int64_t>> run(Call& call);

@@ -200,7 +200,7 @@ void CallServer::hand_over_file(Call& call) {
 }
 
 void CallServer::put_result(Call& call) {
-  Slot& slot = call.client->slot(call.slot);
+  abi::Slot& slot = call.client->slot(call.slot);
   const std::span<std::byte> area = call.slot_data();
   if (call.result >= 0 && call.output > 0) std::memcpy(area.data(), call.data.data(), call.output);
   if (call.result == -static_cast<int64_t>(kernel::Errno::eleave)) {
@@ -231,7 +231,7 @@ void CallServer::hang_up(uint64_t key) {
 
 void CallServer::refuse_everything() {
   for (const auto& [key, client] : clients_)
-    for (uint32_t slot = 0; slot < slot_count; ++slot)
+    for (uint32_t slot = 0; slot < abi::slot_count; ++slot)
       if (!client->in_flight[slot] && client->is_submitted(slot)) answer_at_once(*client, slot, -ENOTCONN);
 }
 

@@ -9,9 +9,9 @@
 #include <unordered_map>
 #include <vector>
 
+#include "abi/spin.h"
 #include "host/call_runner.h"
 #include "host/process_host.h"
-#include "host/spin.h"
 
 namespace fusewire::host {
 
@@ -67,7 +67,7 @@ class CallServer final : CallEnd {
   const uint32_t connection_id_;
   const uint32_t owner_uid_;
   syscall::Mount* mount_ = nullptr;
-  Spin spin_;
+  abi::Spin spin_;
   uint64_t next_key_ = 1;
   std::unordered_map<uint64_t, std::shared_ptr<Client>> clients_;
   std::unordered_map<uint32_t, LockOwner> lock_owners_;  // by process: several rings of one share it

@@ -9,9 +9,9 @@
 #include <memory>
 #include <span>
 
-#include "host/call.h"
+#include "abi/ring.h"
+#include "abi/unique_fd.h"
 #include "host/credentials.h"
-#include "host/unique_fd.h"
 
 namespace fusewire::host {
 
@@ -19,7 +19,7 @@ struct Call;
 
 // A copy of what a slot asks.
 struct CallFields {
-  CallNumber number;
+  abi::CallNumber number;
   uint32_t tid, umask, path1_length, path2_length, data_length;
   uint64_t file, file2;
   int64_t arg[6];
@@ -50,15 +50,15 @@ class Client {
   bool interrupt_asked(uint32_t slot) const;
   // The whole data area of a slot.
   std::span<std::byte> data(uint32_t slot) const;
-  Slot& slot(uint32_t i) const { return ring_slot(ring_, i); }
+  abi::Slot& slot(uint32_t i) const { return abi::ring_slot(ring_, i); }
   // The result is in the slot: wakes the thread that waits for it.
   void finish(uint32_t slot) const;
   // Hands the descriptor of an opened file over. 0 or -errno.
   int send_file(uint64_t token, uint32_t slot, int fd) const;
 
-  bool gone = false;                          // the process hung up
-  std::array<Call*, slot_count> in_flight{};  // by slot
-  uint32_t calls = 0;                         // of them not null
+  bool gone = false;                               // the process hung up
+  std::array<Call*, abi::slot_count> in_flight{};  // by slot
+  uint32_t calls = 0;                              // of them not null
   uint64_t lock_owner = 0;
 
  private:

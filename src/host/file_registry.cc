@@ -15,7 +15,7 @@
 #include <set>
 #include <vector>
 
-#include "host/call.h"
+#include "abi/ring.h"
 
 namespace fusewire::host {
 namespace {
@@ -30,7 +30,7 @@ uint64_t random_token() {
 
 // The tokens of all shadows of this connection that processes we may look at have descriptors of.
 std::set<uint64_t> held_tokens(uint32_t leader_pid, uint32_t connection) {
-  const std::string prefix = fmt::format("/memfd:{}{}:{}:", shadow_name_prefix, leader_pid, connection);
+  const std::string prefix = fmt::format("/memfd:{}{}:{}:", abi::shadow_name_prefix, leader_pid, connection);
   std::set<uint64_t> tokens;
   std::error_code error;
   using std::filesystem::directory_iterator;
@@ -65,13 +65,13 @@ int FileRegistry::start() {
 
 std::expected<UniqueFd, int> FileRegistry::add(syscall::OpenFile& file, uint64_t& token) {
   token = random_token();
-  const std::string name = fmt::format("{}{}:{}:{:016x}", shadow_name_prefix, leader_pid_, connection_, token);
+  const std::string name = fmt::format("{}{}:{}:{:016x}", abi::shadow_name_prefix, leader_pid_, connection_, token);
   UniqueFd shadow(make_shadow(name));
   if (shadow.get() < 0) return std::unexpected(shadow.release());
   // The watch comes before the mode: watching needs the right to read, which the mode takes away.
   const int watch = ::inotify_add_watch(inotify_.get(), fmt::format("/proc/self/fd/{}", shadow.get()).c_str(), watched);
   if (watch < 0) return std::unexpected(errno == ENOSPC ? -ENFILE : -errno);
-  if (::fchmod(shadow.get(), shadow_mode) != 0) {
+  if (::fchmod(shadow.get(), abi::shadow_mode) != 0) {
     const int error = errno;
     ::inotify_rm_watch(inotify_.get(), watch);
     return std::unexpected(-error);

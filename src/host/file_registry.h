@@ -12,7 +12,7 @@
 #include <expected>
 #include <unordered_map>
 
-#include "host/unique_fd.h"
+#include "abi/unique_fd.h"
 #include "syscall/mount.h"
 
 namespace fusewire::host {

@@ -298,7 +298,7 @@ void HostProcess::turn_one_away() {
 }
 
 void HostProcess::publish() {
-  MountStatistics* statistics = start_.statistics;
+  abi::MountStatistics* statistics = start_.statistics;
   if (!statistics || !connection_) return;
   const auto put = [](auto& to, auto value) {
     if (to.load(std::memory_order_relaxed) != value) to.store(value, std::memory_order_relaxed);

@@ -11,15 +11,15 @@
 #include <memory>
 #include <string>
 
+#include "abi/mount_table.h"
+#include "abi/unique_fd.h"
 #include "host/call_server.h"
 #include "host/file_registry.h"
 #include "host/host_control.h"
 #include "host/log.h"
-#include "host/mount_table.h"
 #include "host/process_host.h"
 #include "host/socket_door.h"
 #include "host/trace_writer.h"
-#include "host/unique_fd.h"
 #include "kernel/module.h"
 
 namespace fusewire::host {
@@ -32,7 +32,7 @@ struct HostStart {
   UniqueFd device;             // the host's end of the device socket
   UniqueFd listener;           // where clients connect
   uint32_t device_buffer = 0;  // what raise_buffers gave, the smaller of both ends
-  MountStatistics* statistics = nullptr;
+  abi::MountStatistics* statistics = nullptr;
   std::string trace_file;  // empty: no tracing yet
   Log log;
 };

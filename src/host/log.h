@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-#include "host/unique_fd.h"
+#include "abi/unique_fd.h"
 
 namespace fusewire::host {
 

@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include "host/unique_fd.h"
+#include "abi/unique_fd.h"
 
 namespace fusewire::host {
 

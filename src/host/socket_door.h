@@ -16,7 +16,7 @@
 #include <unordered_set>
 #include <vector>
 
-#include "host/unique_fd.h"
+#include "abi/unique_fd.h"
 #include "kernel/device.h"
 #include "wire/protocol.h"
 

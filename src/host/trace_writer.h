@@ -9,7 +9,7 @@
 #include <cstdint>
 #include <string>
 
-#include "host/unique_fd.h"
+#include "abi/unique_fd.h"
 #include "kernel/trace.h"
 
 namespace fusewire::host {

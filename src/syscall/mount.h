@@ -15,14 +15,17 @@
 #include <span>
 #include <string_view>
 
+#include "abi/types.h"
 #include "kernel/connection.h"
-#include "syscall/types.h"
 
 namespace fusewire::kernel {
 class File;
 }
 
 namespace fusewire::syscall {
+
+// The half's upper face speaks in these.
+using abi::Lock, abi::Stat, abi::Statfs, abi::Timespec;
 
 using kernel::Caller;
 using kernel::Errno;

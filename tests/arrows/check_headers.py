@@ -3,7 +3,7 @@
 
 usage: check_headers.py COMPILER [ROOT]
 
-The rooms src/wire, src/kernel and src/syscall are compiled with -ffreestanding -fno-exceptions -fno-rtti, which is how
+The rooms src/abi, src/wire, src/kernel and src/syscall are compiled with -ffreestanding -fno-exceptions -fno-rtti, which is how
 they must be usable; public headers as hosted code without src/ on the include path. Prints the compiler's first error
 of each header that fails; exit status 1 if there was one.
 """
@@ -30,7 +30,7 @@ def main(arguments):
     compiler = arguments[0]
     root = Path(arguments[1] if len(arguments) == 2 else Path(__file__).parents[2]).resolve()
     jobs = [(header, [f"-I{root}/include"]) for header in sorted((root / "include").rglob("*.h"))]
-    for room in ("wire", "kernel", "syscall"):
+    for room in ("abi", "wire", "kernel", "syscall"):
         flags = [f"-I{root}/src", *FREESTANDING]
         jobs += [(header, flags) for header in sorted((root / "src" / room).rglob("*.h"))]
     with ThreadPoolExecutor(2) as pool:

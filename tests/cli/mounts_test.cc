@@ -7,15 +7,15 @@
 namespace fusewire::cli {
 namespace {
 
-host::MountInfo mount(uint32_t connection, const char* path, host::MountState state = host::MountState::mounted) {
-  host::MountInfo info{};
+leader::MountInfo mount(uint32_t connection, const char* path, abi::MountState state = abi::MountState::mounted) {
+  leader::MountInfo info{};
   info.state = state;
   info.connection = connection;
   info.path = path;
   return info;
 }
 
-const Namespaces one{{"/run/a", 1, {mount(1, "/mnt"), mount(2, "/mnt/inner"), mount(3, "", host::MountState::opened)}}};
+const Namespaces one{{"/run/a", 1, {mount(1, "/mnt"), mount(2, "/mnt/inner"), mount(3, "", abi::MountState::opened)}}};
 
 TEST(Mounts, a_path_lies_on_the_longest_mount_point_above_it) {
   EXPECT_EQ(find_mount_of(one, "/mnt/inner/x")->mount.connection, 2u);
@@ -36,7 +36,7 @@ TEST(Mounts, the_topmost_of_stacked_mounts_is_meant) {
 }
 
 TEST(Mounts, a_mount_whose_daemon_is_gone_is_still_found) {
-  const Namespaces ended{{"/run/a", 1, {mount(1, "/mnt", host::MountState::ended)}}};
+  const Namespaces ended{{"/run/a", 1, {mount(1, "/mnt", abi::MountState::ended)}}};
   EXPECT_TRUE(find_mount_point(ended, "/mnt"));
 }
 

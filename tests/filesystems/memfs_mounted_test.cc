@@ -55,7 +55,7 @@ TEST(MemFsMounted, a_full_file_system_says_enospc_and_takes_what_fits) {
   MemFs fs(options);
   test::RealMount mount(fs, "default_permissions");
   ASSERT_TRUE(mount.live()) << mount.why();
-  daemon::UniqueFd fd(open((mount.path() + "/f").c_str(), O_CREAT | O_RDWR, 0600));
+  UniqueFd fd(open((mount.path() + "/f").c_str(), O_CREAT | O_RDWR, 0600));
   std::string data(2 << 20, 'x');
   size_t written = 0;
   ssize_t n;

@@ -26,7 +26,7 @@ bool mounted(const std::string& path) {
 
 // Waits for a change of the mount table at a time, so that nothing depends on how long it takes.
 bool wait_for_mount(const std::string& path, bool wanted) {
-  daemon::UniqueFd table(open("/proc/self/mounts", O_RDONLY | O_CLOEXEC));
+  UniqueFd table(open("/proc/self/mounts", O_RDONLY | O_CLOEXEC));
   for (int i = 0; i < 200; ++i) {
     if (mounted(path) == wanted) return true;
     pollfd change{table.get(), POLLPRI, 0};
@@ -110,7 +110,7 @@ TEST_F(Serve, ends_although_files_are_open) {
   if (auto why = test::no_real_fuse(); !why.empty()) GTEST_SKIP() << why;
   pid_t child = start({path, true, "", 2});
   ASSERT_TRUE(wait_for_mount(path, true));
-  daemon::UniqueFd file(open((path + "/f").c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0600));
+  UniqueFd file(open((path + "/f").c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0600));
   ASSERT_TRUE(file);
   kill(child, SIGINT);
   EXPECT_EQ(status_of(child), 0) << said();

@@ -12,7 +12,7 @@
 namespace fusewire::test {
 namespace {
 
-using host::CallNumber;
+using abi::CallNumber;
 using wire::Opcode;
 
 class FileRegistry : public testing::Test {
@@ -26,12 +26,12 @@ class FileRegistry : public testing::Test {
   // Twice, so that the host has certainly looked at its events in between.
   bool is_open() {
     for (int i = 0; i < 2; ++i)
-      if (client->call({.number = CallNumber::read, .file = file.token, .arg = {0, 7}}) != 7) return false;
+      if (client->call({.number = abi::CallNumber::read, .file = file.token, .arg = {0, 7}}) != 7) return false;
     return rig.daemon->count(Opcode::release) == 0;
   }
   void expect_released() {
     rig.daemon->wait_for(Opcode::release);
-    EXPECT_EQ(client->call({.number = CallNumber::read, .file = file.token, .arg = {0, 7}}), -EBADF);
+    EXPECT_EQ(client->call({.number = abi::CallNumber::read, .file = file.token, .arg = {0, 7}}), -EBADF);
   }
 
   HostRig rig;
@@ -49,7 +49,7 @@ TEST_F(FileRegistry, the_shadow_tells_connection_and_token) {
   EXPECT_STREQ(target, expected);
   struct stat status;
   ASSERT_EQ(::fstat(file.fd.get(), &status), 0);
-  EXPECT_EQ(status.st_mode & 07777, host::shadow_mode);
+  EXPECT_EQ(status.st_mode & 07777, abi::shadow_mode);
 }
 
 TEST_F(FileRegistry, the_last_close_releases) {
@@ -59,7 +59,7 @@ TEST_F(FileRegistry, the_last_close_releases) {
 }
 
 TEST_F(FileRegistry, a_duplicate_keeps_it_open) {
-  host::UniqueFd copy(::dup(file.fd.get()));
+  UniqueFd copy(::dup(file.fd.get()));
   file.fd.reset();
   EXPECT_TRUE(is_open());
   copy.reset();
@@ -67,7 +67,7 @@ TEST_F(FileRegistry, a_duplicate_keeps_it_open) {
 }
 
 TEST_F(FileRegistry, a_descriptor_in_a_message_keeps_it_open) {
-  host::UniqueFd one, other;
+  UniqueFd one, other;
   ASSERT_EQ(host::packet_pair(one, other), 0);
   const int fds[] = {file.fd.get()};
   ASSERT_EQ(host::send_message(one.get(), 'x', fds), 1);
@@ -107,24 +107,25 @@ TEST_F(FileRegistry, sigkill_of_the_holder_releases) {
 }
 
 TEST_F(FileRegistry, the_hosts_own_close_does_not_release) {
-  ASSERT_EQ(client->call({.number = CallNumber::openat, .path1 = "file"}), 0);
+  ASSERT_EQ(client->call({.number = abi::CallNumber::openat, .path1 = "file"}), 0);
   const uint64_t token = client->slot(0).token;
-  for (int i = 0; i < 2; ++i) EXPECT_EQ(client->call({.number = CallNumber::read, .file = token, .arg = {0, 7}}), 7);
+  for (int i = 0; i < 2; ++i)
+    EXPECT_EQ(client->call({.number = abi::CallNumber::read, .file = token, .arg = {0, 7}}), 7);
   EXPECT_EQ(rig.daemon->count(Opcode::release), 0u);
 }
 
 TEST_F(FileRegistry, a_file_whose_descriptor_was_never_taken_is_released_with_its_client) {
   auto other = rig.client();
-  ASSERT_EQ(other->call({.number = CallNumber::openat, .path1 = "file"}), 0);
+  ASSERT_EQ(other->call({.number = abi::CallNumber::openat, .path1 = "file"}), 0);
   other.reset();
   rig.daemon->wait_for(Opcode::release);
-  EXPECT_EQ(client->call({.number = CallNumber::read, .file = file.token, .arg = {0, 7}}), 7);
+  EXPECT_EQ(client->call({.number = abi::CallNumber::read, .file = file.token, .arg = {0, 7}}), 7);
 }
 
 TEST_F(FileRegistry, closing_a_second_open_of_the_shadow_does_not_release) {
   if (::geteuid() != 0) GTEST_SKIP() << "the shadow's mode lets nobody but root open it again";
   const std::string link = "/proc/self/fd/" + std::to_string(file.fd.get());
-  host::UniqueFd again(::open(link.c_str(), O_RDONLY | O_CLOEXEC));
+  UniqueFd again(::open(link.c_str(), O_RDONLY | O_CLOEXEC));
   ASSERT_TRUE(again);
   again.reset();
   EXPECT_TRUE(is_open());
@@ -134,7 +135,7 @@ TEST_F(FileRegistry, closing_a_second_open_of_the_shadow_does_not_release) {
 
 TEST_F(FileRegistry, another_clients_token_is_the_right_to_use_the_file) {
   auto other = rig.client();
-  EXPECT_EQ(other->call({.number = CallNumber::read, .file = file.token, .arg = {0, 7}}), 7);
+  EXPECT_EQ(other->call({.number = abi::CallNumber::read, .file = file.token, .arg = {0, 7}}), 7);
 }
 
 }  // namespace

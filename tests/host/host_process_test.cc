@@ -12,26 +12,26 @@
 namespace fusewire::test {
 namespace {
 
-using host::CallNumber;
+using abi::CallNumber;
 using wire::Opcode;
 
 TEST(HostProcess, a_call_goes_to_the_daemon_and_its_reply_to_the_client) {
   HostRig rig;
   rig.go();
   auto client = rig.client();
-  EXPECT_EQ(client->call({.number = CallNumber::statx, .path1 = "file", .arg = {0, 0x7ff}}), 0);
+  EXPECT_EQ(client->call({.number = abi::CallNumber::statx, .path1 = "file", .arg = {0, 0x7ff}}), 0);
   syscall::Stat stat;
   std::memcpy(&stat, client->data(0), sizeof stat);
   EXPECT_EQ(stat.size, rig.daemon->content.size());
   EXPECT_EQ(stat.dev, 77u);
-  EXPECT_EQ(client->call({.number = CallNumber::statx, .path1 = "missing", .arg = {0, 0x7ff}}), -ENOENT);
+  EXPECT_EQ(client->call({.number = abi::CallNumber::statx, .path1 = "missing", .arg = {0, 0x7ff}}), -ENOENT);
 }
 
 TEST(HostProcess, unlink_is_one_lookup_and_one_unlink_by_the_calling_thread) {
   HostRig rig;
   rig.go();
   auto client = rig.client();
-  EXPECT_EQ(client->call({.number = CallNumber::unlinkat, .path1 = "file", .arg = {0}}), 0);
+  EXPECT_EQ(client->call({.number = abi::CallNumber::unlinkat, .path1 = "file", .arg = {0}}), 0);
   const auto request = rig.daemon->wait_for(Opcode::unlink);
   EXPECT_EQ(request.header.pid, static_cast<uint32_t>(::gettid()));
   EXPECT_EQ(request.header.uid, ::geteuid());
@@ -42,10 +42,10 @@ TEST(HostProcess, a_thread_id_of_another_process_is_not_believed) {
   HostRig rig;
   rig.go();
   auto client = rig.client();
-  client->submit(0, {.number = CallNumber::nop});
+  client->submit(0, {.number = abi::CallNumber::nop});
   client->wait(0);
-  host::Slot& slot = client->slot(0);
-  slot.number = static_cast<uint32_t>(CallNumber::unlinkat);
+  abi::Slot& slot = client->slot(0);
+  slot.number = static_cast<uint32_t>(abi::CallNumber::unlinkat);
   slot.tid = 1;
   std::memcpy(client->data(0), "file\0", 6);
   slot.path1_length = 4;
@@ -62,10 +62,11 @@ TEST(HostProcess, read_and_write_carry_data) {
   auto client = rig.client();
   auto file = client->open("file", O_RDWR);
   ASSERT_EQ(file.result, 0);
-  EXPECT_EQ(client->call({.number = CallNumber::read, .file = file.token, .arg = {0, host::io_bytes_max}}), 100'000);
+  EXPECT_EQ(client->call({.number = abi::CallNumber::read, .file = file.token, .arg = {0, abi::io_bytes_max}}),
+            100'000);
   EXPECT_EQ(std::string_view(client->data(0), 100'000), rig.daemon->content);
-  const std::string data(host::io_bytes_max, 'y');
-  EXPECT_EQ(client->call({.number = CallNumber::write, .file = file.token, .data = data, .arg = {0}}),
+  const std::string data(abi::io_bytes_max, 'y');
+  EXPECT_EQ(client->call({.number = abi::CallNumber::write, .file = file.token, .data = data, .arg = {0}}),
             static_cast<int64_t>(data.size()));
   EXPECT_EQ(rig.daemon->wait_for(Opcode::write).as<wire::WriteIn>().size, data.size());
 }
@@ -74,16 +75,16 @@ TEST(HostProcess, bad_calls_get_their_errno) {
   HostRig rig;
   rig.go();
   auto client = rig.client();
-  EXPECT_EQ(client->call({.number = CallNumber{22}, .path1 = "file"}), -EINVAL);
-  EXPECT_EQ(client->call({.number = CallNumber::none, .path1 = "file"}), -EINVAL);
-  EXPECT_EQ(client->call({.number = CallNumber{0xffffffff}}), -EINVAL);
-  EXPECT_EQ(client->call({.number = CallNumber::fstat, .file = 0x1234}), -EBADF);
-  EXPECT_EQ(client->call({.number = CallNumber::fstat, .file = 0}), -EBADF);
-  EXPECT_EQ(client->call({.number = CallNumber::statx, .file = 99, .path1 = "file"}), -EBADF);
-  EXPECT_EQ(client->call({.number = CallNumber::renameat2, .file2 = 99, .path1 = "a", .path2 = "b"}), -EBADF);
-  EXPECT_EQ(client->call({.number = CallNumber::statx, .path1 = std::string("fi\0le", 5)}), -EINVAL);
-  EXPECT_EQ(client->call({.number = CallNumber::statx, .path1 = std::string(4096, 'a')}), -ENAMETOOLONG);
-  EXPECT_EQ(client->call({.number = CallNumber::setxattr,
+  EXPECT_EQ(client->call({.number = abi::CallNumber{22}, .path1 = "file"}), -EINVAL);
+  EXPECT_EQ(client->call({.number = abi::CallNumber::none, .path1 = "file"}), -EINVAL);
+  EXPECT_EQ(client->call({.number = abi::CallNumber{0xffffffff}}), -EINVAL);
+  EXPECT_EQ(client->call({.number = abi::CallNumber::fstat, .file = 0x1234}), -EBADF);
+  EXPECT_EQ(client->call({.number = abi::CallNumber::fstat, .file = 0}), -EBADF);
+  EXPECT_EQ(client->call({.number = abi::CallNumber::statx, .file = 99, .path1 = "file"}), -EBADF);
+  EXPECT_EQ(client->call({.number = abi::CallNumber::renameat2, .file2 = 99, .path1 = "a", .path2 = "b"}), -EBADF);
+  EXPECT_EQ(client->call({.number = abi::CallNumber::statx, .path1 = std::string("fi\0le", 5)}), -EINVAL);
+  EXPECT_EQ(client->call({.number = abi::CallNumber::statx, .path1 = std::string(4096, 'a')}), -ENAMETOOLONG);
+  EXPECT_EQ(client->call({.number = abi::CallNumber::setxattr,
                           .path1 = "file",
                           .path2 = "user.a",
                           .data = std::string(70'000, 'v'),
@@ -97,9 +98,9 @@ TEST(HostProcess, lengths_beyond_the_slot_get_einval) {
   auto client = rig.client();
   auto file = client->open("file", O_RDWR);
   ASSERT_EQ(file.result, 0);
-  for (const uint32_t length : {host::slot_data_bytes, UINT32_MAX, UINT32_MAX - 1}) {
-    host::Slot& slot = client->slot(0);
-    slot.number = static_cast<uint32_t>(CallNumber::write);
+  for (const uint32_t length : {abi::slot_data_bytes, UINT32_MAX, UINT32_MAX - 1}) {
+    abi::Slot& slot = client->slot(0);
+    slot.number = static_cast<uint32_t>(abi::CallNumber::write);
     slot.file = file.token;
     slot.path1_length = slot.path2_length = 0;
     slot.data_length = length;
@@ -108,9 +109,9 @@ TEST(HostProcess, lengths_beyond_the_slot_get_einval) {
     client->ring_bell(1);
     EXPECT_EQ(client->wait(0), -EINVAL);
   }
-  EXPECT_EQ(client->call({.number = CallNumber::read, .file = file.token, .arg = {0, host::io_bytes_max + 1}}),
+  EXPECT_EQ(client->call({.number = abi::CallNumber::read, .file = file.token, .arg = {0, abi::io_bytes_max + 1}}),
             -EINVAL);
-  EXPECT_EQ(client->call({.number = CallNumber::read, .file = file.token, .arg = {0, -1}}), -EINVAL);
+  EXPECT_EQ(client->call({.number = abi::CallNumber::read, .file = file.token, .arg = {0, -1}}), -EINVAL);
 }
 
 TEST(HostProcess, garbage_in_a_ring_harms_nobody) {
@@ -122,8 +123,8 @@ TEST(HostProcess, garbage_in_a_ring_harms_nobody) {
   auto bad = rig.client();
   std::mt19937_64 random(20240607);
   for (int round = 0; round < 3000; ++round) {
-    const auto i = static_cast<uint32_t>(random() % host::slot_count);
-    host::Slot& slot = bad->slot(i);
+    const auto i = static_cast<uint32_t>(random() % abi::slot_count);
+    abi::Slot& slot = bad->slot(i);
     const uint64_t kind = random() % 4;
     slot.number = static_cast<uint32_t>(kind == 0 ? random() : random() % 100);
     slot.tid = static_cast<uint32_t>(random());
@@ -141,7 +142,7 @@ TEST(HostProcess, garbage_in_a_ring_harms_nobody) {
     bad->ring_bell(random() | uint64_t{1} << i);
     bad->wait(i);
   }
-  EXPECT_EQ(good->call({.number = CallNumber::read, .file = file.token, .arg = {0, 7}}), 7);
+  EXPECT_EQ(good->call({.number = abi::CallNumber::read, .file = file.token, .arg = {0, 7}}), 7);
   EXPECT_EQ(std::string_view(good->data(0), 7), "content");
 }
 
@@ -157,11 +158,11 @@ TEST(HostProcess, the_daemons_end_ends_sleepers_and_later_calls) {
   rig.daemon->on(Opcode::unlink, [](const auto&) { return SocketDaemon::Reply{.later = true}; });
   rig.go();
   auto client = rig.client();
-  client->submit(1, {.number = CallNumber::unlinkat, .path1 = "file", .arg = {0}});
+  client->submit(1, {.number = abi::CallNumber::unlinkat, .path1 = "file", .arg = {0}});
   rig.daemon->wait_for(Opcode::unlink);
   rig.daemon->stop();
   EXPECT_EQ(client->wait(1), -ECONNABORTED);
-  EXPECT_EQ(client->call({.number = CallNumber::statx, .path1 = "file"}), -ENOTCONN);
+  EXPECT_EQ(client->call({.number = abi::CallNumber::statx, .path1 = "file"}), -ENOTCONN);
   rig.wait_for_event(host::HostMessageKind::ended);
   EXPECT_EQ(rig.umount(), 0);
   rig.join();
@@ -172,12 +173,12 @@ TEST(HostProcess, abort_ends_sleepers_and_the_daemons_socket) {
   rig.daemon->on(Opcode::unlink, [](const auto&) { return SocketDaemon::Reply{.later = true}; });
   rig.go();
   auto client = rig.client();
-  client->submit(1, {.number = CallNumber::unlinkat, .path1 = "file", .arg = {0}});
+  client->submit(1, {.number = abi::CallNumber::unlinkat, .path1 = "file", .arg = {0}});
   rig.daemon->wait_for(Opcode::unlink);
   EXPECT_EQ(rig.ask({.operation = host::HostOperation::abort}).error, 0);
   EXPECT_EQ(client->wait(1), -ECONNABORTED);
   rig.daemon->join();
-  EXPECT_EQ(client->call({.number = CallNumber::statx, .path1 = "file"}), -ENOTCONN);
+  EXPECT_EQ(client->call({.number = abi::CallNumber::statx, .path1 = "file"}), -ENOTCONN);
 }
 
 TEST(HostProcess, the_leaders_end_ends_the_host_and_its_calls) {
@@ -185,7 +186,7 @@ TEST(HostProcess, the_leaders_end_ends_the_host_and_its_calls) {
   rig->daemon->on(Opcode::unlink, [](const auto&) { return SocketDaemon::Reply{.later = true}; });
   rig->go();
   auto client = rig->client();
-  client->submit(1, {.number = CallNumber::unlinkat, .path1 = "file", .arg = {0}});
+  client->submit(1, {.number = abi::CallNumber::unlinkat, .path1 = "file", .arg = {0}});
   rig->daemon->wait_for(Opcode::unlink);
   rig.reset();
   EXPECT_EQ(client->wait(1), -ECONNABORTED);
@@ -200,14 +201,14 @@ TEST(HostProcess, a_client_that_dies_in_a_call_leaves_nothing_behind) {
     auto dying = rig.client();
     auto file = dying->open("file");
     ASSERT_EQ(file.result, 0);
-    dying->submit(1, {.number = CallNumber::unlinkat, .path1 = "file", .arg = {0}});
+    dying->submit(1, {.number = abi::CallNumber::unlinkat, .path1 = "file", .arg = {0}});
     unique = rig.daemon->wait_for(Opcode::unlink).header.unique;
   }
   rig.daemon->wait_for(Opcode::release);
   rig.daemon->wait_for(Opcode::interrupt);
   rig.daemon->reply(unique, {}, -EINTR);
   auto client = rig.client();
-  EXPECT_EQ(client->call({.number = CallNumber::statx, .path1 = "missing"}), -ENOENT);
+  EXPECT_EQ(client->call({.number = abi::CallNumber::statx, .path1 = "missing"}), -ENOENT);
   EXPECT_EQ(rig.umount(), 0);
   rig.join();
 }
@@ -217,7 +218,7 @@ TEST(HostProcess, an_interrupt_reaches_the_daemon) {
   rig.daemon->on(Opcode::unlink, [](const auto&) { return SocketDaemon::Reply{.later = true}; });
   rig.go();
   auto client = rig.client();
-  client->submit(3, {.number = CallNumber::unlinkat, .path1 = "file", .arg = {0}});
+  client->submit(3, {.number = abi::CallNumber::unlinkat, .path1 = "file", .arg = {0}});
   const uint64_t unique = rig.daemon->wait_for(Opcode::unlink).header.unique;
   client->slot(3).interrupt.store(1);
   client->ring_bell(0);
@@ -234,7 +235,7 @@ TEST(HostProcess, umount_of_a_mount_in_use_is_busy_and_a_lazy_one_waits_for_the_
   ASSERT_EQ(file.result, 0);
   EXPECT_EQ(rig.umount(), -EBUSY);
   EXPECT_EQ(rig.umount(2), 0);
-  EXPECT_EQ(client->call({.number = CallNumber::read, .file = file.token, .arg = {0, 7}}), 7);
+  EXPECT_EQ(client->call({.number = abi::CallNumber::read, .file = file.token, .arg = {0, 7}}), 7);
   file.fd.reset();
   rig.daemon->wait_for(Opcode::release);
   rig.daemon->join();
@@ -247,9 +248,9 @@ TEST(HostProcess, no_call_is_missed_between_watching_and_sleeping) {
   auto client = rig.client();
   // Every few calls a pause about as long as the host watches.
   for (int i = 0; i < 20'000; ++i) {
-    const uint64_t pause = i % 3 == 0 ? host::Spin::ticks_max - 2'000 + static_cast<uint64_t>(i) * 7 % 8'000 : 0;
+    const uint64_t pause = i % 3 == 0 ? abi::Spin::ticks_max - 2'000 + static_cast<uint64_t>(i) * 7 % 8'000 : 0;
     for (const uint64_t begin = __builtin_ia32_rdtsc(); __builtin_ia32_rdtsc() - begin < pause;) continue;
-    ASSERT_EQ(client->call({.number = CallNumber::nop}), 0);
+    ASSERT_EQ(client->call({.number = abi::CallNumber::nop}), 0);
   }
 }
 
@@ -276,8 +277,8 @@ TEST(HostProcess, statistics_are_published) {
   rig.go();
   auto client = rig.client();
   auto file = client->open("file");
-  EXPECT_EQ(client->call({.number = CallNumber::nop}), 0);
-  EXPECT_EQ(client->call({.number = CallNumber::nop}), 0);
+  EXPECT_EQ(client->call({.number = abi::CallNumber::nop}), 0);
+  EXPECT_EQ(client->call({.number = abi::CallNumber::nop}), 0);
   EXPECT_EQ(rig.ask({.operation = host::HostOperation::set_limits, .value = {33, 22}}).error, 0);
   EXPECT_EQ(rig.ask({.operation = host::HostOperation::set_limits, .value = {UINT32_MAX, UINT32_MAX}}).error, 0);
   EXPECT_EQ(rig.statistics.open_files.load(), 1u);
@@ -301,7 +302,7 @@ TEST(HostProcess, many_threads_of_one_client_are_served_at_once) {
   for (uint32_t i = 0; i < 8; ++i)
     threads.emplace_back([&, i] {
       for (int round = 0; round < 200; ++round)
-        if (client->call({.number = CallNumber::statx, .path1 = "file", .arg = {0, 0x7ff}}, i) != 0) ++wrong;
+        if (client->call({.number = abi::CallNumber::statx, .path1 = "file", .arg = {0, 0x7ff}}, i) != 0) ++wrong;
     });
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(wrong, 0);

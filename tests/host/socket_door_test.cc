@@ -12,10 +12,10 @@
 namespace fusewire::test {
 namespace {
 
-using host::CallNumber;
+using abi::CallNumber;
 using wire::Opcode;
 
-constexpr int64_t read_bytes = host::io_bytes_max;
+constexpr int64_t read_bytes = abi::io_bytes_max;
 
 SocketDaemon::Reply reply_later(const SocketDaemon::Request&) { return {.later = true}; }
 
@@ -34,7 +34,7 @@ class SocketDoor : public testing::Test {
     ASSERT_EQ(file.result, 0);
   }
   void submit_read(uint32_t slot) {
-    client->submit(slot, {.number = CallNumber::read, .file = file.token, .arg = {0, read_bytes}});
+    client->submit(slot, {.number = abi::CallNumber::read, .file = file.token, .arg = {0, read_bytes}});
   }
 
   HostRig rig;
@@ -61,7 +61,7 @@ TEST_F(SocketDoor, another_reply_between_pieces_goes_its_own_way) {
   const uint64_t unique = rig.daemon->wait_for(Opcode::read).header.unique;
   const Payload message = SocketDaemon::message(unique, text_of(std::string(read_bytes, 'a')));
   rig.daemon->send(std::span(message).first(65536));
-  EXPECT_EQ(client->call({.number = CallNumber::statx, .path1 = "missing"}), -ENOENT);
+  EXPECT_EQ(client->call({.number = abi::CallNumber::statx, .path1 = "missing"}), -ENOENT);
   rig.daemon->send(std::span(message).subspan(65536));
   EXPECT_EQ(client->wait(1), read_bytes);
 }
@@ -77,8 +77,8 @@ TEST_F(SocketDoor, a_daemon_that_answers_in_pieces_gets_one_large_read_at_a_time
   submit_read(2);
   const uint64_t first = rig.daemon->wait_for(Opcode::read, 2).header.unique;
   // The host has gone on to later calls, and still the second read is kept back.
-  EXPECT_EQ(client->call({.number = CallNumber::nop}), 0);
-  EXPECT_EQ(client->call({.number = CallNumber::nop}), 0);
+  EXPECT_EQ(client->call({.number = abi::CallNumber::nop}), 0);
+  EXPECT_EQ(client->call({.number = abi::CallNumber::nop}), 0);
   EXPECT_EQ(rig.daemon->count(Opcode::read), 2u);
   send_pieces(*rig.daemon, SocketDaemon::message(first, content), 65536);
   send_pieces(*rig.daemon, SocketDaemon::message(rig.daemon->wait_for(Opcode::read, 3).header.unique, content), 65536);
@@ -111,15 +111,15 @@ TEST_F(SocketDoor, malformed_messages_are_counted_and_the_connection_goes_on) {
   wrong_length[0] = std::byte{200};
   rig.daemon->send(wrong_length);
   rig.daemon->send(Payload(size_t{1200} * 1024));
-  EXPECT_EQ(client->call({.number = CallNumber::statx, .path1 = "missing"}), -ENOENT);
-  EXPECT_EQ(client->call({.number = CallNumber::nop}), 0);
+  EXPECT_EQ(client->call({.number = abi::CallNumber::statx, .path1 = "missing"}), -ENOENT);
+  EXPECT_EQ(client->call({.number = abi::CallNumber::nop}), 0);
   EXPECT_GT(rig.statistics.rejected.load(), before);
 }
 
 TEST_F(SocketDoor, a_reply_that_is_too_long_is_eio) {
   rig.daemon->on(Opcode::getattr, [](const auto&) { return SocketDaemon::Reply{0, Payload(500)}; });
   open();
-  EXPECT_EQ(client->call({.number = CallNumber::fstat, .file = file.token, .arg = {0x7ff}}), -EIO);
+  EXPECT_EQ(client->call({.number = abi::CallNumber::fstat, .file = file.token, .arg = {0x7ff}}), -EIO);
 }
 
 TEST(SocketDoorWithSmallBuffers, writes_are_cut_to_what_a_packet_may_carry) {
@@ -129,8 +129,8 @@ TEST(SocketDoorWithSmallBuffers, writes_are_cut_to_what_a_packet_may_carry) {
   auto client = rig.client();
   auto file = client->open("file", O_RDWR);
   ASSERT_EQ(file.result, 0);
-  const std::string data(host::io_bytes_max, 'y');
-  EXPECT_EQ(client->call({.number = CallNumber::write, .file = file.token, .data = data, .arg = {0}}),
+  const std::string data(abi::io_bytes_max, 'y');
+  EXPECT_EQ(client->call({.number = abi::CallNumber::write, .file = file.token, .data = data, .arg = {0}}),
             static_cast<int64_t>(data.size()));
   EXPECT_LE(rig.daemon->wait_for(Opcode::write).as<wire::WriteIn>().size, 32u * 1024);
 }
@@ -145,10 +145,11 @@ TEST(SocketDoorWithSmallBuffers, requests_wait_for_a_daemon_that_does_not_read_a
   });
   rig.go();
   auto client = rig.client();
-  client->submit(40, {.number = CallNumber::unlinkat, .path1 = "file", .arg = {0}});
+  client->submit(40, {.number = abi::CallNumber::unlinkat, .path1 = "file", .arg = {0}});
   for (uint32_t i = 1; i < 40; ++i)
-    client->submit(i, {.number = CallNumber::statx, .path1 = "missing" + std::to_string(i) + std::string(200, 'x')});
-  EXPECT_EQ(client->call({.number = CallNumber::nop}), 0);
+    client->submit(i,
+                   {.number = abi::CallNumber::statx, .path1 = "missing" + std::to_string(i) + std::string(200, 'x')});
+  EXPECT_EQ(client->call({.number = abi::CallNumber::nop}), 0);
   go_on.count_down();
   EXPECT_EQ(client->wait(40), 0);
   for (uint32_t i = 1; i < 40; ++i) EXPECT_EQ(client->wait(i), -ENOENT);

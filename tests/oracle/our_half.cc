@@ -231,7 +231,7 @@ class HalfSystem final : public System {
   }
   // The real kernel gets the mount point itself for ".".
   static syscall::Place at(const char* path) { return {nullptr, std::strcmp(path, ".") == 0 ? "" : path}; }
-  static syscall::Lock lock(int type, int64_t start, int64_t length) {
+  static abi::Lock lock(int type, int64_t start, int64_t length) {
     return {static_cast<uint64_t>(start), static_cast<uint64_t>(length ? start + (length - 1) : INT64_MAX),
             static_cast<uint32_t>(type), 0};
   }
@@ -259,7 +259,7 @@ class HalfSystem final : public System {
     result.data = data.empty() ? "" : quoted(result.data);
     return result;
   }
-  static Outcome with_stat(const Result<syscall::Stat>& result) {
+  static Outcome with_stat(const Result<abi::Stat>& result) {
     if (!result) return error(result.error());
     return {0, 0, stat_text(*result)};
   }

@@ -377,7 +377,7 @@ class RealSystem final : public System {
   static Outcome stat_at(int dirfd, const char* p, int flags, uint32_t mask) {
     struct statx s;
     if (::statx(dirfd, p, flags, mask, &s) < 0) return {0, errno};
-    syscall::Stat out{};
+    abi::Stat out{};
     out.ino = s.stx_ino, out.mode = s.stx_mode, out.nlink = s.stx_nlink, out.uid = s.stx_uid, out.gid = s.stx_gid;
     out.size = s.stx_size, out.blocks = s.stx_blocks, out.mask = s.stx_mask;
     out.rdev = makedev(s.stx_rdev_major, s.stx_rdev_minor);

@@ -6,7 +6,7 @@
 
 namespace fusewire::oracle {
 
-std::string stat_text(const syscall::Stat& s) {
+std::string stat_text(const abi::Stat& s) {
   std::string text =
       fmt::format("ino={} mode={:#o} nlink={} uid={} gid={} size={} blocks={} rdev={} times={},{},{}", s.ino, s.mode,
                   s.nlink, s.uid, s.gid, s.size, s.blocks, s.rdev, s.atime, s.mtime, s.ctime);
@@ -15,7 +15,7 @@ std::string stat_text(const syscall::Stat& s) {
   return text;
 }
 
-std::string statfs_text(const syscall::Statfs& s) {
+std::string statfs_text(const abi::Statfs& s) {
   return fmt::format("type={:#x} bsize={} blocks={} bfree={} bavail={} files={} ffree={} namelen={} frsize={}", s.type,
                      s.bsize, s.blocks, s.bfree, s.bavail, s.files, s.ffree, s.namelen, s.frsize);
 }

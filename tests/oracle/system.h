@@ -7,9 +7,9 @@
 #include <string>
 #include <string_view>
 
+#include "abi/types.h"
 #include "oracle/trace.h"
 #include "oracle/tree_daemon.h"
-#include "syscall/types.h"
 
 namespace fusewire::oracle {
 
@@ -82,8 +82,8 @@ class System {
 };
 
 // How results with many fields stand in the trace, for both back ends.
-std::string stat_text(const syscall::Stat& stat);
-std::string statfs_text(const syscall::Statfs& statfs);
+std::string stat_text(const abi::Stat& stat);
+std::string statfs_text(const abi::Statfs& statfs);
 std::string dirents_text(std::string_view records);  // struct linux_dirent64
 
 class User;

@@ -39,8 +39,8 @@ class DaemonPair {
     setsockopt(ends[1], SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
     timeval patience{20, 0};
     setsockopt(ends[0], SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-    kernel_ = daemon::UniqueFd(ends[0]);
-    transport_ = std::make_unique<daemon::DeviceTransport>(daemon::UniqueFd(ends[1]));
+    kernel_ = UniqueFd(ends[0]);
+    transport_ = std::make_unique<daemon::DeviceTransport>(UniqueFd(ends[1]));
     session_ = std::make_unique<daemon::Session>(*transport_, file_system, options);
     thread_ = std::thread([this] { result_ = session_->run([this] { ready_ = true; }); });
   }
@@ -122,7 +122,7 @@ class DaemonPair {
   uint32_t uid = 0, gid = 0;
 
  private:
-  daemon::UniqueFd kernel_;
+  UniqueFd kernel_;
   std::unique_ptr<daemon::DeviceTransport> transport_;
   std::unique_ptr<daemon::Session> session_;
   std::thread thread_;

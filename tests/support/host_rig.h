@@ -21,10 +21,10 @@
 #include <thread>
 #include <vector>
 
-#include "host/call.h"
+#include "abi/ring.h"
+#include "abi/types.h"
 #include "host/host_process.h"
 #include "host/packet_socket.h"
-#include "syscall/types.h"
 #include "wire/protocol.h"
 
 namespace fusewire::test {
@@ -209,30 +209,30 @@ class SocketDaemon {
 class RingClient {
  public:
   struct Call {
-    host::CallNumber number = host::CallNumber::nop;
+    abi::CallNumber number = abi::CallNumber::nop;
     uint64_t file = 0, file2 = 0;
     std::string path1{}, path2{}, data{};
     std::vector<int64_t> arg{};
   };
 
   explicit RingClient(const std::string& path) : socket_(host::connect_to(path)) {
-    host::Welcome welcome{};
+    abi::Welcome welcome{};
     host::Packet packet = host::receive_packet(socket_.get(), std::as_writable_bytes(std::span(&welcome, 1)));
     if (packet.size != sizeof welcome || packet.fds.size() != 2) return;
-    ring_ = ::mmap(nullptr, host::ring_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, packet.fds[0].get(), 0);
+    ring_ = ::mmap(nullptr, abi::ring_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, packet.fds[0].get(), 0);
     ring_fd = std::move(packet.fds[0]);
     doorbell_ = std::move(packet.fds[1]);
   }
   ~RingClient() {
-    if (ring_) ::munmap(ring_, host::ring_bytes);
+    if (ring_) ::munmap(ring_, abi::ring_bytes);
   }
   bool welcome() const { return ring_ != nullptr; }
   void* ring() { return ring_; }
-  host::Slot& slot(uint32_t i) { return host::ring_slot(ring_, i); }
-  char* data(uint32_t i) { return host::ring_data(ring_, i); }
+  abi::Slot& slot(uint32_t i) { return abi::ring_slot(ring_, i); }
+  char* data(uint32_t i) { return abi::ring_data(ring_, i); }
 
   void submit(uint32_t i, const Call& call) {
-    host::Slot& s = slot(i);
+    abi::Slot& s = slot(i);
     s.interrupt.store(0);
     s.number = static_cast<uint32_t>(call.number);
     s.tid = static_cast<uint32_t>(::gettid());
@@ -244,24 +244,24 @@ class RingClient {
     s.data_length = static_cast<uint32_t>(call.data.size());
     std::memcpy(data(i), call.path1.c_str(), call.path1.size() + 1);
     std::memcpy(data(i) + call.path1.size() + 1, call.path2.c_str(), call.path2.size() + 1);
-    std::memcpy(data(i) + host::call_data_offset(s.path1_length, s.path2_length), call.data.data(), call.data.size());
+    std::memcpy(data(i) + abi::call_data_offset(s.path1_length, s.path2_length), call.data.data(), call.data.size());
     s.entered = 0;
-    s.state.store(static_cast<uint32_t>(host::CallState::submitted), std::memory_order_release);
+    s.state.store(static_cast<uint32_t>(abi::CallState::submitted), std::memory_order_release);
     submit_filled(uint64_t{1} << i);
   }
   // As a client does: without the doorbell while the host watches.
   void submit_filled(uint64_t slots) {
-    auto* header = static_cast<host::RingHeader*>(ring_);
+    auto* header = static_cast<abi::RingHeader*>(ring_);
     header->submitted.fetch_or(slots);
     if (header->watching.load() == 0) ring_bell(0);
   }
   void ring_bell(uint64_t slots) {
-    static_cast<host::RingHeader*>(ring_)->submitted.fetch_or(slots, std::memory_order_acq_rel);
+    static_cast<abi::RingHeader*>(ring_)->submitted.fetch_or(slots, std::memory_order_acq_rel);
     (void)!::eventfd_write(doorbell_.get(), 1);
   }
   int64_t wait(uint32_t i) {
     std::atomic<uint32_t>& state = slot(i).state;
-    const auto submitted = static_cast<uint32_t>(host::CallState::submitted);
+    const auto submitted = static_cast<uint32_t>(abi::CallState::submitted);
     while (state.load(std::memory_order_acquire) == submitted)
       ::syscall(SYS_futex, &state, FUTEX_WAIT, submitted, nullptr, nullptr, 0);
     return slot(i).result;
@@ -274,13 +274,13 @@ class RingClient {
   struct Opened {
     int64_t result = 0;
     uint64_t token = 0;
-    host::UniqueFd fd;
+    UniqueFd fd;
   };
   Opened open(const std::string& path, int64_t flags = 0) {
     Opened opened;
-    opened.result = call({.number = host::CallNumber::openat, .path1 = path, .arg = {flags, 0}});
+    opened.result = call({.number = abi::CallNumber::openat, .path1 = path, .arg = {flags, 0}});
     if (opened.result < 0) return opened;
-    host::FileMessage message{};
+    abi::FileMessage message{};
     host::Packet packet = host::receive_packet(socket_.get(), std::as_writable_bytes(std::span(&message, 1)));
     EXPECT_EQ(packet.size, static_cast<ssize_t>(sizeof message));
     EXPECT_EQ(packet.fds.size(), 1u);
@@ -291,10 +291,10 @@ class RingClient {
   }
   int socket() const { return socket_.get(); }
 
-  host::UniqueFd ring_fd;
+  UniqueFd ring_fd;
 
  private:
-  host::UniqueFd socket_, doorbell_;
+  UniqueFd socket_, doorbell_;
   void* ring_ = nullptr;
 };
 
@@ -306,7 +306,7 @@ class HostRig {
     host::HostStart start;
     start.connection = 5;
     start.owner_uid = ::geteuid();
-    host::UniqueFd host_control, host_end, daemon_end;
+    UniqueFd host_control, host_end, daemon_end;
     EXPECT_EQ(host::packet_pair(control_, host_control), 0);
     EXPECT_EQ(host::packet_pair(host_end, daemon_end), 0);
     for (const int fd : {host_end.get(), daemon_end.get()})
@@ -373,7 +373,7 @@ class HostRig {
   void join() { thread_.join(); }
 
   std::unique_ptr<SocketDaemon> daemon;
-  host::MountStatistics statistics{};
+  abi::MountStatistics statistics{};
 
  private:
   host::HostMessage receive() {
@@ -384,7 +384,7 @@ class HostRig {
   }
 
   std::string directory_;
-  host::UniqueFd control_;
+  UniqueFd control_;
   std::vector<host::HostMessage> events_;
   std::unique_ptr<host::HostProcess> host_;
   std::thread thread_;

@@ -20,7 +20,7 @@ namespace fusewire::test {
 // Why there is no real FUSE here; empty when there is.
 inline std::string no_real_fuse() {
   if (geteuid() != 0) return "mounting on the real kernel needs root";
-  daemon::UniqueFd device(::open("/dev/fuse", O_RDWR | O_CLOEXEC));
+  UniqueFd device(::open("/dev/fuse", O_RDWR | O_CLOEXEC));
   if (!device) return "no usable /dev/fuse";
   return {};
 }

@@ -1,5 +1,5 @@
 // The ring's client against a scripted host: a thread that answers as call.h says.
-#include "gate/client.h"
+#include "gate/dispatch/client.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -25,15 +25,15 @@
 #include <thread>
 #include <vector>
 
-#include "gate/mounts.h"
-#include "gate/process.h"
+#include "gate/dispatch/mounts.h"
+#include "gate/dispatch/process.h"
 
 namespace fusewire::gate {
 namespace {
 
-using host::CallNumber;
-using host::CallState;
-using host::Slot;
+using abi::CallNumber;
+using abi::CallState;
+using abi::Slot;
 
 constexpr uint32_t connection = 3;
 
@@ -54,15 +54,15 @@ struct FakeClient {
   void* ring = nullptr;
   uint64_t waiting = 0;  // slots taken up and not answered yet
 
-  Slot& slot(uint32_t i) { return host::ring_slot(ring, i); }
-  char* data(uint32_t i) { return host::ring_data(ring, i); }
+  Slot& slot(uint32_t i) { return abi::ring_slot(ring, i); }
+  char* data(uint32_t i) { return abi::ring_data(ring, i); }
   void finish(uint32_t i, int64_t result) {
     slot(i).result = result;
     slot(i).state.store(static_cast<uint32_t>(CallState::done), std::memory_order_release);
     ::syscall(SYS_futex, &slot(i).state, FUTEX_WAKE, INT32_MAX, nullptr, nullptr, 0);
   }
   void send_file(uint32_t i, int fd) {
-    const host::FileMessage message{slot(i).token, i, 0};
+    const abi::FileMessage message{slot(i).token, i, 0};
     send_with(socket, &message, sizeof message, {fd});
   }
 };
@@ -113,14 +113,14 @@ class FakeHost {
     FakeClient c;
     c.socket = ::accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
     const int memory = ::memfd_create("ring", MFD_CLOEXEC);
-    ASSERT_EQ(::ftruncate(memory, host::ring_bytes), 0);
-    c.ring = ::mmap(nullptr, host::ring_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
-    auto* header = ::new (c.ring) host::RingHeader;
-    header->magic = host::call_magic, header->version = host::call_version;
+    ASSERT_EQ(::ftruncate(memory, abi::ring_bytes), 0);
+    c.ring = ::mmap(nullptr, abi::ring_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
+    auto* header = ::new (c.ring) abi::RingHeader;
+    header->magic = abi::call_magic, header->version = abi::call_version;
     header->watching = watching_ ? 1 : 0;
-    header->slots = host::slot_count, header->data_bytes = host::slot_data_bytes;
+    header->slots = abi::slot_count, header->data_bytes = abi::slot_data_bytes;
     c.doorbell = ::eventfd(0, EFD_CLOEXEC);
-    const host::Welcome w{host::call_magic, host::call_version, connection, 0};
+    const abi::Welcome w{abi::call_magic, abi::call_version, connection, 0};
     send_with(c.socket, &w, sizeof w, {memory, c.doorbell});
     ::close(memory);
     clients_.push_back(c);
@@ -131,10 +131,10 @@ class FakeHost {
     if (!watching_) {
       EXPECT_EQ(::read(c.doorbell, &rings, sizeof rings), static_cast<ssize_t>(sizeof rings));
     }
-    auto* header = static_cast<host::RingHeader*>(c.ring);
+    auto* header = static_cast<abi::RingHeader*>(c.ring);
     for (uint64_t bits = header->submitted.exchange(0); bits != 0; bits &= bits - 1) c.waiting |= bits & -bits;
     bool go_on = true;
-    for (uint32_t i = 0; i < host::slot_count; i++) {
+    for (uint32_t i = 0; i < abi::slot_count; i++) {
       if ((c.waiting >> i & 1) == 0) continue;
       // Once answered, the slot may be submitted anew at any moment.
       const Answer answer = script_(c, i);
@@ -159,10 +159,10 @@ class Client : public testing::Test {
     ASSERT_NE(::mkdtemp(name), nullptr);
     directory_ = name;
     set_namespace_directory(name);
-    table_ = std::make_unique<host::MountTable>();
+    table_ = std::make_unique<abi::MountTable>();
     std::memset(static_cast<void*>(table_.get()), 0, sizeof *table_);
     table_->mounted = 1;
-    table_->entry[0].state = static_cast<uint32_t>(host::MountState::mounted);
+    table_->entry[0].state = static_cast<uint32_t>(abi::MountState::mounted);
     table_->entry[0].connection = connection;
     std::strcpy(table_->entry[0].path, "/mnt");
     std::strcpy(table_->entry[0].socket, "host.sock");
@@ -177,7 +177,7 @@ class Client : public testing::Test {
   std::string socket_path() const { return directory_ + "/host.sock"; }
 
   std::string directory_;
-  std::unique_ptr<host::MountTable> table_;
+  std::unique_ptr<abi::MountTable> table_;
 };
 
 TEST_F(Client, a_call_carries_its_fields_and_brings_its_result_and_data) {
@@ -189,7 +189,7 @@ TEST_F(Client, a_call_carries_its_fields_and_brings_its_result_and_data) {
     EXPECT_EQ(s.nr, 188u);
     EXPECT_STREQ(c.data(i), "a/b");
     EXPECT_STREQ(c.data(i) + s.path1_length + 1, "user.x");
-    EXPECT_STREQ(c.data(i) + host::call_data_offset(s.path1_length, s.path2_length), "value");
+    EXPECT_STREQ(c.data(i) + abi::call_data_offset(s.path1_length, s.path2_length), "value");
     std::strcpy(c.data(i), "answer");
     c.finish(i, 6);
     return Answer::given;
@@ -308,7 +308,7 @@ TEST_F(Client, each_thread_gets_the_descriptor_of_its_own_open) {
 TEST_F(Client, more_calls_than_slots_connect_another_ring) {
   FakeHost host(socket_path(), [](FakeClient& c, uint32_t i) { return c.finish(i, 0), Answer::given; });
   std::vector<std::unique_ptr<RingCall>> calls;
-  for (uint32_t i = 0; i < host::slot_count + 1; i++) {
+  for (uint32_t i = 0; i < abi::slot_count + 1; i++) {
     calls.push_back(std::make_unique<RingCall>(connection, CallNumber::nop, 0));
     ASSERT_EQ(calls.back()->error(), 0);
   }

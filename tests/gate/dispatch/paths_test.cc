@@ -1,5 +1,5 @@
 // Where paths lead, with a mount table in memory and the real file system around it.
-#include "gate/paths.h"
+#include "gate/dispatch/paths.h"
 
 #include <fcntl.h>
 #include <gmock/gmock.h>
@@ -14,10 +14,10 @@
 #include <memory>
 #include <string>
 
-#include "gate/mounts.h"
+#include "abi/ring.h"
+#include "gate/dispatch/mounts.h"
+#include "gate/dispatch/process.h"
 #include "gate/native.h"
-#include "gate/process.h"
-#include "host/call.h"
 
 namespace fusewire::gate {
 namespace {
@@ -35,7 +35,7 @@ class Paths : public testing::Test {
     link("mnt/m", "to-mount");
     link("../mnt", "other/up");
     link("loop", "loop");
-    table_ = std::make_unique<host::MountTable>();
+    table_ = std::make_unique<abi::MountTable>();
     std::memset(static_cast<void*>(table_.get()), 0, sizeof *table_);
     use_mounts(table_.get());
     mount(at("mnt/m"), connection);
@@ -53,17 +53,17 @@ class Paths : public testing::Test {
   std::string at(const std::string& name) const { return root_ + "/" + name; }
   void link(const std::string& target, const char* name) { ASSERT_EQ(::symlink(target.c_str(), at(name).c_str()), 0); }
   void mount(const std::string& path, uint32_t id) {
-    host::MountEntry& e = table_->entry[table_->mounted++];
-    e.state = static_cast<uint32_t>(host::MountState::mounted);
+    abi::MountEntry& e = table_->entry[table_->mounted++];
+    e.state = static_cast<uint32_t>(abi::MountState::mounted);
     e.connection = id;
     std::strcpy(e.path, path.c_str());
   }
   // A descriptor as a host would have handed it over.
   int shadow(uint64_t token) const {
     char name[64];
-    ::snprintf(name, sizeof name, "%s%u:%u:%016lx", host::shadow_name_prefix, table_->leader_pid, connection, token);
+    ::snprintf(name, sizeof name, "%s%u:%u:%016lx", abi::shadow_name_prefix, table_->leader_pid, connection, token);
     const int fd = ::memfd_create(name, MFD_CLOEXEC);
-    EXPECT_EQ(::fchmod(fd, host::shadow_mode), 0);
+    EXPECT_EQ(::fchmod(fd, abi::shadow_mode), 0);
     return fd;
   }
 
@@ -83,7 +83,7 @@ class Paths : public testing::Test {
   }
 
   std::string root_;
-  std::unique_ptr<host::MountTable> table_;
+  std::unique_ptr<abi::MountTable> table_;
   static constexpr How no_follow{.follow = false};
 };
 

@@ -4,8 +4,8 @@
 #include <fcntl.h>
 #include <linux/stat.h>
 
-#include "gate/base.h"
 #include "gate/gate.h"
+#include "gate/machinery/base.h"
 
 namespace fusewire::gate {
 

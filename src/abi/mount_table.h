@@ -1,0 +1,56 @@
+// The mount table of a namespace: shared memory that the leader writes and every gate reads (file `mounts` in the
+// namespace's directory). Hosts write the statistics of their own entry. Freestanding.
+//
+// Reading: take generation (even: stable), read the entries, take generation again; repeat when it changed or was odd.
+// Thread rule: one writer of the structure (the leader); statistics are atomics of the entry's host.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+namespace fusewire::abi {
+
+inline constexpr uint32_t mount_table_magic = 0x4657544d;  // "FWTM"
+inline constexpr uint32_t mount_table_version = 1;
+inline constexpr uint32_t mount_entries = 128;
+inline constexpr uint32_t mount_path_max = 1024;
+
+enum class MountState : uint32_t {
+  free = 0,
+  opened = 1,  // a device was opened, nothing is mounted yet
+  mounted = 2,
+  ended = 3,  // mounted, but the daemon is gone or the connection was aborted: calls answer ENOTCONN
+};
+
+struct MountStatistics {
+  std::atomic<uint64_t> requests, replies, rejected, forgets;
+  std::atomic<uint32_t> waiting, max_background, congestion_threshold, open_files;
+};
+
+struct MountEntry {
+  uint32_t state;       // MountState
+  uint32_t connection;  // its id, as in /sys/fs/fuse/connections; 0 is the control file system's own
+  uint32_t daemon_pid;  // who mounted
+  uint32_t host_pid;
+  uint32_t user_id, group_id;
+  uint32_t flags;  // MS_RDONLY 1, NOSUID 2, NODEV 4, NOEXEC 8, NOATIME 1024, NODIRATIME 2048
+  uint32_t allow_other, default_permissions, max_read;
+  uint64_t dev;               // st_dev of its files
+  char path[mount_path_max];  // canonical absolute mount point, NUL-terminated
+  char type[64];              // "fuse", "fuse.sshfs", ...
+  char source[256];
+  char socket[128];  // where clients connect: path relative to the namespace's directory
+  MountStatistics statistics;
+};
+
+struct MountTable {
+  uint32_t magic, version;
+  std::atomic<uint32_t> generation;
+  std::atomic<uint32_t> tracing;  // 1: hosts write trace lines, gates stamp `entered`
+  uint32_t leader_pid;
+  uint32_t mounted;  // entries in state mounted or ended: 0 lets gates pass paths through untested
+  MountEntry entry[mount_entries];
+};
+
+}  // namespace fusewire::abi

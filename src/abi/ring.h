@@ -1,0 +1,146 @@
+// The call ring: shared memory between one client process (the gate in a program) and one host process, and the numbers
+// of the calls that go through it. Freestanding: the gate includes it.
+//
+// A client connects to the connection's socket (SOCK_SEQPACKET, mount_table.h), and receives one Welcome with two
+// descriptors: the ring (a memfd, `ring_bytes` long) and the doorbell (an eventfd). The socket stays open: its end is
+// the end of the client. Descriptors of opened files come as FileMessage over it, before their call is done.
+//
+// A call: take a free slot (client's own bookkeeping), fill it, state = submitted, set the slot's bit in `submitted`,
+// write 1 to the doorbell unless the host is `watching`, sleep on `state` (futex, shared) until it is done. Result and
+// data are then the client's. The client may set `interrupt` and ring at any time while it waits.
+//
+// Trust: the host copies every field of a slot before it checks and uses it; data bytes are only ever carried.
+// Thread rule: one thread owns a slot from taking it to reading its result.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "abi/types.h"
+
+namespace fusewire::abi {
+
+inline constexpr uint32_t call_magic = 0x46575243;  // "FWRC"
+inline constexpr uint32_t call_version = 1;
+inline constexpr uint32_t slot_count = 64;
+inline constexpr uint32_t slot_data_bytes = 128 * 1024 + 16 * 1024;  // paths, then data
+inline constexpr uint32_t io_bytes_max = 128 * 1024;                 // of one read or write call
+
+enum class CallState : uint32_t { free = 0, submitted = 1, done = 2 };
+
+// The order of words in the comments: which Slot fields a call uses. `file`: the token of the open file that a path
+// starts from (0: the root of the mount), or that an fd call means. Unless said otherwise, result is 0 or -errno.
+// -eleave (-4001): the walk left; `leave_*` say where, and data holds the rest of the path.
+enum class CallNumber : uint32_t {
+  none = 0,
+  // path calls: file + path1
+  openat = 1,   // arg0 flags, arg1 mode. Result 0; `token` names the open file; its descriptor came as FileMessage
+  open_exec,    // as openat; readable for execve
+  chdir,        // as openat, O_PATH
+  statx,        // arg0 AT_ flags, arg1 mask. Data: syscall::Stat
+  faccessat,    // arg0 mask, arg1 AT_ flags
+  readlinkat,   // arg0 room in bytes. Result: length; data
+  mkdirat,      // arg0 mode
+  mknodat,      // arg0 mode, arg1 rdev
+  symlinkat,    // path1 is the link (at file), path2 the target's text
+  unlinkat,     // arg0 AT_ flags
+  renameat2,    // file+path1 to file2+path2; arg0 flags
+  linkat,       // file+path1 to file2+path2; arg0 AT_ flags
+  fchmodat,     // arg0 mode, arg1 AT_ flags
+  fchownat,     // arg0 uid, arg1 gid, arg2 AT_ flags
+  truncate,     // arg0 size
+  utimensat,    // arg0-1 atime sec, nsec; arg2-3 mtime; arg4 AT_ flags
+  statfs,       // data: syscall::Statfs
+  setxattr,     // path2 the name; data the value, data_length its size; arg0 flags, arg1 AT_ flags
+  getxattr,     // path2 the name; arg0 room, arg1 AT_ flags. Result: size; data
+  listxattr,    // arg0 room, arg1 AT_ flags. Result: size; data
+  removexattr,  // path2 the name; arg1 AT_ flags
+  // calls on an open file: file
+  read = 64,     // arg0 offset or -1, arg1 bytes (<= io_bytes_max). Result: bytes; data
+  write,         // arg0 offset or -1, data_length bytes of data. Result: bytes
+  lseek,         // arg0 offset, arg1 whence. Result: the new offset
+  getdents64,    // arg0 room. Result: bytes; data: struct linux_dirent64 records
+  fstat,         // arg0 mask. Data: syscall::Stat
+  ftruncate,     // arg0 size
+  fchmod,        // arg0 mode
+  fchown,        // arg0 uid, arg1 gid
+  futimens,      // as utimensat, arg0-3
+  fsync,         // arg0 1: datasync
+  fallocate,     // arg0 mode, arg1 offset, arg2 length
+  fstatfs,       // data: syscall::Statfs
+  fsetxattr,     // path2 the name; data the value; arg0 flags
+  fgetxattr,     // path2 the name; arg0 room. Result: size; data
+  flistxattr,    // arg0 room. Result: size; data
+  fremovexattr,  // path2 the name
+  getfl,         // Result: f_flags
+  setfl,         // arg0 flags
+  setlk,         // data: syscall::Lock; arg0 1: wait
+  getlk,         // data: syscall::Lock, in and out
+  flock,         // arg0 operation
+  flush,         // one close(2) of one descriptor
+  path,          // arg0 room. Result: length; data: path from the mount's root
+  ioctl,         // arg0 cmd, arg1 argument, data in place, data_length. Result: the ioctl's
+  // calls on the connection
+  nop = 128,
+};
+
+struct alignas(128) Slot {
+  std::atomic<uint32_t> state;      // CallState; the futex word
+  std::atomic<uint32_t> interrupt;  // 1: a signal came
+  uint32_t number;                  // CallNumber
+  uint32_t tid;                     // the calling thread, for the request's pid
+  uint32_t umask;
+  uint32_t path1_length, path2_length, data_length;  // in bytes, in this order at the front of data; no NUL counted,
+                                                     // but one NUL stands behind each path
+  uint64_t file, file2;                              // tokens
+  int64_t arg[6];
+  int64_t result;
+  uint64_t token;  // of the file opened
+  uint32_t leave_which, leave_from_parent, leave_length, reserved;
+  uint64_t entered;  // CLOCK_MONOTONIC ns at the gate, for traces; 0: not traced
+  uint32_t nr;       // the Linux system call number behind it, for traces
+};
+
+struct RingHeader {
+  uint32_t magic, version, slots, data_bytes;
+  alignas(64) std::atomic<uint64_t> submitted;  // a bit a slot; the host takes them all at once
+  // 1: the host looks at `submitted` by itself. It looks once more after it has set this to 0 and before it sleeps;
+  // the client reads this after it has set its bit. Both orders sequentially consistent.
+  std::atomic<uint32_t> watching;
+};
+
+inline constexpr size_t ring_slots_offset = 4096;
+inline constexpr size_t ring_data_offset = ring_slots_offset + slot_count * sizeof(Slot);
+inline constexpr size_t ring_bytes = (ring_data_offset + size_t{slot_count} * slot_data_bytes + 4095) & ~size_t{4095};
+// Where a call's data stands in the slot's data area: behind both paths and their NULs (an empty path is one NUL too).
+inline constexpr uint64_t call_data_offset(uint32_t path1_length, uint32_t path2_length) {
+  return uint64_t{path1_length} + 1 + path2_length + 1;
+}
+// Where results' data stands: at the start of the slot's data.
+
+inline Slot& ring_slot(void* ring, uint32_t i) {
+  return *reinterpret_cast<Slot*>(static_cast<char*>(ring) + ring_slots_offset + i * sizeof(Slot));
+}
+inline char* ring_data(void* ring, uint32_t i) {
+  return static_cast<char*>(ring) + ring_data_offset + size_t{i} * slot_data_bytes;
+}
+
+// First message on the client's socket, host to client, with two descriptors (SCM_RIGHTS): ring, doorbell.
+struct Welcome {
+  uint32_t magic, version, connection, reserved;
+};
+// Host to client: one descriptor, for the open file `token`, asked by `slot`.
+struct FileMessage {
+  uint64_t token;
+  uint32_t slot, reserved;
+};
+
+// A virtual descriptor is a memfd with this name and mode; the token is the right to use the open file, unguessable.
+// Name: "fusewire:<leader's pid>:<connection id>:<token, 16 hex digits>"; st_mode & 07777 == shadow_mode. The leader's
+// pid (MountTable::leader_pid) tells namespaces apart: one may run inside another.
+inline constexpr char shadow_name_prefix[] = "fusewire:";
+// The sticky bit alone: writing to a file, which filling it for mmap is, takes set-id bits away.
+inline constexpr uint32_t shadow_mode = 01000;
+
+}  // namespace fusewire::abi

@@ -1,0 +1,36 @@
+// Plain data that crosses the upper face of the half: between the gate (or another client) and sys_* calls.
+// Freestanding; fixed layout, since it also travels through the call ring (abi/ring.h).
+#pragma once
+
+#include <cstdint>
+
+namespace fusewire::abi {
+
+// All of struct statx that FUSE can fill. Times are seconds and nanoseconds. dev is the mount's own number. is_root: 1
+// for the mount's root.
+struct Stat {
+  uint64_t ino, size, blocks, dev;
+  uint32_t mode, nlink, uid, gid, rdev, blksize, mask, is_root;
+  int64_t atime, mtime, ctime, btime;
+  uint32_t atime_nsec, mtime_nsec, ctime_nsec, btime_nsec;
+};
+
+// As struct statfs, without the padding fields.
+struct Statfs {
+  uint64_t type, bsize, blocks, bfree, bavail, files, ffree, namelen, frsize, flags;
+};
+
+// As struct flock, with absolute [start, end], end inclusive (INT64_MAX: to the end of the file).
+struct Lock {
+  uint64_t start, end;
+  uint32_t type;  // F_RDLCK 0, F_WRLCK 1, F_UNLCK 2
+  uint32_t pid;
+};
+
+// Linux's UTIME_NOW and UTIME_OMIT stand in nsec as they do in utimensat(2).
+struct Timespec {
+  int64_t sec;
+  int64_t nsec;
+};
+
+}  // namespace fusewire::abi

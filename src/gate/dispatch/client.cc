@@ -1,0 +1,426 @@
+#include "gate/dispatch/client.h"
+
+#include <linux/futex.h>
+#include <sys/mman.h>
+
+#include "gate/dispatch/leader.h"
+#include "gate/dispatch/mounts.h"
+#include "gate/dispatch/process.h"
+#include "gate/native.h"
+
+namespace fusewire::gate {
+
+namespace {
+
+using abi::CallState;
+using abi::Slot;
+
+constexpr long host_answers_within_ms = 5'000;
+constexpr int none_left = -EMFILE;  // came in place of a descriptor
+
+struct Time {
+  long sec, nsec;
+};
+
+long futex_wait(const void* word, uint32_t value, bool shared, Time timeout) {
+  const long operation = FUTEX_WAIT | (shared ? 0 : FUTEX_PRIVATE_FLAG);
+  return raw_syscall(SYS_futex, native::of(word), operation, value, native::of(&timeout));
+}
+
+void futex_wake_all(const void* word) {
+  raw_syscall(SYS_futex, native::of(word), FUTEX_WAKE | FUTEX_PRIVATE_FLAG, INT32_MAX);
+}
+
+long poll_one(int fd, short events, long milliseconds) {
+  pollfd p{fd, events, 0};
+  const long r = raw_syscall(SYS_poll, native::of(&p), 1, milliseconds);
+  return r <= 0 ? r : p.revents;
+}
+
+// Descriptors received with one message.
+struct Message {
+  long bytes = 0;
+  bool cut = false;  // more came than there is room for: the program may open no more
+  int fd[2] = {-1, -1};
+};
+
+Message receive(int socket, void* data, size_t bytes, int flags) {
+  Message m;
+  iovec io{data, bytes};
+  alignas(cmsghdr) char control[CMSG_SPACE(2 * sizeof(int))];
+  msghdr header{};
+  header.msg_iov = &io;
+  header.msg_iovlen = 1;
+  header.msg_control = control;
+  header.msg_controllen = sizeof control;
+  m.bytes = raw_syscall(SYS_recvmsg, socket, native::of(&header), flags | MSG_CMSG_CLOEXEC);
+  if (m.bytes < 0) return m;
+  m.cut = (header.msg_flags & MSG_CTRUNC) != 0;
+  const cmsghdr* c = CMSG_FIRSTHDR(&header);
+  if (c == nullptr || c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) return m;
+  const size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+  for (size_t i = 0; i < count && i < 2; i++) __builtin_memcpy(&m.fd[i], CMSG_DATA(c) + i * sizeof(int), sizeof(int));
+  return m;
+}
+
+bool welcomed(int socket, uint32_t connection, Message& m) {
+  long ready;
+  do {
+    ready = poll_one(socket, POLLIN, host_answers_within_ms);
+  } while (ready == -EINTR);
+  if (ready <= 0) return false;
+  abi::Welcome welcome{};
+  m = receive(socket, &welcome, sizeof welcome, MSG_DONTWAIT);
+  return m.bytes == sizeof welcome && welcome.magic == abi::call_magic && welcome.version == abi::call_version &&
+         welcome.connection == connection && m.fd[0] >= 0 && m.fd[1] >= 0;
+}
+
+void* map_ring(int fd) {
+  const long at = raw_syscall(SYS_mmap, 0, abi::ring_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  if (at < 0 && at > -4096) return nullptr;
+  auto* memory = reinterpret_cast<void*>(at);
+  const auto* header = static_cast<const abi::RingHeader*>(memory);
+  if (header->magic == abi::call_magic && header->slots == abi::slot_count &&
+      header->data_bytes == abi::slot_data_bytes) {
+    raw_syscall(SYS_madvise, at, abi::ring_bytes, MADV_DONTFORK);
+    return memory;
+  }
+  raw_syscall(SYS_munmap, at, abi::ring_bytes);
+  return nullptr;
+}
+
+// Frees a retired ring that nobody uses any more. The state is taken before `taken` is looked at: see take_slot.
+void free_if_unused(Process& p, Ring& ring) {
+  RingState retired = RingState::retired;
+  if (ring.taken.load() != 0 || !ring.state.compare_exchange_strong(retired, RingState::filling)) return;
+  if (ring.taken.load() != 0) {
+    ring.state = RingState::retired;
+    return;
+  }
+  raw_syscall(SYS_munmap, native::of(ring.memory), abi::ring_bytes);
+  ring.memory = nullptr;
+  forget_internal(p, ring.socket);
+  forget_internal(p, ring.doorbell);
+  ring.state = RingState::free;
+}
+
+Ring* unused_ring(Process& p) {
+  for (int round = 0; round < 2; round++) {
+    for (Ring& ring : p.rings.ring) {
+      RingState expected = RingState::free;
+      if (ring.state.compare_exchange_strong(expected, RingState::filling)) return &ring;
+    }
+    // Rings of many ended connections fill the pool: the idle ones make room.
+    for (Ring& ring : p.rings.ring) {
+      RingState live = RingState::live;
+      if (ring.taken.load() == 0) ring.state.compare_exchange_strong(live, RingState::retired);
+      free_if_unused(p, ring);
+    }
+  }
+  return nullptr;
+}
+
+// The table says it as long as the connection is mounted. Files open beyond that are served under the same name.
+Text<sizeof abi::MountEntry::socket> socket_name_of(uint32_t connection) {
+  Text<sizeof abi::MountEntry::socket> name;
+  abi::MountEntry entry;
+  if (mount_of(connection, entry)) {
+    name.add({entry.socket, text_length(entry.socket)});
+  } else {
+    name.add("conn-").add_decimal(connection).add(".sock");
+  }
+  return name;
+}
+
+// What a program is told when the host cannot be reached: a user who may not enter the namespace is to the mount what
+// one is without allow_other to Linux; for want of descriptors something can be done; else nobody is there.
+long error_of_connecting(long error) {
+  return error == -EACCES || error == -EMFILE || error == -ENFILE ? error : -ENOTCONN;
+}
+
+bool has_second_cpu() {
+  uint64_t cpus[128] = {};
+  const long bytes = raw_syscall(SYS_sched_getaffinity, 0, sizeof cpus, native::of(cpus));
+  int words_set = 0;
+  bool two_in_a_word = false;
+  for (long i = 0; i * 8 < bytes; i++) {
+    words_set += cpus[i] != 0;
+    two_in_a_word |= (cpus[i] & (cpus[i] - 1)) != 0;
+  }
+  return words_set > 1 || two_in_a_word;
+}
+
+// nullptr: see error.
+Ring* connect_ring(Process& p, uint32_t connection, long& error) {
+  error = -ENOTCONN;
+  const int socket = connect_in_namespace(socket_name_of(connection).view());
+  if (socket < 0) {
+    error = error_of_connecting(socket);
+    return nullptr;
+  }
+  Message m;
+  void* memory = welcomed(socket, connection, m) ? map_ring(m.fd[0]) : nullptr;
+  if (m.cut) error = -EMFILE;
+  if (m.fd[0] >= 0) native::close(m.fd[0]);
+  Ring* ring = memory == nullptr ? nullptr : unused_ring(p);
+  if (ring == nullptr) {
+    if (memory != nullptr) raw_syscall(SYS_munmap, native::of(memory), abi::ring_bytes);
+    if (m.fd[1] >= 0) native::close(m.fd[1]);
+    native::close(socket);
+    return nullptr;
+  }
+  ring->connection = connection;
+  ring->socket = keep_internal(p, socket, true);
+  ring->doorbell = keep_internal(p, m.fd[1], true);
+  ring->memory = memory;
+  ring->spin.set_second_cpu(has_second_cpu());
+  ring->state = RingState::live;
+  return ring;
+}
+
+// Takes a slot, or 64 when the ring cannot be used. The bit is set before the state is looked at again, so that a ring
+// is never freed, or given to another connection, under a slot in use.
+uint32_t take_slot(Process& p, Ring& ring, uint32_t connection) {
+  uint64_t taken = ring.taken.load();
+  uint64_t bit;
+  do {
+    if (~taken == 0) return abi::slot_count;
+    bit = ~taken & (taken + 1);
+  } while (!ring.taken.compare_exchange_weak(taken, taken | bit));
+  if (ring.state.load() == RingState::live && ring.connection == connection) {
+    return static_cast<uint32_t>(__builtin_ctzll(bit));
+  }
+  ring.taken.fetch_and(~bit);
+  free_if_unused(p, ring);
+  return abi::slot_count;
+}
+
+struct Taken {
+  Ring* ring = nullptr;
+  uint32_t index = 0;
+  long error = -ENOTCONN;  // without a ring
+};
+
+Taken take_live(Process& p, uint32_t connection) {
+  for (Ring& ring : p.rings.ring) {
+    if (ring.state.load(std::memory_order_acquire) != RingState::live || ring.connection != connection) continue;
+    const uint32_t index = take_slot(p, ring, connection);
+    if (index < abi::slot_count) return {&ring, index};
+  }
+  return {};
+}
+
+// Many threads that begin at once shall share one ring: one connects, the others wait for it, though not for ever,
+// since it may have been killed (a child that shares this memory).
+Taken take(Process& p, uint32_t connection) {
+  constexpr int patience = 200;
+  std::atomic<uint32_t>& connecting = p.rings.connecting;
+  for (int tries = 0; tries < patience; tries++) {
+    const Taken taken = take_live(p, connection);
+    if (taken.ring != nullptr) return taken;
+    if (connecting.exchange(1) != 0 && tries < patience - 1) {
+      futex_wait(&connecting, 1, false, {0, 10'000'000});
+      continue;
+    }
+    // Whoever connected just before us may have made what we need.
+    const Taken made = take_live(p, connection);
+    long error = 0;
+    const bool usable = made.ring != nullptr || connect_ring(p, connection, error) != nullptr;
+    connecting = 0;
+    futex_wake_all(&connecting);
+    if (made.ring != nullptr) return made;
+    if (usable) continue;
+    Taken last = take_live(p, connection);
+    last.error = error;
+    return last;
+  }
+  return take_live(p, connection);
+}
+
+uint64_t monotonic_ns() {
+  Time now{};
+  raw_syscall(SYS_clock_gettime, 1, native::of(&now));
+  return static_cast<uint64_t>(now.sec) * 1'000'000'000u + static_cast<uint64_t>(now.nsec);
+}
+
+// Receives one FileMessage, for whichever slot it is. No signal may come between taking the descriptor off the socket
+// and storing it: a handler's own open would wait for it for ever.
+long receive_file(Ring& ring) {
+  uint64_t all = ~uint64_t{0}, old = 0;
+  raw_syscall(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, native::of(&all), native::of(&old), sizeof old);
+  abi::FileMessage message{};
+  const Message m = receive(ring.socket, &message, sizeof message, MSG_DONTWAIT);
+  if (m.fd[1] >= 0) native::close(m.fd[1]);
+  const bool whole = m.bytes == sizeof message && message.slot < abi::slot_count;
+  if (whole && (m.fd[0] >= 0 || m.cut)) {
+    const int stale = ring.received[message.slot].exchange(m.fd[0] >= 0 ? m.fd[0] + 1 : none_left);
+    if (stale > 0) native::close(stale - 1);
+    futex_wake_all(&ring.received[message.slot]);
+  } else if (m.fd[0] >= 0) {
+    native::close(m.fd[0]);
+  }
+  raw_syscall(SYS_rt_sigprocmask, 2, native::of(&old), 0, sizeof old);
+  return m.bytes;
+}
+
+}  // namespace
+
+void retire_rings(Process& p) {
+  for (Ring& ring : p.rings.ring) {
+    RingState live = RingState::live;
+    if (ring.state.compare_exchange_strong(live, RingState::retired)) free_if_unused(p, ring);
+  }
+}
+
+void forget_rings(Process& p) {
+  for (Ring& ring : p.rings.ring) {
+    if (ring.state == RingState::live || ring.state == RingState::retired) {
+      forget_internal(p, ring.socket);
+      forget_internal(p, ring.doorbell);
+    }
+    ring.memory = nullptr;
+    ring.taken = 0;
+    for (auto& r : ring.received) r = 0;
+    ring.state = RingState::free;
+  }
+  p.rings.connecting = 0;
+}
+
+RingCall::RingCall(uint32_t connection, abi::CallNumber number, long nr) {
+  Process& p = process();
+  const Taken taken = take(p, connection);
+  ring_ = taken.ring;
+  index_ = taken.index;
+  if (ring_ == nullptr) {
+    error_ = taken.error;
+    return;
+  }
+  Slot& s = slot();
+  s.interrupt = 0;
+  s.number = static_cast<uint32_t>(number);
+  s.tid = static_cast<uint32_t>(native::gettid());
+  s.umask = p.umask;
+  s.path1_length = s.path2_length = s.data_length = 0;
+  s.file = s.file2 = 0;
+  for (auto& a : s.arg) a = 0;
+  s.result = 0;
+  s.token = 0;
+  s.leave_which = s.leave_from_parent = s.leave_length = s.reserved = 0;
+  s.entered = tracing() ? monotonic_ns() : 0;
+  s.nr = static_cast<uint32_t>(nr);
+  data()[0] = data()[1] = 0;
+}
+
+RingCall::~RingCall() {
+  if (ring_ == nullptr) return;
+  const int unclaimed = ring_->received[index_].exchange(0);
+  if (unclaimed > 0) native::close(unclaimed - 1);
+  slot().state.store(static_cast<uint32_t>(CallState::free), std::memory_order_relaxed);
+  Ring& ring = *ring_;
+  ring.taken.fetch_and(~(uint64_t{1} << index_));
+  if (ring.state.load() == RingState::retired) free_if_unused(process(), ring);
+}
+
+void RingCall::set_path1(std::string_view path) {
+  too_long_ |= path.size() >= path_room;
+  if (too_long_) return;
+  __builtin_memcpy(data(), path.data(), path.size());
+  data()[path.size()] = data()[path.size() + 1] = 0;
+  slot().path1_length = static_cast<uint32_t>(path.size());
+}
+
+void RingCall::set_path2(std::string_view path) {
+  too_long_ |= path.size() >= path_room;
+  if (too_long_) return;
+  char* to = data() + slot().path1_length + 1;
+  __builtin_memcpy(to, path.data(), path.size());
+  to[path.size()] = 0;
+  slot().path2_length = static_cast<uint32_t>(path.size());
+}
+
+std::span<char> RingCall::data_area() {
+  const size_t at = abi::call_data_offset(slot().path1_length, slot().path2_length);
+  return {data() + at, abi::slot_data_bytes - at};
+}
+
+void RingCall::ring_doorbell() const {
+  const uint64_t one = 1;
+  native::write(ring_->doorbell, &one, sizeof one);
+}
+
+// A second at most: the host may have died. Once the host has been asked to interrupt, there is nothing more to ask.
+long RingCall::wait_for_answer(bool interruptible) {
+  const Time second{1, 0};
+  const auto submitted = static_cast<uint32_t>(CallState::submitted);
+  const Slot& s = slot();
+  if (!interruptible) return futex_wait(&s.state, submitted, true, second);
+  return raw_sleep(SYS_futex, native::of(&s.state), FUTEX_WAIT, submitted, native::of(&second));
+}
+
+bool RingCall::host_is_gone() const {
+  const long events = poll_one(ring_->socket, 0, 0);
+  return events > 0 && (events & (POLLHUP | POLLERR | POLLNVAL)) != 0;
+}
+
+long RingCall::run() {
+  if (too_long_) return -ENAMETOOLONG;
+  Slot& s = slot();
+  const auto submitted = static_cast<uint32_t>(CallState::submitted);
+  auto* header = static_cast<abi::RingHeader*>(ring_->memory);
+  s.state.store(submitted, std::memory_order_release);
+  header->submitted.fetch_or(uint64_t{1} << index_);
+  if (header->watching.load() == 0) ring_doorbell();
+  ring_->spin.until([&] { return s.state.load(std::memory_order_acquire) != submitted; },
+                    [] { raw_syscall(SYS_sched_yield); });
+  bool interrupted = false;
+  while (s.state.load(std::memory_order_acquire) == submitted) {
+    const long r = wait_for_answer(!interrupted);
+    if (r == -EINTR) {
+      interrupted = true;
+      s.interrupt = 1;
+      ring_doorbell();
+    } else if (r == -ETIMEDOUT && host_is_gone() && s.state.load() == submitted) {
+      RingState live = RingState::live;
+      ring_->state.compare_exchange_strong(live, RingState::retired);
+      return -ENOTCONN;
+    }
+  }
+  opened_ = s.token;
+  return s.result;
+}
+
+std::span<const char> RingCall::result_data(size_t bytes) const {
+  return {data(), bytes < abi::slot_data_bytes ? bytes : abi::slot_data_bytes};
+}
+
+std::string_view RingCall::leave_rest() const {
+  const uint32_t n = slot().leave_length;
+  return {data(), n < path_room ? n : path_room - 1};
+}
+
+long RingCall::check_room_for_descriptor() const {
+  const int fd = native::fcntl(ring_->socket, F_DUPFD_CLOEXEC, 0);
+  if (fd < 0) return fd;
+  native::close(fd);
+  return 0;
+}
+
+int RingCall::wait_descriptor() {
+  auto& received = ring_->received[index_];
+  for (int tries = 0; tries < 500; tries++) {
+    const int got = received.exchange(0);
+    if (got != 0) return got == none_left ? -EMFILE : got - 1;
+    const long r = receive_file(*ring_);
+    if (r == 0 || (r < 0 && r != -EAGAIN && r != -EINTR)) return r == -EMFILE ? -EMFILE : -ENOTCONN;
+    if (r == -EAGAIN) futex_wait(&received, 0, false, {0, 10'000'000});
+  }
+  return -EIO;
+}
+
+int RingCall::take_descriptor(bool close_on_exec) {
+  const int fd = wait_descriptor();
+  if (fd >= 0 && !close_on_exec) native::fcntl(fd, F_SETFD, 0);
+  return fd;
+}
+
+}  // namespace fusewire::gate

@@ -1,0 +1,105 @@
+// The client's side of the call ring (abi/ring.h): rings per process and connection, and one call through them.
+//
+// No lock is held over a call: a ring is connected by whoever needs it first and then published. When all slots of a
+// ring are taken, another ring is connected. Thread rule: a RingCall belongs to the thread that began it.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "abi/ring.h"
+#include "abi/spin.h"
+
+namespace fusewire::gate {
+
+enum class RingState : uint32_t {
+  free = 0,
+  filling = 1,
+  live = 2,
+  retired = 3,  // takes no new call; freed when its last slot is given back
+};
+
+struct Ring {
+  std::atomic<RingState> state{RingState::free};
+  uint32_t connection = 0;
+  int socket = -1;
+  int doorbell = -1;
+  abi::Spin spin;  // for answers
+  void* memory = nullptr;
+  std::atomic<uint64_t> taken{0};  // a bit a slot
+  // What came for the slot: a descriptor's number + 1, or -EMFILE when the process had no room for it.
+  std::atomic<int> received[abi::slot_count];
+};
+
+inline constexpr size_t ring_pool = 24;
+
+struct Rings {
+  std::atomic<uint32_t> connecting{0};  // 1: a thread is making a ring
+  Ring ring[ring_pool];
+};
+
+struct Process;
+
+// The process's credentials changed: hosts must see new ones, so no further call uses these connections.
+void retire_rings(Process& p);
+// In the child of fork: the parent's rings are not ours (their memory is not even mapped here).
+void forget_rings(Process& p);
+
+// One call: begin, fill, run, read the result's data; gives the slot back when it goes.
+class RingCall {
+ public:
+  // nr: the Linux system call behind it, for traces. error(): 0, or -ENOTCONN when no host answers, -EACCES
+  // when this user may not ask it, -EMFILE when no descriptor is left to do so.
+  RingCall(uint32_t connection, abi::CallNumber number, long nr);
+  ~RingCall();
+  RingCall(const RingCall&) = delete;
+  RingCall& operator=(const RingCall&) = delete;
+
+  long error() const { return error_; }
+  uint32_t connection() const { return ring_->connection; }
+
+  // In this order: paths, then data. What does not fit the slot makes run() answer -ENAMETOOLONG.
+  void set_file(uint64_t token) { slot().file = token; }
+  void set_file2(uint64_t token) { slot().file2 = token; }
+  void set_arg(unsigned i, int64_t value) { slot().arg[i] = value; }
+  void set_path1(std::string_view path);
+  void set_path2(std::string_view path);
+  std::span<char> data_area();  // where the call's data goes; then set_data_length
+  void set_data_length(size_t bytes) { slot().data_length = static_cast<uint32_t>(bytes); }
+
+  // Sleeps until the host has answered: the result, 0.. or -errno. A signal asks the host to interrupt the request;
+  // the host's answer still decides, as in FUSE.
+  long run();
+
+  // Whether the program may open one more file: 0, -EMFILE or -ENFILE.
+  long check_room_for_descriptor() const;
+
+  // After run(): the result's data, at most `bytes` of it.
+  std::span<const char> result_data(size_t bytes) const;
+  uint64_t opened_token() const { return opened_; }
+  // The descriptor of the file opened, its close-on-exec flag as asked; -errno when the host sent none.
+  int take_descriptor(bool close_on_exec);
+
+  bool leave_from_parent() const { return slot().leave_from_parent != 0; }
+  unsigned leave_which() const { return slot().leave_which; }
+  std::string_view leave_rest() const;
+
+ private:
+  abi::Slot& slot() const { return abi::ring_slot(ring_->memory, index_); }
+  char* data() const { return abi::ring_data(ring_->memory, index_); }
+  long wait_for_answer(bool interruptible);
+  bool host_is_gone() const;
+  void ring_doorbell() const;
+  int wait_descriptor();
+
+  Ring* ring_ = nullptr;
+  uint32_t index_ = 0;
+  long error_ = 0;
+  bool too_long_ = false;
+  uint64_t opened_ = 0;
+};
+
+}  // namespace fusewire::gate

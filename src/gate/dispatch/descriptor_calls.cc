@@ -1,0 +1,209 @@
+// Descriptors that come and go: close and its kin, dup2, descriptors received.
+#include "gate/dispatch/descriptor_calls.h"
+
+#include "gate/dispatch/file_call.h"
+#include "gate/dispatch/handlers.h"
+#include "gate/dispatch/process.h"
+#include "gate/native.h"
+
+namespace fusewire::gate {
+
+namespace {
+
+constexpr long max_descriptor = UINT32_MAX;
+
+// FLUSH of one close(2). Its error is close's, though the descriptor goes all the same.
+long flush(int fd) {
+  VirtualFile file;
+  return is_virtual(fd, file) ? file_call(file, abi::CallNumber::flush, SYS_close) : 0;
+}
+
+struct DirectoryEntry {
+  uint64_t ino;
+  int64_t offset;
+  uint16_t bytes;
+  uint8_t type;
+  char name[];
+};
+
+// Calls f(fd) for the program's open descriptors.
+template <class F>
+void for_each_descriptor(F f) {
+  const int directory = native::open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (directory < 0) return;
+  alignas(DirectoryEntry) char buffer[1024];
+  for (;;) {
+    const long n = raw_syscall(SYS_getdents64, directory, native::of(buffer), sizeof buffer);
+    if (n <= 0) break;
+    for (long at = 0; at < n;) {
+      const auto* entry = reinterpret_cast<const DirectoryEntry*>(buffer + at);
+      at += entry->bytes;
+      size_t digits = 0;
+      const std::string_view name(entry->name, text_length(entry->name));
+      const auto fd = static_cast<int>(parse_decimal(name, &digits));
+      if (digits == name.size() && fd != directory) f(fd);
+    }
+  }
+  native::close(directory);
+}
+
+// The smallest descriptor of the gate's in [first, last], or -1.
+int first_internal(const Process& p, long first, long last) {
+  int found = -1;
+  for (const auto& entry : p.internal) {
+    const int fd = entry.load() - 1;
+    if (fd >= first && fd <= last && (found < 0 || fd < found)) found = fd;
+  }
+  return found;
+}
+
+long duplicate_onto(const CallFrame& f) {
+  const auto from = static_cast<int>(f.arg[0]), to = static_cast<int>(f.arg[1]);
+  if (possible.internal && from != to) {
+    Process& p = process();
+    if (is_internal(p, from)) return -EBADF;
+    make_room_at(p, to);
+  }
+  if (from == to || native::fcntl(from, F_GETFD) < 0) return pass_on;
+  // Linux flushes the file that is replaced, and forgets its error. Before the call: after it, this may have been the
+  // file's last descriptor.
+  flush(to);
+  return pass_on;
+}
+
+// Descriptors may come with a message: from now on each descriptor is looked at. Noted ahead, since a call that sleeps
+// must be made by the entry.
+void note_receiving(const void* header) {
+  msghdr copy;
+  if (copy_from_program(&copy, header, sizeof copy) != 0) return;
+  if (copy.msg_control == nullptr || copy.msg_controllen == 0) return;
+  possible.virtual_file = true;
+  possible.device = true;
+}
+
+bool is_local_socket(long fd) {
+  int domain = 0, bytes = sizeof domain;
+  return raw_syscall(SYS_getsockopt, fd, SOL_SOCKET, SO_DOMAIN, native::of(&domain), native::of(&bytes)) == 0 &&
+         domain == AF_UNIX;
+}
+
+// Whether fd lists the process's own descriptors.
+bool lists_own_descriptors(int fd) {
+  Text<64> path;
+  if (native::descriptor_path(fd, path) != 0 || !path.view().starts_with("/proc/")) return false;
+  Text<64> own;
+  own.add("/proc/").add_decimal(native::getpid()).add('/');
+  if (!path.view().starts_with(own.view())) return false;
+  return path.view().ends_with("/fd") || path.view().ends_with("/fdinfo");
+}
+
+bool names_internal(const Process& p, const DirectoryEntry& entry) {
+  size_t digits = 0;
+  const std::string_view name(entry.name, text_length(entry.name));
+  const uint64_t fd = parse_decimal(name, &digits);
+  return digits == name.size() && is_internal(p, static_cast<int>(fd));
+}
+
+// Takes the gate's descriptors out of `bytes` of records in the program's memory. The bytes that are left.
+long drop_internal(char* records, long bytes) {
+  const Process& p = process();
+  alignas(DirectoryEntry) char copy[sizeof(DirectoryEntry) + 64];
+  auto& entry = *reinterpret_cast<DirectoryEntry*>(copy);
+  long kept = 0;
+  for (long at = 0; at < bytes; at += entry.bytes) {
+    const size_t left = static_cast<size_t>(bytes - at);
+    if (copy_from_program(copy, records + at, left < sizeof copy ? left : sizeof copy) != 0) return -EFAULT;
+    if (entry.bytes == 0 || entry.bytes > sizeof copy) return -EIO;
+    if (names_internal(p, entry)) continue;
+    if (kept != at && copy_to_program(records + kept, copy, entry.bytes) != 0) return -EFAULT;
+    kept += entry.bytes;
+  }
+  return kept;
+}
+
+}  // namespace
+
+void flush_descriptors(bool only_close_on_exec) {
+  if (!possible.virtual_file) return;
+  const Process& p = process();
+  for_each_descriptor([&](int fd) {
+    if (is_internal(p, fd)) return;
+    if (only_close_on_exec && (native::fcntl(fd, F_GETFD) & FD_CLOEXEC) == 0) return;
+    flush(fd);
+  });
+}
+
+long call_dup(const CallFrame&) { return pass_on; }
+
+// /proc/self/fd shows the program's descriptors.
+long call_list_directory(const CallFrame& f) {
+  if (!possible.internal || !lists_own_descriptors(static_cast<int>(f.arg[0]))) return call_getdents64(f);
+  for (;;) {
+    const long n = native::call(f);
+    if (n <= 0) return n;
+    const long kept = drop_internal(reinterpret_cast<char*>(f.arg[1]), n);
+    if (kept != 0) return kept;
+  }
+}
+
+long call_close(const CallFrame& f) {
+  const auto fd = static_cast<int>(f.arg[0]);
+  if (possible.internal && is_internal(process(), fd)) return -EBADF;
+  const long flushed = flush(fd);
+  if (flushed >= 0) return pass_on;
+  const long r = native::call(f);
+  return r < 0 ? r : flushed;
+}
+
+long call_close_range(const CallFrame& f) {
+  long first = static_cast<uint32_t>(f.arg[0]);
+  const long last = static_cast<uint32_t>(f.arg[1]);
+  constexpr long close_on_exec = 4;  // CLOSE_RANGE_CLOEXEC
+  if (first > last) return pass_on;
+  const Process& p = process();
+  if ((f.arg[2] & close_on_exec) == 0 && possible.virtual_file) {
+    for_each_descriptor([&](int fd) {
+      if (fd >= first && fd <= last && !is_internal(p, fd)) flush(fd);
+    });
+  }
+  while (first <= last) {
+    const int ours = first_internal(p, first, last);
+    const long end = ours < 0 ? last : ours - 1;
+    if (end >= first) {
+      const long r = raw_syscall(f.nr, first, end, f.arg[2]);
+      if (r < 0) return r;
+    }
+    first = ours < 0 ? max_descriptor + 1 : long{ours} + 1;
+  }
+  return 0;
+}
+
+long call_dup2(const CallFrame& f) { return duplicate_onto(f); }
+long call_dup3(const CallFrame& f) { return duplicate_onto(f); }
+
+long call_recvmsg(const CallFrame& f) {
+  if (is_local_socket(f.arg[0])) note_receiving(reinterpret_cast<const void*>(f.arg[1]));
+  return pass_on;
+}
+
+long call_recvmmsg(const CallFrame& f) {
+  if (!is_local_socket(f.arg[0])) return pass_on;
+  const auto* messages = reinterpret_cast<const mmsghdr*>(f.arg[1]);
+  for (long i = 0; i < static_cast<uint32_t>(f.arg[2]) && i < 1024; i++) note_receiving(&messages[i].msg_hdr);
+  return pass_on;
+}
+
+long call_pidfd_getfd(const CallFrame&) {
+  possible.virtual_file = true;
+  possible.device = true;
+  return pass_on;
+}
+
+// Linux flushes each file of an exiting process, as close(2) does.
+long call_exit_group(const CallFrame&) {
+  flush_descriptors(false);
+  release_process_record();
+  return pass_on;
+}
+
+}  // namespace fusewire::gate

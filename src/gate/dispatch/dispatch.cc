@@ -1,0 +1,224 @@
+// The table: system call number to handler; and what the machinery tells the dispatcher at starts, forks and execs.
+#include "gate/dispatch/descriptor_calls.h"
+#include "gate/dispatch/descriptors.h"
+#include "gate/dispatch/handlers.h"
+#include "gate/dispatch/mounts.h"
+#include "gate/dispatch/process.h"
+#include "gate/native.h"
+
+namespace fusewire::gate {
+
+namespace {
+
+constexpr size_t table_size = 512;
+
+struct Table {
+  Handler handler[table_size] = {};
+};
+
+// Numbers that this system's headers may not know yet.
+constexpr int fchmodat2_number = 452;
+constexpr int refused_numbers[] = {SYS_chroot,
+                                   SYS_pivot_root,
+                                   SYS_acct,
+                                   SYS_swapon,
+                                   SYS_inotify_add_watch,
+                                   SYS_fanotify_mark,
+                                   303 /* name_to_handle_at */,
+                                   428 /* open_tree */,
+                                   429 /* move_mount */,
+                                   433 /* fspick */,
+                                   442 /* mount_setattr */,
+                                   463 /* setxattrat */,
+                                   464 /* getxattrat */,
+                                   465 /* listxattrat */,
+                                   466 /* removexattrat */,
+                                   468 /* file_getattr */,
+                                   469 /* file_setattr */};
+
+constexpr Table make_table() {
+  Table t;
+  auto& h = t.handler;
+  h[SYS_open] = call_open, h[SYS_creat] = call_creat, h[SYS_openat] = call_openat, h[SYS_openat2] = call_openat2;
+
+  h[SYS_stat] = call_stat, h[SYS_lstat] = call_lstat, h[SYS_fstat] = call_fstat;
+  h[SYS_newfstatat] = call_newfstatat, h[SYS_statx] = call_statx;
+  h[SYS_statfs] = call_statfs, h[SYS_fstatfs] = call_fstatfs;
+  h[SYS_access] = call_access, h[SYS_faccessat] = call_faccessat, h[SYS_faccessat2] = call_faccessat2;
+  h[SYS_readlink] = call_readlink, h[SYS_readlinkat] = call_readlinkat;
+
+  h[SYS_mkdir] = call_mkdir, h[SYS_mkdirat] = call_mkdirat, h[SYS_mknod] = call_mknod, h[SYS_mknodat] = call_mknodat;
+  h[SYS_symlink] = call_symlink, h[SYS_symlinkat] = call_symlinkat;
+  h[SYS_unlink] = call_unlink, h[SYS_unlinkat] = call_unlinkat, h[SYS_rmdir] = call_rmdir;
+  h[SYS_rename] = call_rename, h[SYS_renameat] = call_renameat, h[SYS_renameat2] = call_renameat2;
+  h[SYS_link] = call_link, h[SYS_linkat] = call_linkat;
+
+  h[SYS_chmod] = call_chmod, h[SYS_fchmod] = call_fchmod, h[SYS_fchmodat] = call_fchmodat;
+  h[fchmodat2_number] = call_fchmodat2;
+  h[SYS_chown] = call_chown, h[SYS_lchown] = call_lchown, h[SYS_fchown] = call_fchown;
+  h[SYS_fchownat] = call_fchownat;
+  h[SYS_truncate] = call_truncate, h[SYS_ftruncate] = call_ftruncate;
+  h[SYS_utime] = call_utime, h[SYS_utimes] = call_utimes, h[SYS_futimesat] = call_futimesat;
+  h[SYS_utimensat] = call_utimensat;
+
+  h[SYS_setxattr] = call_setxattr, h[SYS_lsetxattr] = call_lsetxattr, h[SYS_fsetxattr] = call_fsetxattr;
+  h[SYS_getxattr] = call_getxattr, h[SYS_lgetxattr] = call_lgetxattr, h[SYS_fgetxattr] = call_fgetxattr;
+  h[SYS_listxattr] = call_listxattr, h[SYS_llistxattr] = call_llistxattr, h[SYS_flistxattr] = call_flistxattr;
+  h[SYS_removexattr] = call_removexattr, h[SYS_lremovexattr] = call_lremovexattr;
+  h[SYS_fremovexattr] = call_fremovexattr;
+
+  h[SYS_read] = call_read, h[SYS_readv] = call_readv, h[SYS_pread64] = call_pread64, h[SYS_preadv] = call_preadv;
+  h[SYS_preadv2] = call_preadv2;
+  h[SYS_write] = call_write, h[SYS_writev] = call_writev, h[SYS_pwrite64] = call_pwrite64;
+  h[SYS_pwritev] = call_pwritev, h[SYS_pwritev2] = call_pwritev2;
+  h[SYS_lseek] = call_lseek, h[SYS_getdents] = call_getdents, h[SYS_getdents64] = call_list_directory;
+  h[SYS_fsync] = call_fsync, h[SYS_fdatasync] = call_fdatasync, h[SYS_syncfs] = call_syncfs;
+  h[SYS_sync_file_range] = call_sync_file_range, h[SYS_fallocate] = call_fallocate;
+  h[SYS_fadvise64] = call_fadvise64, h[SYS_readahead] = call_readahead;
+
+  h[SYS_sendfile] = call_sendfile, h[SYS_copy_file_range] = call_copy_file_range;
+  h[SYS_splice] = call_splice, h[SYS_tee] = call_tee, h[SYS_vmsplice] = call_vmsplice;
+  h[SYS_poll] = call_poll;
+  h[SYS_io_submit] = call_io_submit, h[SYS_io_uring_setup] = call_io_uring_setup;
+
+  h[SYS_fcntl] = call_fcntl, h[SYS_flock] = call_flock, h[SYS_ioctl] = call_ioctl;
+  h[SYS_mmap] = call_mmap;
+
+  h[SYS_dup] = call_dup;
+  h[SYS_close] = call_close, h[SYS_close_range] = call_close_range, h[SYS_dup2] = call_dup2, h[SYS_dup3] = call_dup3;
+  h[SYS_recvmsg] = call_recvmsg, h[SYS_recvmmsg] = call_recvmmsg, h[SYS_pidfd_getfd] = call_pidfd_getfd;
+  h[SYS_exit_group] = call_exit_group;
+
+  h[SYS_unshare] = call_unshare;
+  h[SYS_chdir] = call_chdir, h[SYS_fchdir] = call_fchdir, h[SYS_getcwd] = call_getcwd, h[SYS_umask] = call_umask;
+  for (const int nr : {SYS_setuid, SYS_setgid, SYS_setreuid, SYS_setregid, SYS_setgroups, SYS_setresuid, SYS_setresgid,
+                       SYS_setfsuid, SYS_setfsgid}) {
+    h[nr] = call_set_credentials;
+  }
+
+  h[SYS_mount] = call_mount, h[SYS_umount2] = call_umount2, h[SYS_fsopen] = call_fsopen;
+  h[SYS_bind] = call_bind, h[SYS_connect] = call_connect;
+  for (const int nr : refused_numbers) h[nr] = call_refused_on_mounts;
+  return t;
+}
+
+constexpr Table table = make_table();
+
+// Calls on one descriptor. Those by which a descriptor comes and goes look for themselves.
+constexpr int on_descriptor[] = {SYS_read,         SYS_readv,     SYS_pread64,    SYS_preadv,    SYS_preadv2,
+                                 SYS_write,        SYS_writev,    SYS_pwrite64,   SYS_pwritev,   SYS_pwritev2,
+                                 SYS_lseek,        SYS_getdents,  SYS_getdents64, SYS_fstat,     SYS_fstatfs,
+                                 SYS_fsync,        SYS_fdatasync, SYS_syncfs,     SYS_ftruncate, SYS_fallocate,
+                                 SYS_fchmod,       SYS_fchown,    SYS_fsetxattr,  SYS_fgetxattr, SYS_flistxattr,
+                                 SYS_fremovexattr, SYS_fcntl,     SYS_flock,      SYS_ioctl,     SYS_dup};
+
+constexpr auto make_descriptor_calls() {
+  struct {
+    bool contains[table_size] = {};
+  } calls;
+  for (const int nr : on_descriptor) calls.contains[nr] = true;
+  return calls;
+}
+
+constexpr auto descriptor_calls = make_descriptor_calls();
+
+// The gate's own descriptors are not open to the program.
+bool is_on_internal(const CallFrame& frame) {
+  if (!possible.internal || !descriptor_calls.contains[frame.nr]) return false;
+  const auto fd = static_cast<int>(frame.arg[0]);
+  return fd >= lowest_internal && is_internal(process(), fd);
+}
+
+// The state handed from image to image: words, as before_exec writes them.
+constexpr std::string_view cwd_word = "cwd:", table_word = "mounts:", virtual_word = "virtual", device_word = "device";
+
+// The number behind a word's name; -1: it is another word.
+int number_of(std::string_view word, std::string_view name) {
+  if (!word.starts_with(name)) return -1;
+  word.remove_prefix(name.size());
+  size_t digits = 0;
+  const auto number = static_cast<int>(parse_decimal(word, &digits));
+  return digits != 0 && digits == word.size() ? number : -1;
+}
+
+void take_word(std::string_view word) {
+  if (word == virtual_word) possible.virtual_file = true;
+  if (word == device_word) possible.device = true;
+  const int fd = number_of(word, cwd_word);
+  if (fd < 0) return;
+  VirtualFile file;
+  possible.virtual_file = true;
+  if (!is_virtual(fd, file)) return;
+  Process& p = process();
+  p.cwd.connection = file.connection;
+  p.cwd.token = file.token;
+  adopt_internal(p, fd);
+  p.cwd.fd = fd;
+  possible.virtual_cwd = true;
+}
+
+template <class Take>
+void for_each_word(std::string_view text, Take take) {
+  while (!text.empty()) {
+    const size_t space = text.find(' ');
+    take(text.substr(0, space));
+    if (space == std::string_view::npos) return;
+    text.remove_prefix(space + 1);
+  }
+}
+
+// The table that the last image kept open, or the namespace's.
+int start_mounts(std::string_view inherited) {
+  Process& p = process();
+  for_each_word(inherited, [&](std::string_view word) {
+    if (const int fd = number_of(word, table_word); fd >= 0) p.mount_table = fd;
+  });
+  if (p.mount_table >= 0) {
+    adopt_internal(p, p.mount_table);
+    return map_mounts(p.mount_table);
+  }
+  const int fd = open_mounts();
+  if (fd < 0) return fd;
+  const int r = map_mounts(fd);
+  native::close(fd);
+  return r;
+}
+
+}  // namespace
+
+constinit uint8_t dispatch_table[table_size] = {};
+
+long dispatch_call(const CallFrame& frame) {
+  const Handler handler = frame.nr >= 0 && frame.nr < long{table_size} ? table.handler[frame.nr] : nullptr;
+  if (handler == nullptr) return pass_on;
+  return is_on_internal(frame) ? -EBADF : handler(frame);
+}
+
+void dispatch_start(const char* directory, const char* inherited) {
+  for (size_t i = 0; i < table_size; i++) dispatch_table[i] = table.handler[i] != nullptr ? 1 : 0;
+  set_namespace_directory(directory);
+  process_start();
+  descriptors_start();
+  const std::string_view words = inherited == nullptr ? std::string_view() : std::string_view(inherited);
+  if (start_mounts(words) < 0) die("cannot read the mount table of the namespace (has it ended?)", directory);
+  for_each_word(words, take_word);
+}
+
+void dispatch_after_fork() { process_after_fork(); }
+
+size_t before_exec(char* to, size_t room) {
+  Text<512> text;
+  const int cwd = possible.virtual_cwd ? process().cwd.fd.load() : -1;
+  const int table = process().mount_table;
+  if (cwd >= 0) text.add(cwd_word).add_decimal(cwd).add(' ');
+  if (table >= 0) text.add(table_word).add_decimal(table).add(' ');
+  if (possible.virtual_file) text.add(virtual_word).add(' ');
+  if (possible.device) text.add(device_word);
+  flush_descriptors(true);
+  release_process_record();
+  if (text.length() >= room) return 0;
+  __builtin_memcpy(to, text.c_str(), text.length() + 1);
+  return text.length();
+}
+
+}  // namespace fusewire::gate

@@ -1,0 +1,157 @@
+// Files for execve and for the loader. A file of a mount is read whole into a memfd of its own: the image must not
+// change under the program, and must outlive the mount.
+#include "gate/dispatch/file_call.h"
+#include "gate/dispatch/leader.h"
+#include "gate/dispatch/path_engine.h"
+#include "gate/native.h"
+
+namespace fusewire::gate {
+
+namespace {
+
+using abi::CallNumber;
+using abi::io_bytes_max;
+
+// The helpers that daemons mount by. Ours takes their place whatever is installed, and goes by argv[0].
+bool is_mount_helper(std::string_view path) {
+  const std::string_view name = last_component(path);
+  return name == "fusermount" || name == "fusermount3" || name == "mergerfs-fusermount";
+}
+
+// The program `fusewire`, beside the gate's own file.
+PathText drop_in_path() {
+  PathText path;
+  path.assign({gate_path(), text_length(gate_path())});
+  const size_t slash = path.view().rfind('/');
+  path.set_length(slash == std::string_view::npos ? 0 : slash + 1);
+  return path.add("fusewire"), path;
+}
+
+long copy_whole(VirtualFile file, int to) {
+  for (long offset = 0;;) {
+    RingCall call(file.connection, CallNumber::read, SYS_execve);
+    if (call.error() != 0) return call.error();
+    call.set_file(file.token);
+    call.set_arg(0, offset);
+    call.set_arg(1, io_bytes_max);
+    const long n = call.run();
+    if (n <= 0) return n;
+    const long written = native::write(to, call.result_data(static_cast<size_t>(n)).data(), static_cast<size_t>(n));
+    if (written != n) return written < 0 ? written : -EIO;
+    offset += n;
+  }
+}
+
+// Reads the open file into a fresh memfd and closes it. The memfd stays open over execve, for the next image.
+long take_over(VirtualFile file, int opened, char* resolved, size_t room) {
+  PathText path;
+  long r = path_of_file(file, path);
+  if (r >= 0 && resolved != nullptr && path.length() >= room) r = -ENAMETOOLONG;
+  const long copy = r < 0 ? r : native::memfd_create(last_component(path.view()).data(), 0);
+  if (copy >= 0) {
+    r = copy_whole(file, static_cast<int>(copy));
+    if (r < 0) native::close(static_cast<int>(copy));
+  }
+  file_call(file, CallNumber::flush, SYS_close);
+  native::close(opened);
+  if (copy < 0 || r < 0) return copy < 0 ? copy : r;
+  if (resolved != nullptr) __builtin_memcpy(resolved, path.c_str(), path.length() + 1);
+  return copy;
+}
+
+struct Request {
+  int dirfd;
+  const char* path;
+  long at_flags;
+  bool execute;
+  char* resolved;
+  size_t room;
+};
+
+long open_native(const Request& q, const Where& where) {
+  const char* path = where.rewritten ? where.text.c_str() : q.path;
+  const int dirfd = where.rewritten ? AT_FDCWD : q.dirfd;
+  const bool nofollow = (q.at_flags & AT_SYMLINK_NOFOLLOW) != 0;
+  if (q.execute) {
+    const long at = AT_EACCESS | (q.at_flags & (AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH));
+    const long r = raw_syscall(SYS_faccessat2, dirfd, native::of(path), 1 /* X_OK */, at);
+    if (r < 0) return r;
+  }
+  char first = 0;
+  copy_from_program(&first, path, 1);
+  PathText itself;
+  if (first == 0 && (q.at_flags & AT_EMPTY_PATH) != 0) {
+    itself.add("/proc/self/fd/").add_decimal(dirfd);
+    path = itself.c_str();
+  }
+  const long fd = raw_syscall(SYS_openat, dirfd, native::of(path), O_RDONLY | O_CLOEXEC | (nofollow ? O_NOFOLLOW : 0));
+  if (fd < 0) return fd;
+  struct stat st;
+  PathText full;
+  long r = native::fstat(static_cast<int>(fd), &st);
+  if (r == 0 && !S_ISREG(st.st_mode)) r = -EACCES;
+  if (r == 0 && q.resolved != nullptr) {
+    r = native::descriptor_path(static_cast<int>(fd), full);
+    if (r == 0 && full.length() >= q.room) r = -ENAMETOOLONG;
+    if (r == 0) __builtin_memcpy(q.resolved, full.c_str(), full.length() + 1);
+  }
+  if (r == 0) return fd;
+  native::close(static_cast<int>(fd));
+  return r;
+}
+
+long open_virtual(const Request& q, const CallFrame& frame, bool& is_virtual_file) {
+  const PathArgument argument{
+      0, 1, {.follow = (q.at_flags & AT_SYMLINK_NOFOLLOW) == 0, .empty_path = (q.at_flags & AT_EMPTY_PATH) != 0}};
+  Where where;
+  long r = resolve_argument(frame, argument, where);
+  int leaves = 0;
+  while (r == 0) {
+    is_virtual_file = where.is_virtual;
+    if (!where.is_virtual) return open_native(q, where);
+    VirtualFile file;
+    {
+      RingCall call(where.start.connection, q.execute ? CallNumber::open_exec : CallNumber::openat, frame.nr);
+      if (call.error() != 0) return call.error();
+      r = place_path(call, where, {});
+      call.set_arg(0, argument.how.follow ? 0 : O_NOFOLLOW);
+      if (r == 0) r = call.run();
+      if (r == left_mount) {
+        r = follow_leave(call, argument.how, leaves, where);
+        continue;
+      }
+      r = opened_descriptor(call, r, true);
+      file = {call.connection(), call.opened_token()};
+    }
+    return r < 0 ? r : take_over(file, static_cast<int>(r), q.resolved, q.room);
+  }
+  return r;
+}
+
+}  // namespace
+
+int open_for_exec(int dirfd, const char* path, int at_flags, char* resolved, size_t room, bool* virtual_file) {
+  bool is_virtual_file = false;
+  Request q{dirfd, path, at_flags, true, resolved, room};
+  const CallFrame frame{SYS_execveat, {dirfd, native::of(path), 0, 0, 0, 0}};
+  PathText text;
+  const long n = copy_string_from_program(text.data(), path, path_room);
+  if (n < 0) return static_cast<int>(n);
+  text.set_length(static_cast<size_t>(n));
+  long r = -ENOENT;
+  if (is_mount_helper(text.view())) {
+    const PathText ours = drop_in_path();
+    r = open_native({AT_FDCWD, ours.c_str(), 0, true, resolved, room}, Where());
+  }
+  if (r < 0) r = open_virtual(q, frame, is_virtual_file);
+  if (virtual_file != nullptr) *virtual_file = is_virtual_file;
+  return static_cast<int>(r);
+}
+
+int open_for_load(const char* path) {
+  bool is_virtual_file = false;
+  const CallFrame frame{SYS_execveat, {AT_FDCWD, native::of(path), 0, 0, 0, 0}};
+  return static_cast<int>(open_virtual({AT_FDCWD, path, 0, false, nullptr, 0}, frame, is_virtual_file));
+}
+
+}  // namespace fusewire::gate

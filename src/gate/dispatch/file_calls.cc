@@ -1,0 +1,252 @@
+// The bytes of an open file: read, write and their kin, positions, directory entries, syncing.
+#include "gate/dispatch/device_calls.h"
+#include "gate/dispatch/file_call.h"
+#include "gate/dispatch/handlers.h"
+#include "gate/dispatch/vectors.h"
+#include "gate/native.h"
+
+namespace fusewire::gate {
+
+namespace {
+
+using abi::CallNumber;
+using abi::io_bytes_max;
+
+constexpr int64_t at_position = -1;
+constexpr size_t transfer_max = 0x7ffff000;  // MAX_RW_COUNT
+
+void* pointer(long argument) { return reinterpret_cast<void*>(argument); }
+
+// A transfer in pieces of io_bytes_max. A short piece ends it; an error behind the first piece only ends it.
+long transfer_result(size_t done, long piece) { return done == 0 && piece < 0 ? piece : static_cast<long>(done); }
+
+size_t piece_of(size_t left) { return left < io_bytes_max ? left : size_t{io_bytes_max}; }
+
+// unmoved: what was read but found no room in the program's memory.
+long read_piece(VirtualFile file, long nr, Vectors& to, size_t bytes, int64_t offset, int64_t& unmoved) {
+  RingCall call(file.connection, CallNumber::read, nr);
+  if (call.error() != 0) return call.error();
+  call.set_file(file.token);
+  call.set_arg(0, offset);
+  call.set_arg(1, static_cast<int64_t>(bytes));
+  const long n = call.run();
+  if (n <= 0) return n;
+  const auto data = call.result_data(static_cast<size_t>(n));
+  const long moved = to.scatter(data.data(), data.size() < bytes ? data.size() : bytes);
+  unmoved = n - (moved > 0 ? moved : 0);
+  return moved;
+}
+
+long read_file(VirtualFile file, long nr, Vectors to, int64_t offset) {
+  if (to.error() != 0 || to.is_empty_array()) return if_readable(file, nr, to.error());
+  size_t done = 0;
+  for (;;) {
+    const size_t bytes = piece_of(to.total() - done);
+    int64_t unmoved = 0;
+    const long n =
+        read_piece(file, nr, to, bytes, offset == at_position ? offset : offset + static_cast<int64_t>(done), unmoved);
+    if (unmoved != 0 && offset == at_position) file_call(file, CallNumber::lseek, nr, {-unmoved, SEEK_CUR});
+    if (n > 0) done += static_cast<size_t>(n);
+    if (n < static_cast<long>(bytes) || done == to.total()) return transfer_result(done, n);
+  }
+}
+
+long write_piece(VirtualFile file, long nr, Vectors& from, size_t bytes, int64_t offset) {
+  RingCall call(file.connection, CallNumber::write, nr);
+  if (call.error() != 0) return call.error();
+  call.set_file(file.token);
+  call.set_arg(0, offset);
+  const long gathered = from.gather(call.data_area().data(), bytes);
+  if (gathered < 0) return gathered;
+  call.set_data_length(static_cast<size_t>(gathered));
+  return call.run();
+}
+
+// rw_verify_area, which comes before the memory is touched.
+bool ends_beyond_any_file(int64_t offset, size_t bytes) {
+  return offset != at_position && offset > INT64_MAX - static_cast<int64_t>(bytes);
+}
+
+long write_file(VirtualFile file, long nr, Vectors from, int64_t offset) {
+  if (from.error() != 0 || from.is_empty_array()) return if_writable(file, nr, from.error());
+  if (ends_beyond_any_file(offset, from.total())) return if_writable(file, nr, -EINVAL);
+  size_t done = 0;
+  for (;;) {
+    const size_t bytes = piece_of(from.total() - done);
+    const long n =
+        write_piece(file, nr, from, bytes, offset == at_position ? offset : offset + static_cast<int64_t>(done));
+    if (n > 0) done += static_cast<size_t>(n);
+    if (n == -EFAULT && done == 0) return if_writable(file, nr, n);
+    if (n < static_cast<long>(bytes) || done == from.total()) return transfer_result(done, n);
+  }
+}
+
+Vectors one_buffer(long base, long bytes) {
+  const auto n = static_cast<size_t>(bytes);
+  return Vectors::single(pointer(base), n < transfer_max ? n : transfer_max);
+}
+
+using Transfer = long (*)(VirtualFile, long, Vectors, int64_t);
+using DeviceTransfer = long (*)(int, const iovec*, long);
+
+Vectors vectors_of(const CallFrame& f, bool vectored) {
+  if (!vectored) return one_buffer(f.arg[1], f.arg[2]);
+  return Vectors::array(static_cast<const iovec*>(pointer(f.arg[1])), f.arg[2]);
+}
+
+// For read and write, where the descriptor may also be a device.
+template <Transfer transfer, DeviceTransfer device>
+long unpositioned(const CallFrame& f, bool vectored) {
+  VirtualFile file;
+  const int fd = static_cast<int>(f.arg[0]);
+  const Descriptor kind = identify(fd, file);
+  if (kind == Descriptor::native) return pass_on;
+  if (kind == Descriptor::virtual_file) return transfer(file, f.nr, vectors_of(f, vectored), at_position);
+  if (vectored) return device(fd, static_cast<const iovec*>(pointer(f.arg[1])), f.arg[2]);
+  const iovec one{pointer(f.arg[1]), static_cast<size_t>(f.arg[2])};
+  return device(fd, &one, 1);
+}
+
+long positioned(const CallFrame& f, Transfer transfer, bool vectored) {
+  VirtualFile file;
+  if (!is_virtual(static_cast<int>(f.arg[0]), file)) return pass_on;
+  if (f.arg[3] < 0) return -EINVAL;
+  return transfer(file, f.nr, vectors_of(f, vectored), f.arg[3]);
+}
+
+constexpr long rwf_hipri = 1, rwf_dsync = 2, rwf_sync = 4;
+
+// The flags that mean nothing here (HIPRI), and those that a following fsync keeps.
+long positioned_with_flags(const CallFrame& f, Transfer transfer, bool writes) {
+  VirtualFile file;
+  if (!is_virtual(static_cast<int>(f.arg[0]), file)) return pass_on;
+  const long flags = static_cast<int>(f.arg[5]);
+  if ((flags & ~(rwf_hipri | rwf_dsync | rwf_sync)) != 0) return -EOPNOTSUPP;
+  if (f.arg[3] < -1) return -EINVAL;
+  const long n = transfer(file, f.nr, vectors_of(f, true), f.arg[3]);
+  // A directory has no read that knows of flags.
+  if (n == -EISDIR && (flags & ~rwf_hipri) != 0) return -EOPNOTSUPP;
+  if (n <= 0 || !writes || (flags & (rwf_dsync | rwf_sync)) == 0) return n;
+  const long synced = file_call(file, CallNumber::fsync, f.nr, {(flags & rwf_sync) == 0 ? 1 : 0});
+  return synced < 0 ? synced : n;
+}
+
+long run_getdents(VirtualFile file, long bytes, RingCall& call) {
+  call.set_file(file.token);
+  call.set_arg(0, bytes < static_cast<long>(io_bytes_max) ? bytes : static_cast<long>(io_bytes_max));
+  return call.run();
+}
+
+// struct linux_dirent64 and the older struct linux_dirent have the same size: the type moves behind the name.
+constexpr size_t dirent64_reclen_at = 16, dirent64_type_at = 18, dirent64_name_at = 19, old_name_at = 18;
+
+long make_old_record(const char* record, uint16_t bytes, long to) {
+  char old[512];
+  if (bytes > sizeof old || bytes <= dirent64_name_at) return -EIO;
+  __builtin_memcpy(old, record, old_name_at);
+  __builtin_memcpy(old + old_name_at, record + dirent64_name_at, bytes - dirent64_name_at);
+  old[bytes - 2] = 0;
+  old[bytes - 1] = record[dirent64_type_at];
+  return copy_to_program(pointer(to), old, bytes);
+}
+
+long copy_records(const RingCall& call, long n, long to) {
+  const auto data = call.result_data(static_cast<size_t>(n));
+  return copy_to_program(pointer(to), data.data(), data.size());
+}
+
+long copy_old_records(const RingCall& call, long n, long to) {
+  for (long at = 0; at < n;) {
+    const char* record = call.result_data(static_cast<size_t>(n)).data() + at;
+    uint16_t bytes = 0;
+    __builtin_memcpy(&bytes, record + dirent64_reclen_at, sizeof bytes);
+    if (bytes == 0 || at + bytes > n) return -EIO;
+    const long r = make_old_record(record, bytes, to + at);
+    if (r < 0) return r;
+    at += bytes;
+  }
+  return 0;
+}
+
+// The position stays where it was when the records find no room in the program's memory.
+long list_directory(const CallFrame& f, long (*copy)(const RingCall&, long, long)) {
+  VirtualFile file;
+  if (!is_virtual(static_cast<int>(f.arg[0]), file)) return pass_on;
+  char probe = 0;
+  const bool no_room = copy_from_program(&probe, pointer(f.arg[1]), 1) != 0;
+  const long before = no_room ? file_call(file, CallNumber::lseek, f.nr, {0, SEEK_CUR}) : 0;
+  long n = 0;
+  long copied = 0;
+  {
+    RingCall call(file.connection, CallNumber::getdents64, f.nr);
+    if (call.error() != 0) return call.error();
+    n = run_getdents(file, static_cast<uint32_t>(f.arg[2]), call);
+    if (n > 0) copied = copy(call, n, f.arg[1]);
+  }
+  if (no_room && n > 0) file_call(file, CallNumber::lseek, f.nr, {before, SEEK_SET});
+  return copied < 0 ? copied : n;
+}
+
+}  // namespace
+
+long call_read(const CallFrame& f) { return unpositioned<read_file, read_device>(f, false); }
+long call_readv(const CallFrame& f) { return unpositioned<read_file, read_device>(f, true); }
+long call_write(const CallFrame& f) { return unpositioned<write_file, write_device>(f, false); }
+long call_writev(const CallFrame& f) { return unpositioned<write_file, write_device>(f, true); }
+long call_pread64(const CallFrame& f) { return positioned(f, read_file, false); }
+long call_pwrite64(const CallFrame& f) { return positioned(f, write_file, false); }
+long call_preadv(const CallFrame& f) { return positioned(f, read_file, true); }
+long call_pwritev(const CallFrame& f) { return positioned(f, write_file, true); }
+long call_preadv2(const CallFrame& f) { return positioned_with_flags(f, read_file, false); }
+long call_pwritev2(const CallFrame& f) { return positioned_with_flags(f, write_file, true); }
+
+long call_lseek(const CallFrame& f) { return descriptor_call(f, CallNumber::lseek, {f.arg[1], f.arg[2]}); }
+
+long call_getdents64(const CallFrame& f) { return list_directory(f, copy_records); }
+
+long call_getdents(const CallFrame& f) { return list_directory(f, copy_old_records); }
+
+long call_fsync(const CallFrame& f) { return descriptor_call(f, CallNumber::fsync, {0}); }
+long call_fdatasync(const CallFrame& f) { return descriptor_call(f, CallNumber::fsync, {1}); }
+
+// Writes out cached pages, of which there are none.
+long call_sync_file_range(const CallFrame& f) {
+  VirtualFile file;
+  if (!is_virtual(static_cast<int>(f.arg[0]), file)) return pass_on;
+  constexpr long known = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
+  if ((static_cast<uint32_t>(f.arg[3]) & ~known) != 0) return unless_path(file, f.nr, -EINVAL);
+  long end = 0;
+  const bool sane = f.arg[1] >= 0 && f.arg[2] >= 0 && !__builtin_add_overflow(f.arg[1], f.arg[2], &end);
+  return unless_path(file, f.nr, sane ? 0 : -EINVAL);
+}
+
+// Nothing is cached on this side, and FUSE has no word for it but SYNCFS, which ordinary daemons are not sent.
+long call_syncfs(const CallFrame& f) {
+  VirtualFile file;
+  return is_virtual(static_cast<int>(f.arg[0]), file) ? unless_path(file, f.nr, 0) : pass_on;
+}
+
+long call_fallocate(const CallFrame& f) {
+  VirtualFile file;
+  if (!is_virtual(static_cast<int>(f.arg[0]), file)) return pass_on;
+  if (f.arg[2] < 0 || f.arg[3] <= 0) return unless_path(file, f.nr, -EINVAL);
+  return file_call(file, CallNumber::fallocate, f.nr, {static_cast<uint32_t>(f.arg[1]), f.arg[2], f.arg[3]});
+}
+
+// Advice: taken note of by nobody.
+long call_fadvise64(const CallFrame& f) {
+  VirtualFile file;
+  if (!is_virtual(static_cast<int>(f.arg[0]), file)) return pass_on;
+  const auto advice = static_cast<int>(f.arg[3]);
+  const bool sane = f.arg[2] >= 0 && advice >= POSIX_FADV_NORMAL && advice <= POSIX_FADV_NOREUSE;
+  return unless_path(file, f.nr, sane ? 0 : -EINVAL);
+}
+
+long call_readahead(const CallFrame& f) {
+  VirtualFile file;
+  if (!is_virtual(static_cast<int>(f.arg[0]), file)) return pass_on;
+  const long size = regular_size(file, f.nr, -EINVAL);
+  return if_readable(file, f.nr, size < 0 ? size : 0);
+}
+
+}  // namespace fusewire::gate

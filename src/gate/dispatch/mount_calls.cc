@@ -1,0 +1,137 @@
+// mount and umount of FUSE types, which the leader does; all others are the host kernel's.
+#include <sys/mount.h>
+
+#include "gate/dispatch/handlers.h"
+#include "gate/dispatch/leader.h"
+#include "gate/dispatch/mounts.h"
+#include "gate/dispatch/path_engine.h"
+#include "gate/native.h"
+
+namespace fusewire::gate {
+
+namespace {
+
+using abi::LeaderOperation;
+using abi::LeaderRequest;
+
+constexpr long names_source = MS_BIND | MS_MOVE;  // else mount(2) ignores the source, or it is no path
+constexpr long changes_old = names_source | MS_REMOUNT | MS_SHARED | MS_PRIVATE | MS_SLAVE | MS_UNBINDABLE;
+
+const char* pointer(long argument) { return reinterpret_cast<const char*>(argument); }
+
+bool is_fuse_type(std::string_view type) {
+  return type == "fuse" || type.starts_with("fuse.") || type == "fuseblk" || type.starts_with("fuseblk.");
+}
+
+// N of the option "fd=N" in mount(2)'s data; -1 when there is none.
+int device_option(std::string_view options) {
+  while (!options.empty()) {
+    const size_t comma = options.find(',');
+    std::string_view option = options.substr(0, comma);
+    if (option.starts_with("fd=")) {
+      option.remove_prefix(3);
+      size_t digits = 0;
+      const auto fd = static_cast<int>(parse_decimal(option, &digits));
+      return digits != 0 && digits == option.size() ? fd : -1;
+    }
+    if (comma == std::string_view::npos) break;
+    options.remove_prefix(comma + 1);
+  }
+  return -1;
+}
+
+// Copies a string argument into a request's field; a null pointer is an empty one.
+template <size_t room>
+long copy_field(char (&field)[room], long from) {
+  if (from == 0) return 0;
+  const long n = copy_string_from_program(field, pointer(from), room);
+  return n < 0 ? n : 0;
+}
+
+// The mount point's canonical path, of a native file or directory.
+long canonical_path(const Where& where, long original, PathText& path) {
+  const long name = where.rewritten ? native::of(where.text.c_str()) : original;
+  const long fd = raw_syscall(SYS_openat, AT_FDCWD, name, O_PATH | O_CLOEXEC);
+  if (fd < 0) return fd;
+  const long r = native::descriptor_path(static_cast<int>(fd), path);
+  native::close(static_cast<int>(fd));
+  return r;
+}
+
+long mount_fuse(const CallFrame& f, LeaderRequest& request) {
+  Where where;
+  long r = resolve(AT_FDCWD, pointer(f.arg[1]), {}, where);
+  if (r < 0) return r;
+  if (where.is_virtual) return refuse(-EINVAL, "mount", where.text.view(), "mounting inside a mount is not served");
+  PathText path;
+  r = canonical_path(where, f.arg[1], path);
+  if (r < 0) return r;
+  if (!set_field(request.path, path.view())) return -ENAMETOOLONG;
+  r = copy_field(request.source, f.arg[0]);
+  if (r == 0) r = copy_field(request.options, f.arg[4]);
+  if (r == -ENAMETOOLONG) return refuse(-EINVAL, "mount", path.view(), "the source or the options are too long");
+  if (r < 0) return r;
+  const int device = device_option({request.options, text_length(request.options)});
+  VirtualFile unused;
+  if (identify(device, unused) != Descriptor::device) {
+    return refuse(-EINVAL, "mount", path.view(), "the option fd= names no FUSE device of this namespace");
+  }
+  request.flags = static_cast<uint32_t>(f.arg[3]);
+  return ask_leader(request, device, nullptr);
+}
+
+long refuse_virtual(const CallFrame& f, int path_index, const char* why) {
+  if (f.arg[path_index] == 0) return 0;
+  Where where;
+  const long r = resolve(AT_FDCWD, pointer(f.arg[path_index]), {}, where);
+  if (r < 0) return r == -EFAULT ? r : 0;
+  return where.is_virtual ? refuse(-EPERM, "mount", where.text.view(), why) : 0;
+}
+
+// Whether a virtual place is the root of its mount, however it is named.
+bool is_root_of_mount(const Where& where) {
+  if (where.start.token == 0) return where.text.empty() || where.text.view() == ".";
+  PathText path;
+  if (!where.text.empty() && where.text.view() != ".") return false;
+  return path_in_mount(where.start, path) == 0 && path.view() == "/";
+}
+
+}  // namespace
+
+long call_mount(const CallFrame& f) {
+  LeaderRequest request;
+  start_request(request, LeaderOperation::mount);
+  const long n = f.arg[2] == 0 ? 0 : copy_string_from_program(request.type, pointer(f.arg[2]), sizeof request.type);
+  if (n == -EFAULT) return n;
+  if ((f.arg[3] & changes_old) == 0 && n > 0 && is_fuse_type({request.type, static_cast<size_t>(n)}))
+    return mount_fuse(f, request);
+  long r = refuse_virtual(f, 1, "only FUSE file systems are mounted here, and not changed");
+  if (r == 0 && (f.arg[3] & names_source) != 0) r = refuse_virtual(f, 0, "a mount cannot be bound or moved");
+  return r < 0 ? r : pass_on;
+}
+
+long call_umount2(const CallFrame& f) {
+  const bool follow = (f.arg[1] & UMOUNT_NOFOLLOW) == 0;
+  Where where;
+  long r = resolve(AT_FDCWD, pointer(f.arg[0]), {.follow = follow}, where);
+  if (r < 0) return r;
+  if (!where.is_virtual) return pass_natively(f, {}, where);
+  if (!is_root_of_mount(where)) return -EINVAL;
+  PathText path;
+  if (!mount_path_of(where.start.connection, path)) return -EINVAL;
+  LeaderRequest request;
+  start_request(request, LeaderOperation::umount);
+  if (!set_field(request.path, path.view())) return -ENAMETOOLONG;
+  request.connection = where.start.connection;
+  request.flags = static_cast<uint32_t>(f.arg[1]);
+  return ask_leader(request, -1, nullptr);
+}
+
+// The new mount API is not served for FUSE: callers fall back to mount(2) on anything but EPERM.
+long call_fsopen(const CallFrame& f) {
+  char type[64];
+  const long n = copy_string_from_program(type, pointer(f.arg[0]), sizeof type);
+  return n > 0 && is_fuse_type({type, static_cast<size_t>(n)}) ? -ENOSYS : pass_on;
+}
+
+}  // namespace fusewire::gate

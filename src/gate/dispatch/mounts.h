@@ -1,0 +1,43 @@
+// The namespace's mount table as this process sees it: mapped read-only, read under its generation counter.
+// Thread rule: any thread, any signal handler; never sleeps. When the leader died in the middle of a change, the last
+// state is used as it stands.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "abi/mount_table.h"
+#include "gate/text.h"
+
+namespace fusewire::gate {
+
+struct MountPoint {
+  bool found = false;
+  uint32_t connection = 0;
+};
+
+// Opens the table of the namespace: a descriptor, or -errno.
+int open_mounts();
+// Maps the table behind fd. 0 or -errno.
+int map_mounts(int fd);
+// For tests: reads this table.
+void use_mounts(const abi::MountTable* table);
+
+// The leader of the namespace, as its table has it; part of the names of its shadows.
+uint32_t leader_pid();
+// Whether anything is mounted at all.
+bool anything_mounted();
+// Whether hosts write traces: calls are then stamped with their time of entry.
+bool tracing();
+// What is mounted exactly at the canonical path (the newest, when several are).
+MountPoint mount_at(std::string_view path);
+// Whether a mount point lies below the canonical path.
+bool is_above_mount(std::string_view path);
+// A copy of the entry of a connection that is mounted (or has been, and its daemon is gone).
+bool mount_of(uint32_t connection, abi::MountEntry& copy);
+// The mount point's path alone.
+bool mount_path_of(uint32_t connection, PathText& path);
+// The first mount whose connection is at least `from`; mounts are numbered in the order they were made.
+bool next_mount(uint64_t from, abi::MountEntry& copy);
+
+}  // namespace fusewire::gate

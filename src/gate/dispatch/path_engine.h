@@ -1,0 +1,67 @@
+// How a path call runs: find where the path leads, pass it on or ask the host, and go on elsewhere when its walk leaves
+// the mount.
+#pragma once
+
+#include <string_view>
+
+#include "gate/dispatch/client.h"
+#include "gate/dispatch/paths.h"
+#include "gate/gate.h"
+
+namespace fusewire::gate {
+
+// Errno::eleave: the walk left the mount.
+inline constexpr long left_mount = -4001;
+
+// Where a call's frame holds its path.
+struct PathArgument {
+  int dirfd_index = -1;  // -1: the call has none, AT_FDCWD is meant
+  int path_index = 0;
+  How how;
+};
+
+// Which of the ring call's arguments takes AT_ flags (-1: none), and their value. takes_start: the host takes "" for
+// the start itself without a flag: so a file whose name is gone is found through its descriptor's link in /proc.
+struct AtFlags {
+  int index = -1;
+  long value = 0;
+  bool takes_start = false;
+};
+inline constexpr AtFlags start_itself{-1, 0, true};
+
+// pass_on when the call may go as it came; else its result with the absolute path that the walk found.
+long pass_natively(const CallFrame& frame, const PathArgument& argument, const Where& where);
+// Sets file, path and AT_ flags of a ring call. The start itself ("") is said in the way the call knows.
+long place_path(RingCall& call, const Where& where, AtFlags at);
+// Runs where the path leads to; see path_call.
+long resolve_argument(const CallFrame& frame, const PathArgument& argument, Where& where);
+// After a walk that left: the next place to go on. leaves counts up to ELOOP.
+long follow_leave(const RingCall& call, How how, int& leaves, Where& where);
+
+// fill(call) adds arguments and data: 0 or -errno. finish(call, result) makes the program's result of the host's.
+template <class Fill, class Finish>
+long path_call(const CallFrame& frame, const PathArgument& argument, abi::CallNumber number, AtFlags at, Fill fill,
+               Finish finish) {
+  Where where;
+  long r = resolve_argument(frame, argument, where);
+  int leaves = 0;
+  while (r == 0) {
+    if (!where.is_virtual) return pass_natively(frame, argument, where);
+    RingCall call(where.start.connection, number, frame.nr);
+    if (call.error() != 0) return call.error();
+    r = place_path(call, where, at);
+    if (r == 0) r = fill(call);
+    if (r == 0) r = call.run();
+    if (r != left_mount) return finish(call, r);
+    r = follow_leave(call, argument.how, leaves, where);
+  }
+  return r;
+}
+
+inline constexpr auto no_fill = [](RingCall&) { return 0L; };
+inline constexpr auto plain_result = [](RingCall&, long result) { return result; };
+
+// The descriptor of the file just opened becomes the program's. May_hold_virtual is set by the caller, before.
+long opened_descriptor(RingCall& call, long result, bool close_on_exec);
+
+}  // namespace fusewire::gate

@@ -1,0 +1,339 @@
+#include "gate/dispatch/paths.h"
+
+#include "gate/dispatch/client.h"
+#include "gate/dispatch/mounts.h"
+#include "gate/dispatch/process.h"
+#include "gate/native.h"
+
+namespace fusewire::gate {
+
+namespace {
+
+constexpr int links_max = 40;  // as the kernel: more symlinks in one walk are ELOOP
+
+struct Walk {
+  PathText prefix;   // canonical, walked; "" is "/"
+  PathText pending;  // still to walk, from `at` on
+  PathText scratch;
+  size_t at = 0;
+  bool rewritten = false;
+
+  std::string_view rest() const { return pending.view().substr(at); }
+};
+
+std::string_view without_leading_slashes(std::string_view path) {
+  while (path.starts_with('/')) path.remove_prefix(1);
+  return path;
+}
+
+bool next_component(std::string_view path, size_t& at, std::string_view& component) {
+  while (at < path.size() && path[at] == '/') at++;
+  const size_t from = at;
+  while (at < path.size() && path[at] != '/') at++;
+  component = path.substr(from, at - from);
+  return !component.empty();
+}
+
+void pop_component(PathText& path) {
+  const size_t slash = path.view().rfind('/');
+  path.set_length(slash == std::string_view::npos ? 0 : slash);
+}
+
+long enter(Where& where, VirtualFile start, std::string_view rest) {
+  where.is_virtual = true;
+  where.rewritten = false;
+  where.start = start;
+  where.text.assign(without_leading_slashes(rest));
+  return 0;
+}
+
+// The walk ends in the native file system.
+long stay_native(const Walk& walk, Where& where) {
+  where.is_virtual = false;
+  where.rewritten = walk.rewritten;
+  if (!walk.rewritten) return 0;
+  where.text.assign(walk.prefix.view()).add(walk.rest());
+  if (where.text.empty()) where.text.add('/');
+  return where.text.overflowed() ? -ENAMETOOLONG : 0;
+}
+
+enum class Scan { entered, no_mount, unsure };
+
+// The path taken literally, as if it held no symlink. That is right up to a mount point that it names: mount points are
+// canonical, so nothing before one is a symlink. /proc is left to the walk: its links are not what they read.
+Scan scan_literally(Walk& walk, Where& where) {
+  PathText& path = walk.scratch;
+  path.assign(walk.prefix.view());
+  bool popped = false;
+  size_t at = walk.at;
+  std::string_view component;
+  while (next_component(walk.pending.view(), at, component)) {
+    if (component == ".") continue;
+    if (component == "..") {
+      pop_component(path);
+      popped = true;
+      continue;
+    }
+    path.add('/').add(component);
+    if (path.overflowed()) return Scan::unsure;
+    if (path.view() == "/proc" || path.view().starts_with("/proc/")) return Scan::unsure;
+    const MountPoint mount = mount_at(path.view());
+    if (!mount.found) continue;
+    if (popped) return Scan::unsure;
+    enter(where, {mount.connection, 0}, walk.pending.view().substr(at));
+    return Scan::entered;
+  }
+  return Scan::no_mount;
+}
+
+// Whether the kernel finds no symlink on the way, so that the literal path is the whole truth.
+bool has_no_symlink(int dirfd, const Walk& walk, bool follow) {
+  open_how how{};
+  how.flags = O_PATH | O_CLOEXEC | (follow ? 0 : O_NOFOLLOW);
+  how.resolve = RESOLVE_NO_SYMLINKS;
+  const char* path = walk.pending.c_str() + walk.at;
+  const long fd = raw_syscall(SYS_openat2, dirfd, native::of(path), native::of(&how), sizeof how);
+  if (fd >= 0) native::close(static_cast<int>(fd));
+  return fd >= 0 || fd == -ENOENT || fd == -ENOTDIR || fd == -EACCES;
+}
+
+struct ProcLink {
+  enum Kind { none, fd, cwd, exe } kind = none;
+  bool own = false;
+  int number = -1;
+};
+
+bool take(std::string_view& text, std::string_view front) {
+  if (!text.starts_with(front)) return false;
+  text.remove_prefix(front.size());
+  return true;
+}
+
+bool take_number(std::string_view& text, int& number) {
+  size_t digits = 0;
+  number = static_cast<int>(parse_decimal(text, &digits));
+  text.remove_prefix(digits);
+  return digits != 0;
+}
+
+// /proc/<pid>[/task/<tid>]/{fd/<n>,cwd,exe}
+ProcLink parse_proc_link(std::string_view path) {
+  ProcLink link;
+  int pid = 0, tid = 0;
+  if (!take(path, "/proc/") || !take_number(path, pid) || !take(path, "/")) return link;
+  if (take(path, "task/") && (!take_number(path, tid) || !take(path, "/"))) return link;
+  link.own = pid == native::getpid();
+  if (path == "cwd") {
+    link.kind = ProcLink::cwd;
+  } else if (path == "exe") {
+    link.kind = ProcLink::exe;
+  } else if (take(path, "fd/") && take_number(path, link.number) && path.empty()) {
+    link.kind = ProcLink::fd;
+  }
+  return link;
+}
+
+// What an own link of /proc stands for, where that is not what it reads.
+Magic magic_of(const ProcLink& link, VirtualFile& file) {
+  if (!link.own) return Magic::none;
+  if (link.kind == ProcLink::exe) return Magic::exe;
+  if (link.kind == ProcLink::fd) return is_virtual(link.number, file) ? Magic::file : Magic::none;
+  const VirtualCwd& cwd = process().cwd;
+  if (link.kind != ProcLink::cwd || cwd.fd < 0) return Magic::none;
+  file = {cwd.connection, cwd.token};
+  return Magic::cwd;
+}
+
+// The symlink at the end of prefix, its text in scratch, is replaced by what it leads to.
+bool follow_text(Walk& walk) {
+  if (walk.scratch.view().starts_with('/')) {
+    walk.prefix.clear();
+  } else {
+    pop_component(walk.prefix);
+  }
+  walk.scratch.add(walk.rest());
+  walk.pending.assign(walk.scratch.view());
+  walk.at = 0;
+  return !walk.scratch.overflowed();
+}
+
+enum class Step { on, native, entered };
+
+// What a magic link leads to; a slash behind the link demands a directory.
+Step enter_itself(const Walk& walk, VirtualFile file, Where& where) {
+  enter(where, file, walk.rest());
+  if (where.text.empty() && !walk.rest().empty()) where.text.assign(".");
+  return Step::entered;
+}
+
+// A magic link goes to the object itself; its text is the canonical path, where it has one.
+Step follow_magic(Walk& walk, const ProcLink& link, Where& where) {
+  VirtualFile file;
+  switch (magic_of(link, file)) {
+    case Magic::exe:
+      walk.rewritten = true;
+      walk.scratch.assign(exe_path());
+      return follow_text(walk) ? Step::on : Step::native;
+    case Magic::file:
+    case Magic::cwd:
+      return enter_itself(walk, file, where);
+    case Magic::none:
+      break;
+  }
+  if (link.kind == ProcLink::exe) return Step::native;
+  const std::string_view text = walk.scratch.view();
+  if (parse_shadow_link(text, file)) return enter_itself(walk, file, where);
+  if (!text.starts_with('/') || text.ends_with(" (deleted)") || walk.rest().empty()) return Step::native;
+  walk.prefix.assign(text == "/" ? std::string_view() : text);
+  return Step::on;
+}
+
+Step follow_link(Walk& walk, bool last, How how, int& links, Where& where) {
+  const bool stop_here = last && !how.follow;
+  const ProcLink magic = parse_proc_link(walk.prefix.view());
+  if (stop_here) {
+    if (magic.kind != ProcLink::none) where.magic = magic_of(magic, where.start);
+    return Step::native;
+  }
+  const long n = native::readlink(walk.prefix.c_str(), walk.scratch.data(), path_room - 1);
+  if (n == -EINVAL) return Step::on;
+  if (n < 0) return Step::native;
+  walk.scratch.set_length(static_cast<size_t>(n));
+  if (++links > links_max) return Step::native;
+  if (magic.kind != ProcLink::none) return follow_magic(walk, magic, where);
+  return follow_text(walk) ? Step::on : Step::native;
+}
+
+// Component by component, as the kernel walks. What cannot be looked at is left to the native call, whose error it is.
+long walk_on(Walk& walk, How how, Where& where) {
+  int links = 0;
+  std::string_view component;
+  for (;;) {
+    const size_t before = walk.at;
+    const size_t prefix_length = walk.prefix.length();
+    if (!next_component(walk.pending.view(), walk.at, component)) {
+      walk.at = before;  // the slashes at the end demand a directory
+      return stay_native(walk, where);
+    }
+    if (component == ".") continue;
+    if (component == "..") {
+      pop_component(walk.prefix);
+      continue;
+    }
+    walk.prefix.add('/').add(component);
+    if (walk.prefix.overflowed()) return walk.rewritten ? -ENAMETOOLONG : stay_native(walk, where);
+    const MountPoint mount = mount_at(walk.prefix.view());
+    if (mount.found) return enter(where, {mount.connection, 0}, walk.rest());
+    if (is_above_mount(walk.prefix.view())) continue;
+    const Step step = follow_link(walk, walk.rest().empty(), how, links, where);
+    if (step == Step::entered) return 0;
+    if (step == Step::on) continue;
+    walk.at = before;
+    walk.prefix.set_length(prefix_length);
+    return stay_native(walk, where);
+  }
+}
+
+// Whether a relative path starts in a mount.
+bool virtual_start(int dirfd, VirtualFile& start) {
+  if (dirfd != AT_FDCWD) return is_virtual(dirfd, start);
+  if (!possible.virtual_cwd) return false;
+  const VirtualCwd& cwd = process().cwd;
+  if (cwd.fd < 0) return false;
+  start = {cwd.connection, cwd.token};
+  return true;
+}
+
+bool canonical_base(int dirfd, PathText& base) {
+  if (dirfd == AT_FDCWD) {
+    const long n = native::getcwd(base.data(), path_room);
+    base.set_length(n > 0 ? static_cast<size_t>(n - 1) : 0);
+  } else if (native::descriptor_path(dirfd, base) != 0) {
+    return false;
+  }
+  if (!base.view().starts_with('/') || base.view().ends_with(" (deleted)")) return false;
+  if (base.length() == 1) base.clear();
+  return true;
+}
+
+long resolve_empty(int dirfd, How how, Where& where) {
+  VirtualFile start;
+  if (!virtual_start(dirfd, start)) return 0;
+  return how.empty_path ? enter(where, start, "") : -ENOENT;
+}
+
+long resolve_text(int dirfd, Walk& walk, How how, Where& where) {
+  const std::string_view path = walk.pending.view();
+  const bool absolute = path.starts_with('/');
+  VirtualFile start;
+  if (!absolute && virtual_start(dirfd, start)) return enter(where, start, path);
+  const bool special = path.starts_with("/proc") || path.starts_with("/dev/");
+  if (!special && !anything_mounted() && !possible.virtual_file) return 0;
+  if (!absolute && !canonical_base(dirfd, walk.prefix)) return 0;
+  const Scan scan = scan_literally(walk, where);
+  if (scan == Scan::entered) return 0;
+  if (scan == Scan::no_mount && has_no_symlink(dirfd, walk, how.follow)) return 0;
+  return walk_on(walk, how, where);
+}
+
+void reset(Where& where) {
+  where.is_virtual = where.rewritten = false;
+  where.start = {};
+  where.magic = Magic::none;
+  where.text.clear();
+}
+
+}  // namespace
+
+long resolve(int dirfd, const char* path, How how, Where& where) {
+  reset(where);
+  Walk walk;
+  const long n = copy_string_from_program(walk.pending.data(), path, path_room);
+  if (n < 0) return n;
+  walk.pending.set_length(static_cast<size_t>(n));
+  return n == 0 ? resolve_empty(dirfd, how, where) : resolve_text(dirfd, walk, how, where);
+}
+
+long resolve_leave(uint32_t connection, bool from_parent, std::string_view rest, How how, Where& where) {
+  Walk walk;
+  if (from_parent) {
+    if (!mount_path_of(connection, walk.pending)) return -ENOENT;
+    pop_component(walk.pending);
+  }
+  if (!rest.empty() || walk.pending.empty()) walk.pending.add('/').add(rest);
+  if (walk.pending.overflowed()) return -ENAMETOOLONG;
+  reset(where);
+  walk.rewritten = true;
+  if (scan_literally(walk, where) == Scan::entered) return 0;
+  const long r = walk_on(walk, how, where);
+  // Calls that take names look at whether a path ends in dots.
+  const bool keeps_dots = from_parent && (rest.ends_with("/.") || rest.ends_with("..") || rest == ".");
+  if (r != 0 || where.is_virtual || !keeps_dots || !mount_path_of(connection, where.text)) return r;
+  where.text.add("/../").add(rest);
+  return where.text.overflowed() ? -ENAMETOOLONG : 0;
+}
+
+long path_in_mount(VirtualFile file, PathText& path) {
+  RingCall call(file.connection, abi::CallNumber::path, SYS_getcwd);
+  if (call.error() != 0) return call.error();
+  call.set_file(file.token);
+  call.set_arg(0, path_room - 1);
+  const long n = call.run();
+  // As d_path: it is given PATH_MAX bytes, whatever room the program has.
+  if (n == -ERANGE) return -ENAMETOOLONG;
+  if (n < 0) return n;
+  const auto data = call.result_data(static_cast<size_t>(n));
+  path.assign({data.data(), data.size()});
+  return path.overflowed() ? -ENAMETOOLONG : 0;
+}
+
+long path_of_file(VirtualFile file, PathText& path) {
+  PathText inside;
+  const long r = path_in_mount(file, inside);
+  if (r < 0) return r;
+  if (!mount_path_of(file.connection, path)) path.assign("(unreachable)");
+  if (inside.view() != "/") path.add(inside.view());
+  return path.overflowed() ? -ENAMETOOLONG : 0;
+}
+
+}  // namespace fusewire::gate

@@ -1,0 +1,56 @@
+// Where a path leads: to the native file system, or into a mount. The walk is the kernel's (symlinks, "..", magic links
+// of /proc), done ahead of it only as far as needed to know; inside a mount the host walks on.
+//
+// Thread rule: any thread; no state but the Process's cwd.
+#pragma once
+
+#include <fcntl.h>
+
+#include <cstdint>
+
+#include "gate/dispatch/descriptors.h"
+#include "gate/text.h"
+
+namespace fusewire::gate {
+
+struct How {
+  bool follow = true;       // the call follows a symlink in the last component
+  bool empty_path = false;  // AT_EMPTY_PATH
+};
+inline How how_of(long at_flags) {
+  return {.follow = (at_flags & AT_SYMLINK_NOFOLLOW) == 0, .empty_path = (at_flags & AT_EMPTY_PATH) != 0};
+}
+
+enum class Magic : uint8_t {
+  none,
+  file,
+  cwd,
+  exe
+};  // a link of this process's /proc directory that is not what it reads
+
+struct Where {
+  bool is_virtual = false;
+  // Native: text is the path to use instead of the original (absolute); else the original arguments stand.
+  bool rewritten = false;
+  // Virtual: an open file to start from, or token 0: the mount's root; then text is the rest of the path, relative,
+  // "" for the start itself.
+  VirtualFile start;
+  // Native, last component not followed: what that link stands for (start is filled for file and cwd).
+  Magic magic = Magic::none;
+  PathText text;
+
+  bool is_start() const { return is_virtual && text.empty(); }
+  bool is_mount_root() const { return is_start() && start.token == 0; }
+};
+
+// path: the program's or the gate's memory. 0, or -errno (EFAULT, ENOENT for "", ENAMETOOLONG, EBADF, ENOTDIR, ELOOP).
+long resolve(int dirfd, const char* path, How how, Where& where);
+// Goes on where a walk inside the mount of `connection` left: rest as the host said it. Then as resolve.
+long resolve_leave(uint32_t connection, bool from_parent, std::string_view rest, How how, Where& where);
+
+// The canonical path of a virtual open file in this namespace's view: mount point + path in the mount. -errno.
+long path_of_file(VirtualFile file, PathText& path);
+// The same without the mount point: from the mount's root, "/" first.
+long path_in_mount(VirtualFile file, PathText& path);
+
+}  // namespace fusewire::gate

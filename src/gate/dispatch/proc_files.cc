@@ -1,0 +1,231 @@
+#include "gate/dispatch/proc_files.h"
+
+#include "gate/dispatch/mounts.h"
+#include "gate/native.h"
+
+namespace fusewire::gate {
+
+namespace {
+
+using abi::MountEntry;
+
+// Collects text in pieces into a memfd.
+class Output {
+ public:
+  explicit Output(int fd) : fd_(fd) {}
+  void add(std::string_view text) {
+    while (!text.empty()) {
+      const long n = native::write(fd_, text.data(), text.size());
+      if (n <= 0) {
+        if (n == -EINTR) continue;
+        failed_ = true;
+        return;
+      }
+      text.remove_prefix(static_cast<size_t>(n));
+    }
+  }
+  void add(uint64_t number) {
+    Text<24> digits;
+    add(digits.add_digits(number).view());
+  }
+  // As the kernel's seq_path: what would break a line or a field is octal.
+  void add_escaped(std::string_view text) {
+    for (const char c : text) {
+      switch (c) {
+        case ' ':
+          add("\\040");
+          break;
+        case '\t':
+          add("\\011");
+          break;
+        case '\n':
+          add("\\012");
+          break;
+        case '\\':
+          add("\\134");
+          break;
+        default:
+          add({&c, 1});
+      }
+    }
+  }
+  bool failed() const { return failed_; }
+
+ private:
+  int fd_;
+  bool failed_ = false;
+};
+
+// What our lines of mountinfo need to know of the native ones.
+class MountinfoReader {
+ public:
+  void see(std::string_view text) {
+    for (const char c : text) see(c);
+  }
+  uint64_t largest_id() const { return largest_; }
+  uint64_t root_id() const { return root_; }
+
+ private:
+  void see(char c) {
+    if (c == '\n') {
+      field_ = 0;
+      id_ = 0;
+      return;
+    }
+    if (c == ' ') {
+      if (field_ == 0 && id_ > largest_) largest_ = id_;
+      if (field_ == 4 && path_length_ == 1 && root_ == 0) root_ = id_;
+      field_++;
+      path_length_ = 0;
+      return;
+    }
+    if (field_ == 0 && c >= '0' && c <= '9') id_ = id_ * 10 + static_cast<uint64_t>(c - '0');
+    if (field_ == 4) path_length_++;
+  }
+  unsigned field_ = 0;
+  size_t path_length_ = 0;
+  uint64_t id_ = 0, largest_ = 0, root_ = 0;
+};
+
+std::string_view text_of(const char* text) { return {text, text_length(text)}; }
+
+void add_mount_flags(Output& out, const MountEntry& e) {
+  out.add((e.flags & 1) != 0 ? "ro" : "rw");
+  if ((e.flags & 2) != 0) out.add(",nosuid");
+  if ((e.flags & 4) != 0) out.add(",nodev");
+  if ((e.flags & 8) != 0) out.add(",noexec");
+  if ((e.flags & 1024) != 0) out.add(",noatime");
+  if ((e.flags & 2048) != 0) out.add(",nodiratime");
+  if ((e.flags & 1024) == 0) out.add(",relatime");
+}
+
+void add_fuse_options(Output& out, const MountEntry& e) {
+  if (!text_of(e.type).starts_with("fuse") || text_of(e.type) == "fusectl") return;
+  out.add(",user_id=");
+  out.add(e.user_id);
+  out.add(",group_id=");
+  out.add(e.group_id);
+  if (e.default_permissions != 0) out.add(",default_permissions");
+  if (e.allow_other != 0) out.add(",allow_other");
+  if (e.max_read == 0 || e.max_read == UINT32_MAX) return;
+  out.add(",max_read=");
+  out.add(e.max_read);
+}
+
+std::string_view source_of(const MountEntry& e) { return e.source[0] == 0 ? text_of(e.type) : text_of(e.source); }
+
+void add_mounts_line(Output& out, const MountEntry& e) {
+  out.add_escaped(source_of(e));
+  out.add(" ");
+  out.add_escaped(text_of(e.path));
+  out.add(" ");
+  out.add_escaped(text_of(e.type));
+  out.add(" ");
+  add_mount_flags(out, e);
+  add_fuse_options(out, e);
+  out.add(" 0 0\n");
+}
+
+void add_mountinfo_line(Output& out, const MountEntry& e, uint64_t id, uint64_t parent) {
+  out.add(id);
+  out.add(" ");
+  out.add(parent);
+  out.add(" ");
+  out.add(e.dev >> 8 & 0xfff);
+  out.add(":");
+  out.add((e.dev & 0xff) | (e.dev >> 12 & 0xfff00));
+  out.add(" / ");
+  out.add_escaped(text_of(e.path));
+  out.add(" ");
+  add_mount_flags(out, e);
+  out.add(" - ");
+  out.add_escaped(text_of(e.type));
+  out.add(" ");
+  out.add_escaped(source_of(e));
+  out.add((e.flags & 1) != 0 ? " ro" : " rw");
+  add_fuse_options(out, e);
+  out.add("\n");
+}
+
+void add_our_lines(ProcFile file, Output& out, const MountinfoReader& seen) {
+  if (file == ProcFile::filesystems) {
+    out.add("nodev\tfuse\nnodev\tfusectl\n");
+    return;
+  }
+  MountEntry e;
+  uint64_t id = seen.largest_id();
+  for (uint64_t from = 0; next_mount(from, e); from = uint64_t{e.connection} + 1) {
+    if (file == ProcFile::mounts) add_mounts_line(out, e);
+    if (file == ProcFile::mountinfo) add_mountinfo_line(out, e, ++id, seen.root_id());
+  }
+}
+
+// The native text; for filesystems, whether the host kernel knows FUSE already.
+long copy_native(const char* path, Output& out, MountinfoReader& seen, bool& knows_fuse) {
+  const int fd = native::open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return fd;
+  char buffer[2048];
+  long n;
+  while ((n = native::read(fd, buffer, sizeof buffer)) > 0) {
+    const std::string_view text(buffer, static_cast<size_t>(n));
+    out.add(text);
+    seen.see(text);
+    knows_fuse |= text.find("\tfuse\n") != std::string_view::npos;
+  }
+  native::close(fd);
+  return n;
+}
+
+bool is_own_directory(std::string_view& path) {
+  for (const std::string_view front : {"/proc/self/", "/proc/thread-self/"}) {
+    if (!path.starts_with(front)) continue;
+    path.remove_prefix(front.size());
+    return true;
+  }
+  Text<32> own;
+  own.add("/proc/").add_decimal(native::getpid()).add('/');
+  if (!path.starts_with(own.view())) return false;
+  path.remove_prefix(own.length());
+  return true;
+}
+
+bool mtab_is_proc() {
+  Text<64> link;
+  const long n = native::readlink("/etc/mtab", link.data(), 63);
+  if (n <= 0) return false;
+  link.set_length(static_cast<size_t>(n));
+  return link.view().find("proc/") != std::string_view::npos && link.view().ends_with("mounts");
+}
+
+}  // namespace
+
+ProcFile proc_file_named(std::string_view path) {
+  if (path == "/proc/filesystems") return ProcFile::filesystems;
+  if (!anything_mounted()) return ProcFile::none;
+  if (path == "/proc/mounts") return ProcFile::mounts;
+  if (path == "/etc/mtab") return mtab_is_proc() ? ProcFile::mounts : ProcFile::none;
+  if (!is_own_directory(path)) return ProcFile::none;
+  if (path == "mounts") return ProcFile::mounts;
+  return path == "mountinfo" ? ProcFile::mountinfo : ProcFile::none;
+}
+
+long open_proc_file(ProcFile file, const char* path, uint64_t flags) {
+  if ((flags & (O_ACCMODE | O_PATH | O_DIRECTORY)) != 0) {
+    return native::open(path, static_cast<int>(flags & ~uint64_t{O_CREAT}));
+  }
+  const int fd = native::memfd_create(last_component({path, text_length(path)}).data(),
+                                      (flags & O_CLOEXEC) != 0 ? 1u /* MFD_CLOEXEC */ : 0u);
+  if (fd < 0) return fd;
+  Output out(fd);
+  MountinfoReader seen;
+  bool knows_fuse = false;
+  long r = copy_native(path, out, seen, knows_fuse);
+  if (r == 0 && (file != ProcFile::filesystems || !knows_fuse)) add_our_lines(file, out, seen);
+  if (r == 0 && out.failed()) r = -EIO;
+  if (r == 0) r = raw_syscall(SYS_lseek, fd, 0, SEEK_SET);
+  if (r >= 0) return fd;
+  native::close(fd);
+  return r;
+}
+
+}  // namespace fusewire::gate

@@ -1,0 +1,126 @@
+// The process's own state: working directory, umask, credentials.
+#include <linux/sched.h>
+
+#include "abi/leader_protocol.h"
+#include "gate/dispatch/file_call.h"
+#include "gate/dispatch/handlers.h"
+#include "gate/dispatch/leader.h"
+#include "gate/dispatch/mounts.h"
+#include "gate/dispatch/path_engine.h"
+#include "gate/dispatch/process.h"
+#include "gate/native.h"
+
+namespace fusewire::gate {
+
+namespace {
+
+void leave_virtual_cwd(Process& p) {
+  const int old = p.cwd.fd.exchange(-1);
+  if (old >= 0) forget_internal(p, old);
+}
+
+bool has_threads() {
+  struct stat st;
+  constexpr unsigned links_of_one_thread = 3;
+  const long r = raw_syscall(SYS_stat, native::of("/proc/self/task"), native::of(&st));
+  return r < 0 || st.st_nlink > links_of_one_thread;
+}
+
+// The directory opened becomes the cwd; the real one is then an empty directory, so that a call that is not ours cannot
+// reach a wrong file by a relative path.
+long enter_virtual_cwd(RingCall& call, long result) {
+  possible.virtual_file = true;
+  const long opened = opened_descriptor(call, result, false);
+  if (opened < 0) return opened;
+  if (possible.own_cwds && has_threads()) {
+    native::close(static_cast<int>(opened));
+    return refuse(-EOPNOTSUPP, "chdir", "", "a thread alone cannot have its working directory in a mount");
+  }
+  Process& p = process();
+  const int fd = keep_internal(p, static_cast<int>(opened), false);
+  const long moved = native::chdir(in_namespace(abi::void_name).c_str());
+  if (moved < 0) {
+    forget_internal(p, fd);
+    return moved;
+  }
+  leave_virtual_cwd(p);
+  p.cwd.connection = call.connection();
+  p.cwd.token = call.opened_token();
+  p.cwd.fd = fd;
+  possible.virtual_cwd = true;
+  return 0;
+}
+
+long after_native_chdir(long r) {
+  if (r == 0 && possible.virtual_cwd) leave_virtual_cwd(process());
+  return r;
+}
+
+}  // namespace
+
+long call_chdir(const CallFrame& f) {
+  bool entered = false;
+  const long r =
+      path_call(f, {-1, 0, {}}, abi::CallNumber::chdir, start_itself, no_fill, [&](RingCall& call, long result) {
+        entered = true;
+        return enter_virtual_cwd(call, result);
+      });
+  if (entered) return r;
+  return after_native_chdir(r == pass_on ? native::call(f) : r);
+}
+
+long call_fchdir(const CallFrame& f) {
+  VirtualFile file;
+  const auto fd = static_cast<int>(f.arg[0]);
+  if (possible.internal && is_internal(process(), fd)) return -EBADF;
+  if (!is_virtual(fd, file)) return after_native_chdir(native::call(f));
+  RingCall call(file.connection, abi::CallNumber::chdir, f.nr);
+  if (call.error() != 0) return call.error();
+  call.set_file(file.token);
+  call.set_path1(".");
+  return enter_virtual_cwd(call, call.run());
+}
+
+long call_getcwd(const CallFrame& f) {
+  if (!possible.virtual_cwd) return pass_on;
+  const VirtualCwd& cwd = process().cwd;
+  if (cwd.fd < 0) return pass_on;
+  PathText path;
+  const long r = path_of_file({cwd.connection, cwd.token}, path);
+  if (r < 0) return r;
+  if (path.view().ends_with(" (deleted)")) return -ENOENT;
+  const size_t bytes = path.length() + 1;
+  if (bytes > static_cast<size_t>(f.arg[1])) return -ERANGE;
+  const int copied = copy_to_program(reinterpret_cast<void*>(f.arg[0]), path.c_str(), bytes);
+  return copied != 0 ? -EFAULT : static_cast<long>(bytes);
+}
+
+long call_umask(const CallFrame& f) {
+  const long old = native::call(f);
+  process().umask = static_cast<uint32_t>(f.arg[0]) & 0777;
+  return old;
+}
+
+// A virtual cwd is the process's. A thread that gets one of its own would share it, and lead others to wrong files.
+long call_unshare(const CallFrame& f) {
+  if ((f.arg[0] & (CLONE_FS | CLONE_NEWNS)) == 0 || !has_threads()) return pass_on;
+  if (possible.virtual_cwd && process().cwd.fd >= 0) {
+    return refuse(-EPERM, "unshare", "CLONE_FS", "the threads' working directory is in a mount");
+  }
+  possible.own_cwds = true;
+  return pass_on;
+}
+
+// Hosts believe what the kernel says of a connected socket, at the time it was connected. The new user may not be
+// allowed to open the mount table, and yet shall execute programs: mounts exist for him too, if only to be refused.
+long call_set_credentials(const CallFrame& f) {
+  Process& p = process();
+  if (p.mount_table < 0) {
+    if (const int table = open_mounts(); table >= 0) p.mount_table = keep_internal(p, table, false);
+  }
+  const long r = native::call(f);
+  if (r >= 0) retire_rings(p);
+  return r;
+}
+
+}  // namespace fusewire::gate

@@ -1,0 +1,98 @@
+#include "gate/machinery/base.h"
+
+#include <linux/mman.h>
+
+#include "gate/machinery/machinery.h"
+
+// The compiler and the standard headers call these of their own accord. General registers only: plain `rep` string
+// instructions.
+extern "C" {
+
+void* memcpy(void* to, const void* from, size_t n) {
+  void* result = to;
+  asm volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(n)::"memory");
+  return result;
+}
+
+void* memmove(void* to, const void* from, size_t n) {
+  if (static_cast<char*>(to) <= static_cast<const char*>(from)) return memcpy(to, from, n);
+  char* last = static_cast<char*>(to) + n - 1;
+  const char* last_from = static_cast<const char*>(from) + n - 1;
+  asm volatile("std; rep movsb; cld" : "+D"(last), "+S"(last_from), "+c"(n)::"memory");
+  return to;
+}
+
+void* memset(void* to, int value, size_t n) {
+  void* result = to;
+  asm volatile("rep stosb" : "+D"(to), "+c"(n) : "a"(value) : "memory");
+  return result;
+}
+
+int memcmp(const void* a, const void* b, size_t n) {
+  const auto* x = static_cast<const unsigned char*>(a);
+  const auto* y = static_cast<const unsigned char*>(b);
+  for (; n > 0; n--, x++, y++) {
+    if (*x != *y) return *x - *y;
+  }
+  return 0;
+}
+
+void* memchr(const void* in, int value, size_t n) {
+  const auto* p = static_cast<const unsigned char*>(in);
+  for (; n > 0; n--, p++) {
+    if (*p == static_cast<unsigned char>(value)) return const_cast<unsigned char*>(p);
+  }
+  return nullptr;
+}
+
+size_t strlen(const char* text) { return fusewire::gate::text_length(text); }
+
+long guarded_copy(void* to, const void* from, size_t n);
+long guarded_copy_string(char* to, const char* from, size_t room);
+}
+
+// What the standard headers call instead of throwing.
+namespace std {
+void __throw_out_of_range_fmt(const char* what, ...) { fusewire::gate::die("internal error:", what); }
+}  // namespace std
+
+namespace fusewire::gate {
+
+void* map_memory(size_t bytes) {
+  const long r =
+      raw_syscall(__NR_mmap, 0, static_cast<long>(bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  return failed(r) ? nullptr : reinterpret_cast<void*>(r);
+}
+
+void unmap_memory(void* at, size_t bytes) { raw_syscall(__NR_munmap, argument(at), static_cast<long>(bytes)); }
+
+uint64_t random_bits() {
+  uint64_t bits = 0;
+  raw_syscall(__NR_getrandom, argument(&bits), sizeof bits, 1 /* GRND_NONBLOCK */);
+  return bits;
+}
+
+int copy_from_program(void* to, const void* from, size_t bytes) {
+  return static_cast<int>(guarded_copy(to, from, bytes));
+}
+
+int copy_to_program(void* to, const void* from, size_t bytes) {
+  return static_cast<int>(guarded_copy(to, from, bytes));
+}
+
+long copy_string_from_program(char* to, const char* from, size_t room) {
+  const long length = guarded_copy_string(to, from, room);
+  return length == -1 ? -36 /* ENAMETOOLONG */ : length;
+}
+
+void die(const char* what, const char* detail) {
+  Text<1024> line;
+  line.add("fusewire-gate: ").add(what);
+  if (detail[0] != 0) line.add(" ").add(detail);
+  line.add('\n');
+  raw_syscall(__NR_write, 2, argument(line.data()), static_cast<long>(line.length()));
+  raw_syscall(__NR_exit_group, 127);
+  __builtin_unreachable();
+}
+
+}  // namespace fusewire::gate

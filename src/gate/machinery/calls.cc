@@ -1,0 +1,119 @@
+// Who answers a caught call: the machinery, the dispatcher, or the kernel.
+#include "gate/machinery/base.h"
+#include "gate/machinery/machinery.h"
+
+namespace fusewire::gate {
+
+extern "C" {
+uint8_t entry_table[512] = {};
+}
+
+namespace {
+
+constexpr long not_permitted = -1;  // EPERM
+constexpr long bad_address = -14;   // EFAULT
+constexpr long invalid = -22;       // EINVAL
+constexpr long pr_set_syscall_user_dispatch = 59;
+
+bool belongs_to_machinery(long nr) {
+  switch (nr) {
+    case __NR_clone:
+    case __NR_clone3:
+    case __NR_fork:
+    case __NR_vfork:
+    case __NR_execve:
+    case __NR_execveat:
+    case __NR_rt_sigaction:
+    case __NR_sigaltstack:
+    case __NR_prctl:
+    case __NR_ptrace:
+      return true;
+    default:
+      return is_mask_call(nr);
+  }
+}
+
+long sigaction_call(const CallFrame& call) {
+  KernelSigaction action, old;
+  auto* given = reinterpret_cast<void*>(call.arg[1]);
+  auto* wanted = reinterpret_cast<void*>(call.arg[2]);
+  if (given != nullptr && copy_from_program(&action, given, sizeof action) != 0) return bad_address;
+  const long r = program_sigaction(static_cast<int>(call.arg[0]), given == nullptr ? nullptr : &action,
+                                   wanted == nullptr ? nullptr : &old, static_cast<size_t>(call.arg[3]));
+  if (r < 0 || wanted == nullptr) return r;
+  return copy_to_program(wanted, &old, sizeof old);
+}
+
+void dispatch(StackRecord& record, const CallFrame& call) {
+  if (dispatch_table[call.nr] == 0) return pass(record, call);
+  const long r = dispatch_call(call);
+  if (r == pass_on) return pass(record, call);
+  record.result = r;
+}
+
+// A parent that waits for its vfork child's exec cannot also answer the stops that a traced child makes before that:
+// our SIGSYS is one, and both would sleep for ever.
+void ptrace_call(StackRecord& record, const CallFrame& call) {
+  constexpr long trace_me = 0;
+  if (call.arg[0] != trace_me || !is_vfork_child()) return dispatch(record, call);
+  log_line("cannot: ptrace(PTRACE_TRACEME) in a child of vfork: start the program first, then attach (gdb -p)");
+  record.result = not_permitted;
+}
+
+void answer(StackRecord& record, const CallFrame& call) {
+  switch (call.nr) {
+    case __NR_clone:
+    case __NR_clone3:
+    case __NR_fork:
+    case __NR_vfork:
+      return clone_call_prepare(record, call);
+    case __NR_execve:
+    case __NR_execveat:
+      record.result = program_exec(record, call);
+      return;
+    case __NR_rt_sigaction:
+      record.result = sigaction_call(call);
+      return;
+    case __NR_sigaltstack: {
+      AlternateStack stack;
+      const auto* given = reinterpret_cast<const void*>(call.arg[0]);
+      if (given != nullptr && copy_from_program(&stack, given, sizeof stack) == 0) note_alternate_stack(stack);
+      return pass(record, call);
+    }
+    case __NR_ptrace:
+      return ptrace_call(record, call);
+    case __NR_prctl:
+      if (call.arg[0] == pr_set_syscall_user_dispatch) {
+        record.result = invalid;
+        return;
+      }
+      return dispatch(record, call);
+    default:
+      if (is_mask_call(call.nr)) return mask_call(record, call);
+      return dispatch(record, call);
+  }
+}
+
+}  // namespace
+
+void pass(StackRecord& record, const CallFrame& call) {
+  record.call = call;
+  record.outcome = OUTCOME_PASS;
+}
+
+// entry.S calls this on a gate stack.
+extern "C" void gate_call(StackRecord& record) {
+  const CallFrame call = record.program->call;
+  record.outcome = OUTCOME_FINISH;
+  record.result = 0;
+  answer(record, call);
+}
+
+void build_entry_table() {
+  for (long nr = 0; nr < 512; nr++) {
+    entry_table[nr] = dispatch_table[nr] != 0 || belongs_to_machinery(nr) ? KIND_CALL : KIND_PASS;
+  }
+  entry_table[__NR_rt_sigreturn] = KIND_SIGRETURN;
+}
+
+}  // namespace fusewire::gate

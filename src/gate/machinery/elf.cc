@@ -1,0 +1,199 @@
+#include "gate/machinery/elf.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <linux/mman.h>
+
+#include "gate/machinery/base.h"
+
+namespace fusewire::gate {
+
+namespace {
+
+constexpr size_t max_program_headers = 128;
+
+struct Headers {
+  Elf64_Ehdr file;
+  Elf64_Phdr program[max_program_headers];
+};
+
+bool read_all(int fd, void* to, size_t bytes, uint64_t offset) {
+  return raw_syscall(__NR_pread64, fd, argument(to), static_cast<long>(bytes), static_cast<long>(offset)) ==
+         static_cast<long>(bytes);
+}
+
+bool read_headers(int fd, Headers& h) {
+  if (!read_all(fd, &h.file, sizeof h.file, 0)) return false;
+  if (elf_kind(h.file.e_ident, sizeof h.file) != ElfKind::ours) return false;
+  if (h.file.e_phentsize != sizeof(Elf64_Phdr) || h.file.e_phnum == 0 || h.file.e_phnum > max_program_headers) {
+    return false;
+  }
+  return read_all(fd, h.program, h.file.e_phnum * sizeof(Elf64_Phdr), h.file.e_phoff);
+}
+
+struct Extent {
+  uint64_t low = ~0ull, high = 0, alignment = page_bytes;
+};
+
+// false: a segment that cannot be (its end before its beginning, more in the file than in memory).
+bool extent_of(const Headers& h, Extent& e) {
+  for (int i = 0; i < h.file.e_phnum; i++) {
+    const Elf64_Phdr& p = h.program[i];
+    if (p.p_type != PT_LOAD) continue;
+    constexpr uint64_t user_end = 1ull << 47;
+    if (p.p_memsz < p.p_filesz || p.p_vaddr >= user_end || p.p_memsz > user_end - p.p_vaddr) return false;
+    if (p.p_vaddr < e.low) e.low = p.p_vaddr;
+    if (p.p_vaddr + p.p_memsz > e.high) e.high = p.p_vaddr + p.p_memsz;
+    if (p.p_align > e.alignment && (p.p_align & (p.p_align - 1)) == 0) e.alignment = p.p_align;
+  }
+  if (e.high == 0) return false;
+  e.low = page_floor(e.low);
+  e.high = page_ceiling(e.high);
+  return true;
+}
+
+long map(uint64_t at, uint64_t bytes, int protection, int flags, int fd, uint64_t offset) {
+  return raw_syscall(__NR_mmap, static_cast<long>(at), static_cast<long>(bytes), protection, flags, fd,
+                     static_cast<long>(offset));
+}
+
+// Reserves the whole extent, so that nothing else gets between the segments. *bias: added to the file's addresses.
+int reserve(const Headers& h, const Extent& e, uint64_t hint, uint64_t& bias) {
+  const uint64_t bytes = e.high - e.low;
+  constexpr int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+  if (h.file.e_type == ET_EXEC) {
+    bias = 0;
+    const long r = map(e.low, bytes, PROT_NONE, flags | MAP_FIXED_NOREPLACE, -1, 0);
+    if (failed(r)) return static_cast<int>(r);
+    return static_cast<uint64_t>(r) == e.low ? 0 : -ENOMEM;
+  }
+  // Room to align within; the kernel aligns to pages only.
+  const uint64_t slack = e.alignment - page_bytes;
+  const long r = map(hint, bytes + slack, PROT_NONE, flags, -1, 0);
+  if (failed(r)) return static_cast<int>(r);
+  const auto got = static_cast<uint64_t>(r);
+  const uint64_t low = (got - e.low % e.alignment + e.alignment - 1) / e.alignment * e.alignment + e.low % e.alignment;
+  const uint64_t start = low >= got && low + bytes <= got + bytes + slack ? low : got;
+  if (start > got) raw_syscall(__NR_munmap, r, static_cast<long>(start - got));
+  const uint64_t behind = got + slack - start;
+  if (behind > 0) raw_syscall(__NR_munmap, static_cast<long>(start + bytes), static_cast<long>(behind));
+  bias = start - e.low;
+  return 0;
+}
+
+int protection_of(const Elf64_Phdr& p) {
+  return ((p.p_flags & PF_R) != 0 ? PROT_READ : 0) | ((p.p_flags & PF_W) != 0 ? PROT_WRITE : 0) |
+         ((p.p_flags & PF_X) != 0 ? PROT_EXEC : 0);
+}
+
+int map_segment(int fd, const Elf64_Phdr& p, uint64_t bias) {
+  const int protection = protection_of(p);
+  const uint64_t start = bias + p.p_vaddr, first_page = page_floor(start);
+  const uint64_t file_end = start + p.p_filesz, memory_end = start + p.p_memsz;
+  uint64_t mapped_end = first_page;
+  if (p.p_filesz > 0) {
+    mapped_end = page_ceiling(file_end);
+    const uint64_t offset = p.p_offset - (start - first_page);
+    const long r = map(first_page, mapped_end - first_page, protection, MAP_PRIVATE | MAP_FIXED, fd, offset);
+    if (failed(r)) return static_cast<int>(r);
+    // The rest of the last page holds whatever follows in the file, where zeros belong.
+    if (memory_end > file_end && (protection & PROT_WRITE) != 0) {
+      __builtin_memset(reinterpret_cast<void*>(file_end), 0, mapped_end - file_end);
+    }
+  }
+  if (page_ceiling(memory_end) <= mapped_end) return 0;
+  const long r = map(mapped_end, page_ceiling(memory_end) - mapped_end, protection,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+  return failed(r) ? static_cast<int>(r) : 0;
+}
+
+void note_segment(const Headers& h, const Elf64_Phdr& p, uint64_t bias, Image& image) {
+  const uint64_t low = bias + p.p_vaddr, high = low + p.p_filesz;
+  if ((p.p_flags & PF_X) != 0) {
+    image.code_low = low;
+    image.code_high = high;
+  } else if ((p.p_flags & PF_W) != 0) {
+    image.data_low = low;
+    image.data_high = high;
+  }
+  const bool holds_headers = p.p_offset <= h.file.e_phoff && h.file.e_phoff < p.p_offset + p.p_filesz;
+  if (holds_headers && image.program_headers == 0) image.program_headers = low + (h.file.e_phoff - p.p_offset);
+}
+
+bool is_go_note(int fd, const Elf64_Phdr& p) {
+  struct {
+    Elf64_Nhdr head;
+    char name[4];
+  } note;
+  if (p.p_filesz < sizeof note || !read_all(fd, &note, sizeof note, p.p_offset)) return false;
+  return note.head.n_namesz == 4 && __builtin_memcmp(note.name, "Go\0\0", 4) == 0;
+}
+
+int read_interpreter(int fd, const Elf64_Phdr& p, char (&interpreter)[path_room]) {
+  if (p.p_filesz < 2 || p.p_filesz > sizeof interpreter) return -ENOEXEC;
+  if (!read_all(fd, interpreter, p.p_filesz, p.p_offset)) return -EIO;
+  return interpreter[p.p_filesz - 1] == 0 ? 0 : -ENOEXEC;
+}
+
+int take_segment(int fd, const Headers& h, const Elf64_Phdr& p, uint64_t bias, Image& image) {
+  switch (p.p_type) {
+    case PT_LOAD:
+      note_segment(h, p, bias, image);
+      return map_segment(fd, p, bias);
+    case PT_INTERP:
+      return read_interpreter(fd, p, image.interpreter);
+    case PT_PHDR:
+      image.program_headers = bias + p.p_vaddr;
+      return 0;
+    case PT_GNU_STACK:
+      image.executable_stack = (p.p_flags & PF_X) != 0;
+      return 0;
+    case PT_NOTE:
+      if (is_go_note(fd, p)) image.is_go = true;
+      return 0;
+    default:
+      return 0;
+  }
+}
+
+}  // namespace
+
+ElfKind elf_kind(const unsigned char* head, size_t bytes) {
+  if (bytes < SELFMAG || __builtin_memcmp(head, ELFMAG, SELFMAG) != 0) return ElfKind::none;
+  if (bytes < sizeof(Elf64_Ehdr)) return ElfKind::none;
+  if (head[EI_CLASS] != ELFCLASS64) return ElfKind::foreign;
+  Elf64_Ehdr h;
+  __builtin_memcpy(&h, head, sizeof h);
+  if (h.e_machine != EM_X86_64) return ElfKind::foreign;
+  return h.e_type == ET_EXEC || h.e_type == ET_DYN ? ElfKind::ours : ElfKind::none;
+}
+
+int check_elf(int fd, char (&interpreter)[path_room]) {
+  interpreter[0] = 0;
+  Headers h;
+  if (!read_headers(fd, h)) return -ENOEXEC;
+  Extent e;
+  if (!extent_of(h, e)) return -ENOEXEC;
+  for (int i = 0; i < h.file.e_phnum; i++) {
+    if (h.program[i].p_type == PT_INTERP) return read_interpreter(fd, h.program[i], interpreter);
+  }
+  return 0;
+}
+
+int load_elf(int fd, uint64_t hint, Image& image) {
+  Headers h;
+  if (!read_headers(fd, h)) return -ENOEXEC;
+  Extent e;
+  if (!extent_of(h, e)) return -ENOEXEC;
+  uint64_t bias = 0;
+  if (const int r = reserve(h, e, hint, bias); r < 0) return r;
+  for (int i = 0; i < h.file.e_phnum; i++) {
+    if (const int r = take_segment(fd, h, h.program[i], bias, image); r < 0) return r;
+  }
+  image.base = bias;
+  image.entry = bias + h.file.e_entry;
+  image.program_header_count = h.file.e_phnum;
+  return 0;
+}
+
+}  // namespace fusewire::gate

@@ -1,0 +1,358 @@
+// execve and execveat: finds out what is to be loaded, as the kernel would, and becomes the gate again with that.
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "gate/machinery/base.h"
+#include "gate/machinery/elf.h"
+#include "gate/machinery/machinery.h"
+#include "gate/machinery/start.h"
+
+namespace fusewire::gate {
+
+namespace {
+
+constexpr size_t head_bytes = 256;  // BINPRM_BUF_SIZE: what the kernel looks at
+constexpr int max_scripts = 5;
+constexpr size_t max_front = 3 * max_scripts + 1;
+
+// One execve on its way. Lies on the gate stack: a child that shares its parent's memory must leave none behind.
+struct Plan {
+  char name[path_room + 64];  // as the program will be told (AT_EXECFN, a script's argument)
+  char resolved[path_room];
+  int fd = -1;
+  bool is_virtual = false;
+  unsigned char head[head_bytes];
+  size_t head_length = 0;
+  // What takes the place of argv[0] when scripts are in play; points into texts.
+  const char* front[max_front];
+  size_t front_count = 0;
+  char texts[max_scripts][2 * head_bytes];
+};
+
+enum class Verdict { load, native, refused };
+
+bool is_blank(char c) { return c == ' ' || c == '\t'; }
+
+// A #! line. interpreter and argument (nullptr: none) point into text.
+bool parse_script(const Plan& plan, char (&text)[2 * head_bytes], const char*& interpreter,
+                  const char*& argument_text) {
+  // As binfmt_script.c: the line may be cut, but not within the interpreter's name.
+  const auto* head = reinterpret_cast<const char*>(plan.head);
+  std::string_view line(head + 2, plan.head_length - 2);
+  const size_t newline = line.find('\n');
+  const bool cut = newline == std::string_view::npos && plan.head_length == head_bytes;
+  line = line.substr(0, newline);
+  line = line.substr(0, line.find('\0'));
+  while (!line.empty() && is_blank(line.front())) line.remove_prefix(1);
+  if (cut && line.find_first_of(" \t") == std::string_view::npos) return false;
+  while (!line.empty() && is_blank(line.back())) line.remove_suffix(1);
+  if (line.empty()) return false;
+  __builtin_memcpy(text, line.data(), line.size());
+  text[line.size()] = 0;
+  interpreter = text;
+  argument_text = nullptr;
+  const size_t blank = line.find_first_of(" \t");
+  if (blank == std::string_view::npos) return true;
+  size_t start = blank;
+  while (is_blank(line[start])) start++;
+  text[blank] = 0;
+  argument_text = text + start;
+  return true;
+}
+
+bool read_head(Plan& plan) {
+  const long n = raw_syscall(__NR_pread64, plan.fd, argument(plan.head), head_bytes, 0);
+  plan.head_length = n > 0 ? static_cast<size_t>(n) : 0;
+  return n >= 0;
+}
+
+void close_plan(Plan& plan) {
+  if (plan.fd >= 0) raw_syscall(__NR_close, plan.fd);
+  plan.fd = -1;
+}
+
+// The argument in front of a script's own is its interpreter's; the script's name follows.
+void put_interpreter_in_front(Plan& plan, const char* interpreter, const char* argument_text, const char* script) {
+  const size_t added = argument_text == nullptr ? 2 : 3;
+  const size_t kept = plan.front_count == 0 ? 0 : plan.front_count - 1;  // the former argv[0] goes
+  for (size_t i = kept; i > 0; i--) plan.front[added + i - 1] = plan.front[i];
+  plan.front[0] = interpreter;
+  if (argument_text != nullptr) plan.front[1] = argument_text;
+  plan.front[added - 1] = script;
+  plan.front_count = added + kept;
+}
+
+int open_script_chain(Plan& plan) {
+  const char* current = plan.name;
+  for (int depth = 0;; depth++) {
+    struct stat st;
+    if (const long r = raw_syscall(__NR_fstat, plan.fd, argument(&st)); r < 0) return static_cast<int>(r);
+    if (!S_ISREG(st.st_mode)) return -EACCES;
+    if (!read_head(plan)) return -EIO;
+    if (plan.head_length < 2 || plan.head[0] != '#' || plan.head[1] != '!') return 0;
+    if (depth == max_scripts) return -ELOOP;
+    const char *interpreter, *argument_text;
+    if (!parse_script(plan, plan.texts[depth], interpreter, argument_text)) return -ENOEXEC;
+    put_interpreter_in_front(plan, interpreter, argument_text, current);
+    close_plan(plan);
+    current = interpreter;
+    plan.fd = open_for_exec(AT_FDCWD, interpreter, 0, plan.resolved, sizeof plan.resolved, &plan.is_virtual);
+    if (plan.fd < 0) return plan.fd;
+  }
+}
+
+bool is_gate_itself(const struct stat& st) {
+  struct stat own;
+  return raw_syscall(__NR_stat, argument("/proc/self/exe"), argument(&own)) == 0 && own.st_dev == st.st_dev &&
+         own.st_ino == st.st_ino;
+}
+
+// Programs that get rights of their own by being executed: our loader cannot give them.
+bool gains_rights(int fd, const struct stat& st) {
+  const auto user = static_cast<uid_t>(raw_syscall(__NR_geteuid));
+  const auto group = static_cast<gid_t>(raw_syscall(__NR_getegid));
+  if ((st.st_mode & S_ISUID) != 0 && st.st_uid != user) return true;
+  if ((st.st_mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP) && st.st_gid != group) return true;
+  if (user == 0) return false;
+  return raw_syscall(__NR_fgetxattr, fd, argument("security.capability"), 0, 0) > 0;
+}
+
+// Set-user-ID only for mount(2) and umount2(2), which need no right in a namespace: they run under the gate, without
+// it.
+bool only_mounts(const Plan& plan) {
+  const std::string_view name = last_component({plan.resolved, text_length(plan.resolved)});
+  return name == "umount" || name == "mount" || name == "ntfs-3g" || name == "lowntfs-3g";
+}
+
+void log_about(const char* what, const Plan& plan) {
+  Text<path_room + 128> line;
+  line.add(what).add(plan.resolved);
+  log_line(line.c_str());
+}
+
+// Whether the next image will be able to load the program: afterwards there is nobody left to tell.
+int check_program(int fd) {
+  char interpreter[path_room];
+  if (const int r = check_elf(fd, interpreter); r < 0 || interpreter[0] == 0) return r;
+  const int opened = open_for_load(interpreter);
+  if (opened < 0) return opened;
+  const int r = check_elf(opened, interpreter);
+  raw_syscall(__NR_close, opened);
+  return r == -ENOEXEC ? -ELIBBAD : r;
+}
+
+Verdict judge(const Plan& plan, int& error) {
+  struct stat st;
+  error = -EACCES;
+  if (raw_syscall(__NR_fstat, plan.fd, argument(&st)) < 0) return Verdict::refused;
+  const ElfKind kind = elf_kind(plan.head, plan.head_length);
+  error = -ENOEXEC;
+  if (kind == ElfKind::none) return Verdict::refused;
+  const bool foreign = kind == ElfKind::foreign;
+  if (plan.is_virtual && foreign) return Verdict::refused;
+  if (!plan.is_virtual && is_gate_itself(st)) return Verdict::native;
+  if (plan.is_virtual || (!foreign && (only_mounts(plan) || !gains_rights(plan.fd, st)))) {
+    error = check_program(plan.fd);
+    return error < 0 ? Verdict::refused : Verdict::load;
+  }
+  if (trap_mode()) {
+    log_about("cannot run (needs to leave the gate, which the seccomp filter does not let it): ", plan);
+    error = -EACCES;
+    return Verdict::refused;
+  }
+  log_about(foreign ? "runs outside the namespace (another architecture): "
+                    : "runs outside the namespace (setuid, setgid or capabilities): ",
+            plan);
+  return Verdict::native;
+}
+
+// ---- the vectors
+
+// The number of pointers before the null one, or -errno.
+long count_pointers(uint64_t vector) {
+  constexpr long most = 1 << 22;
+  if (vector == 0) return 0;
+  for (long n = 0; n < most; n++) {
+    uint64_t pointer;
+    const auto* at = reinterpret_cast<const void*>(vector + static_cast<uint64_t>(n) * sizeof pointer);
+    if (copy_from_program(&pointer, at, sizeof pointer) != 0) return -EFAULT;
+    if (pointer == 0) return n;
+  }
+  return -E2BIG;
+}
+
+// What a child that shares its parent's memory leaves when its execve succeeds: its gate stack and the vectors.
+// The parent, which waits for that, clears them away (child_has_left).
+struct Remains {
+  std::atomic<long> pid{0};
+  uint64_t stack_index;
+  void* memory;
+  size_t bytes;
+};
+Remains remains[64];
+
+Remains* leave_remains(const StackRecord* record, void* memory, size_t bytes) {
+  if (record == nullptr) return nullptr;
+  const long pid = raw_syscall(__NR_getpid);
+  for (Remains& r : remains) {
+    long nobody = 0;
+    if (!r.pid.compare_exchange_strong(nobody, -1)) continue;
+    r.stack_index = record->index;
+    r.memory = memory;
+    r.bytes = bytes;
+    r.pid = pid;
+    return &r;
+  }
+  return nullptr;
+}
+
+struct Vectors {
+  uint64_t* memory = nullptr;
+  size_t bytes = 0;
+  long argument_vector = 0;
+  long environment = 0;
+};
+
+int build_vectors(const Plan& plan, uint64_t argv, uint64_t envp, const char* state, const char* file, Vectors& v) {
+  const long arguments = count_pointers(argv), variables = count_pointers(envp);
+  if (arguments < 0) return static_cast<int>(arguments);
+  if (variables < 0) return static_cast<int>(variables);
+  const size_t words = plan.front_count + static_cast<size_t>(arguments) + static_cast<size_t>(variables) + 4;
+  v.bytes = page_ceiling(words * sizeof(uint64_t));
+  v.memory = static_cast<uint64_t*>(map_memory(v.bytes));
+  if (v.memory == nullptr) return -ENOMEM;
+  uint64_t* to = v.memory;
+  v.argument_vector = static_cast<long>(argv);
+  if (plan.front_count > 0) {
+    v.argument_vector = argument(to);
+    for (size_t i = 0; i < plan.front_count; i++) *to++ = address_of(plan.front[i]);
+    const auto* rest = reinterpret_cast<const void*>(argv + sizeof(uint64_t));
+    const size_t left = arguments > 1 ? static_cast<size_t>(arguments - 1) : 0;
+    if (copy_from_program(to, rest, left * sizeof(uint64_t)) != 0) return -EFAULT;
+    to += left;
+    *to++ = 0;
+  }
+  v.environment = argument(to);
+  *to++ = address_of(state);
+  *to++ = address_of(file);
+  if (copy_from_program(to, reinterpret_cast<const void*>(envp), static_cast<size_t>(variables) * sizeof(uint64_t)) !=
+      0) {
+    return -EFAULT;
+  }
+  return 0;
+}
+
+int become_gate(const StackRecord* record, const Plan& plan, uint64_t argv, uint64_t envp) {
+  char text[512];
+  Inheritance i;
+  i.descriptor = plan.fd;
+  i.trap = trap_mode();
+  i.ignored[0] = program_ignores(sig_segv);
+  i.ignored[1] = program_ignores(sig_bus);
+  i.ignored[2] = program_ignores(sig_sys);
+  i.name_space = start_namespace();
+  i.exe = plan.resolved;
+  i.state = {text, before_exec(text, sizeof text)};
+  i.file_name = plan.name;
+  StateText state;
+  FileText file;
+  write_inheritance(i, state, file);
+  if (state.overflowed() || file.overflowed()) return -ENAMETOOLONG;
+  Vectors v;
+  int r = build_vectors(plan, argv, envp, state.c_str(), file.c_str(), v);
+  if (r == 0) {
+    raw_syscall(__NR_fcntl, plan.fd, F_SETFD, 0);
+    Remains* left = leave_remains(record, v.memory, v.bytes);
+    r = static_cast<int>(raw_syscall(__NR_execve, argument("/proc/self/exe"), v.argument_vector, v.environment));
+    if (r == -ENOENT)
+      r = static_cast<int>(raw_syscall(__NR_execve, argument(gate_path()), v.argument_vector, v.environment));
+    if (left != nullptr) left->pid = 0;
+  }
+  if (v.memory != nullptr) unmap_memory(v.memory, v.bytes);
+  return r;
+}
+
+// The name the kernel gives a file executed relative to a descriptor (fs/exec.c, alloc_bprm).
+int name_of(int dirfd, const char* path, Plan& plan) {
+  Text<sizeof plan.name> name;
+  if (dirfd != AT_FDCWD && path[0] != '/') {
+    name.add("/dev/fd/").add_decimal(dirfd);
+    if (path[0] != 0) name.add('/');
+  }
+  name.add(path);
+  if (name.overflowed()) return -ENAMETOOLONG;
+  __builtin_memcpy(plan.name, name.c_str(), name.length() + 1);
+  return 0;
+}
+
+// A script reached through a descriptor that closes with the exec could not be opened by its interpreter.
+bool script_would_be_lost(const Plan& plan, int dirfd) {
+  if (plan.front_count == 0 || std::string_view(plan.name).substr(0, 8) != "/dev/fd/") return false;
+  return dirfd != AT_FDCWD && (raw_syscall(__NR_fcntl, dirfd, F_GETFD) & FD_CLOEXEC) != 0;
+}
+
+int prepare(Plan& plan, int dirfd, const char* path, int at_flags) {
+  if (const int r = name_of(dirfd, path, plan); r < 0) return r;
+  plan.fd = open_for_exec(dirfd, path, at_flags, plan.resolved, sizeof plan.resolved, &plan.is_virtual);
+  if (plan.fd < 0) return plan.fd;
+  if (const int r = open_script_chain(plan); r < 0) return r;
+  return script_would_be_lost(plan, dirfd) ? -ENOENT : 0;
+}
+
+// record: nullptr for the first exec.
+int do_exec(StackRecord* record, int dirfd, const char* path, uint64_t argv, uint64_t envp, int at_flags) {
+  Plan plan;
+  int r = prepare(plan, dirfd, path, at_flags);
+  if (r == 0) {
+    switch (judge(plan, r)) {
+      case Verdict::load:
+        r = become_gate(record, plan, argv, envp);
+        break;
+      case Verdict::native:
+        r = 0;
+        if (record == nullptr) {
+          r = static_cast<int>(
+              raw_syscall(__NR_execve, argument(path), static_cast<long>(argv), static_cast<long>(envp)));
+        } else {
+          pass(*record, record->program->call);
+        }
+        break;
+      case Verdict::refused:
+        break;
+    }
+  }
+  close_plan(plan);
+  return r;
+}
+
+}  // namespace
+
+long program_exec(StackRecord& record, const CallFrame& call) {
+  const bool at = call.nr == __NR_execveat;
+  const int dirfd = at ? static_cast<int>(call.arg[0]) : AT_FDCWD;
+  const long* rest = at ? call.arg + 1 : call.arg;
+  const int at_flags = at ? static_cast<int>(call.arg[4]) : 0;
+  if ((at_flags & ~(AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW)) != 0) return -EINVAL;
+  char path[path_room];
+  if (const long n = copy_string_from_program(path, reinterpret_cast<const char*>(rest[0]), sizeof path); n < 0)
+    return n;
+  if (path[0] == 0 && (at_flags & AT_EMPTY_PATH) == 0) return -ENOENT;
+  return do_exec(&record, dirfd, path, static_cast<uint64_t>(rest[1]), static_cast<uint64_t>(rest[2]), at_flags);
+}
+
+long first_exec(const char* program, char** argv, char** environment) {
+  return do_exec(nullptr, AT_FDCWD, program, address_of(argv), address_of(environment), 0);
+}
+
+// entry.S calls this in the parent when clone with a new stack has returned: a vfork-like child has left this memory.
+extern "C" void child_has_left(StackRecord& record) {
+  for (Remains& r : remains) {
+    if (r.pid.load() != record.result || record.result <= 0) continue;
+    release_stack(r.stack_index);
+    unmap_memory(r.memory, r.bytes);
+    r.pid = 0;
+  }
+}
+
+}  // namespace fusewire::gate

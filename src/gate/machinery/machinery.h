@@ -1,0 +1,78 @@
+// The machinery's parts to each other; nothing here concerns the dispatcher.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "gate/machinery/frames.h"
+#include "gate/machinery/kernel_abi.h"
+
+namespace fusewire::gate {
+
+// ---- entry.S
+extern "C" {
+extern uint8_t entry_table[512];
+extern bool user_dispatch_on;  // else seccomp sends SIGSYS
+}
+
+// ---- stacks.cc
+void stacks_start();
+void stacks_after_fork(const StackRecord& own);
+// Whether address lies on one of the pool's stacks.
+bool on_gate_stack(uint64_t address);
+StackRecord& record_of_stack(uint64_t address);
+void release_stack(uint64_t index);
+// The program's sigaltstack: the entry must know where alternate stacks may be.
+void note_alternate_stack(const AlternateStack& stack);
+
+// ---- sud.cc
+// Catches the calling thread's system calls from now on. trap_inherited: a seccomp filter of an earlier image does it.
+void catch_calls(bool trap_inherited);
+// In a new thread or process.
+void catch_calls_again();
+// A SIGSYS that carries a call of the program: sends it to the common entry. false: some other SIGSYS.
+bool redirect_call(const SignalInfo& info, Registers& r);
+
+// ---- patch.cc
+// Where the program goes on after a caught call at site (the address of its `syscall`) with number nr. Counts the hit,
+// and rewrites the site when it has become hot. Call it with signals blocked.
+uint64_t resume_address(uint64_t site, long nr);
+// Brings an interrupted context that stands in a trampoline back to an address of the program, where it can.
+void leave_trampoline(Registers& r);
+void patch_after_fork();
+// The range of code whose sites are rewritten only for the one pattern that was verified for it (Go reads its own
+// text).
+void set_cautious_range(uint64_t low, uint64_t high);
+
+// ---- signals.cc
+void signals_start(bool ignored_segv, bool ignored_bus, bool ignored_sys);
+void signals_after_fork();
+// Whether the program has it ignored: execve keeps that, and the kernel's own disposition says otherwise.
+bool program_ignores(int signal);
+// rt_sigaction for the program.
+long program_sigaction(int signal, const KernelSigaction* action, KernelSigaction* old, size_t mask_bytes);
+
+// ---- masks.cc: the calls that take signal masks, with the unblockable signals taken out
+void mask_call(StackRecord& record, const CallFrame& call);
+bool is_mask_call(long nr);
+
+// ---- clone.cc
+void clone_call_prepare(StackRecord& record, const CallFrame& call);
+// Whether this process is the child of a vfork, and its parent waits for it.
+bool is_vfork_child();
+
+// ---- exec.cc
+long program_exec(StackRecord& record, const CallFrame& call);
+// The first start: PROGRAM as given, argv and environment of the gate itself. Returns only with -errno.
+long first_exec(const char* program, char** argv, char** environment);
+
+// ---- start.cc
+const char* start_namespace();  // the --namespace directory
+bool trap_mode();
+
+// ---- calls.cc
+// Makes the outcome "make this call, with these arguments".
+void pass(StackRecord& record, const CallFrame& call);
+void build_entry_table();
+
+}  // namespace fusewire::gate

@@ -1,0 +1,404 @@
+// Rewriting hot call sites: `syscall` and the instructions behind it become a jump to a trampoline, which does what
+// the SIGSYS handler does without the signal.
+//
+// A trampoline is made at a site's first hit and the program's calls return through it from then on; the site
+// itself is rewritten at the third (programs that run for a moment never pay for it). In this order no thread can ever
+// be about to execute the bytes behind the `syscall` that the jump overwrites.
+//
+// Where nothing behind it can be moved (`mov $nr, %eax; syscall; ret`), the `mov` becomes the jump, if it is certain to
+// be one: at the beginning of a function, and with the number that the call had. The `syscall` itself stays then.
+#include <linux/mman.h>
+
+#include "gate/machinery/arch/x86_64/decode.h"
+#include "gate/machinery/base.h"
+#include "gate/machinery/machinery.h"
+#include "gate/machinery/maps.h"
+
+namespace fusewire::gate {
+
+extern "C" const char common_entry[];
+
+namespace {
+
+constexpr uint64_t syscall_bytes = 2;
+constexpr uint64_t jump_bytes = 5;
+constexpr uint64_t cache_line = 64;
+constexpr uint32_t hot = 3;
+// Sites where it takes a look at the whole code to be sure that nothing jumps behind them: a millisecond or more.
+constexpr uint32_t hot_for_the_unsure = 1000;
+
+//   0: lea  return_address(%rip), %rcx
+//   7: lea  resume(%rip), %r11
+//  14: jmp  *entry(%rip)
+//  20: resume: the displaced instructions, then jmp back
+// or, when it was the instruction in front that made room (displaced is 0):
+//   0: mov  $nr, %eax
+//   5: lea  return_address(%rip), %rcx
+//  12: mov  %rcx, %r11
+//  15: jmp  *entry(%rip)
+struct alignas(64) Trampoline {
+  uint8_t code[48];
+  uint64_t entry;
+  uint32_t displaced;  // bytes
+  int32_t to_site;     // from the trampoline
+};
+static_assert(sizeof(Trampoline) == 64);
+constexpr uint64_t resume_offset = 20;
+constexpr uint64_t max_displaced = 48 - resume_offset - jump_bytes;
+constexpr uint64_t number_bytes = 5;  // mov $nr, %eax
+
+uint64_t site_of(const Trampoline& t) {
+  return address_of(&t) + static_cast<uint64_t>(static_cast<int64_t>(t.to_site));
+}
+uint64_t resume_of(const Trampoline& t) { return address_of(&t) + resume_offset; }
+
+// Mappings that hold trampolines, each near the code it serves. Only grows; read without the lock.
+struct Region {
+  std::atomic<uint64_t> low{0};
+  uint64_t used = 0;  // bytes
+};
+constexpr int max_regions = 64;
+constexpr uint64_t region_bytes = 4 * page_bytes;
+Region regions[max_regions];
+
+// What is known of a site. Open addressing by its address; an entry once made stays.
+struct Site {
+  std::atomic<uint64_t> address{0};
+  std::atomic<uint32_t> hits{0};
+  std::atomic<bool> hopeless{false};  // nothing more to be done: left to the signal, or to another form
+  bool tried = false;                 // to make a trampoline; under the lock
+  std::atomic<Trampoline*> trampoline{nullptr};
+};
+constexpr uint64_t max_sites = 2048;
+Site sites[max_sites];
+
+SpinLock patch_lock;
+uint64_t cautious_low = 0, cautious_high = 0;
+
+// The rewrite in progress: the child of a fork in another thread must finish it.
+struct {
+  uint64_t site = 0;
+  int32_t distance = 0;
+} parked;
+
+Site* find_site(uint64_t address) {
+  const uint64_t start = (address * 0x9e3779b97f4a7c15ull) >> 53;
+  for (uint64_t i = 0; i < 32; i++) {
+    Site& s = sites[(start + i) % max_sites];
+    uint64_t seen = s.address.load(std::memory_order_acquire);
+    if (seen == 0 && s.address.compare_exchange_strong(seen, address)) return &s;
+    if (seen == address) return &s;
+  }
+  return nullptr;
+}
+
+bool in_reach(uint64_t a, uint64_t b) {
+  constexpr int64_t reach = 0x7f000000;
+  const auto distance = static_cast<int64_t>(a - b);
+  return distance < reach && distance > -reach;
+}
+
+uint64_t map_region_near(uint64_t site) {
+  constexpr uint64_t step = 2 << 20;
+  const uint64_t page = page_floor(site);
+  for (uint64_t distance = step; distance < 0x70000000; distance += step) {
+    // Below first: behind a program's data its heap may want to grow.
+    for (const uint64_t wanted : {page - distance, page + distance}) {
+      if (wanted > 0x7fff00000000 || wanted < 0x10000) continue;
+      const long r = raw_syscall(__NR_mmap, static_cast<long>(wanted), region_bytes, PROT_READ | PROT_WRITE | PROT_EXEC,
+                                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+      if (r == static_cast<long>(wanted)) return wanted;
+      if (!failed(r)) raw_syscall(__NR_munmap, r, region_bytes);
+      if (r == -1 || r == -13) return 0;  // EPERM, EACCES: no writable code here
+    }
+  }
+  return 0;
+}
+
+Trampoline* take_trampoline(uint64_t site) {
+  for (Region& region : regions) {
+    if (region.low == 0) {
+      const uint64_t low = map_region_near(site);
+      if (low == 0) return nullptr;
+      region.low = low;
+    }
+    if (region.used + sizeof(Trampoline) > region_bytes || !in_reach(region.low, site)) continue;
+    auto* t = reinterpret_cast<Trampoline*>(region.low + region.used);
+    region.used += sizeof(Trampoline);
+    return t;
+  }
+  return nullptr;
+}
+
+void put_distance(uint8_t* at, uint64_t from, uint64_t to) {
+  const auto distance = static_cast<int32_t>(static_cast<int64_t>(to - from));
+  __builtin_memcpy(at, &distance, sizeof distance);
+}
+
+Trampoline* build_trampoline(uint64_t site, uint64_t displaced) {
+  Trampoline* t = take_trampoline(site);
+  if (t == nullptr) return nullptr;
+  const uint64_t at = address_of(t), after = site + syscall_bytes;
+  static constexpr uint8_t head[] = {0x48, 0x8d, 0x0d, 0, 0,    0,    0, 0x4c, 0x8d, 0x1d,
+                                     0,    0,    0,    0, 0xff, 0x25, 0, 0,    0,    0};
+  static_assert(sizeof head == resume_offset);
+  __builtin_memcpy(t->code, head, sizeof head);
+  put_distance(t->code + 3, at + 7, after);
+  put_distance(t->code + 10, at + 14, at + resume_offset);
+  put_distance(t->code + 16, at + 20, address_of(&t->entry));
+  __builtin_memcpy(t->code + resume_offset, reinterpret_cast<void*>(after), displaced);
+  uint8_t* back = t->code + resume_offset + displaced;
+  back[0] = 0xe9;
+  put_distance(back + 1, address_of(back) + jump_bytes, after + displaced);
+  t->entry = address_of(common_entry);
+  t->displaced = static_cast<uint32_t>(displaced);
+  t->to_site = static_cast<int32_t>(static_cast<int64_t>(site - at));
+  return t;
+}
+
+// Whether the bytes at the site are still those that the trampoline was made from: code may have been unmapped and
+// something else mapped in its place.
+bool still_the_same(const Trampoline& t, uint64_t site) {
+  return __builtin_memcmp(reinterpret_cast<void*>(site + syscall_bytes), t.code + resume_offset, t.displaced) == 0;
+}
+
+Trampoline* build_number_trampoline(uint64_t site) {
+  Trampoline* t = take_trampoline(site);
+  if (t == nullptr) return nullptr;
+  const uint64_t at = address_of(t);
+  static constexpr uint8_t tail[] = {0x48, 0x8d, 0x0d, 0, 0, 0, 0, 0x49, 0x89, 0xcb, 0xff, 0x25, 0, 0, 0, 0};
+  __builtin_memcpy(t->code, reinterpret_cast<void*>(site - number_bytes), number_bytes);
+  __builtin_memcpy(t->code + number_bytes, tail, sizeof tail);
+  put_distance(t->code + 8, at + 12, site + syscall_bytes);
+  put_distance(t->code + 17, at + 21, address_of(&t->entry));
+  t->entry = address_of(common_entry);
+  t->displaced = 0;
+  t->to_site = static_cast<int32_t>(static_cast<int64_t>(site - at));
+  return t;
+}
+
+// Whether the instruction before the site is the `mov $nr, %eax` of a function that does nothing else.
+bool is_number_stub(uint64_t site, long nr) {
+  constexpr uint64_t function_alignment = 16, landing_bytes = 4;  // endbr64
+  const uint64_t start = site - number_bytes;
+  if (start % function_alignment != 0 && start % function_alignment != landing_bytes) return false;
+  const auto* p = reinterpret_cast<const uint8_t*>(start);
+  const bool landing =
+      start % function_alignment != landing_bytes || __builtin_memcmp(p - 4, "\xf3\x0f\x1e\xfa", 4) == 0;
+  int32_t number;
+  __builtin_memcpy(&number, p + 1, sizeof number);
+  return landing && p[0] == 0xb8 && number == nr;
+}
+
+// How many bytes behind the `syscall` may be displaced: whole instructions, at least three bytes, none of which cares
+// where it stands. 0: none.
+uint64_t displaceable(uint64_t site) {
+  const auto* p = reinterpret_cast<const uint8_t*>(site + syscall_bytes);
+  if (const uint64_t n = error_check_bytes(p); n != 0) return n;
+  if (site >= cautious_low && site < cautious_high) return 0;
+  const uint64_t n = movable_bytes(p, jump_bytes - syscall_bytes);
+  return n <= max_displaced ? n : 0;
+}
+
+// Private, executable, from a file and not writable: a program's or a library's code, and not that of a just-in-time
+// compiler, which rewrites its own.
+bool is_library_code(const Mapping& m) { return m.readable && m.executable && !m.writable && !m.shared && m.from_file; }
+
+struct Pages {
+  uint64_t from, bytes;
+};
+
+Pages pages_of_jump(uint64_t at) {
+  const uint64_t from = page_floor(at);
+  return {from, page_floor(at + jump_bytes - 1) + page_bytes - from};
+}
+
+bool protect(const Pages& pages, int protection) {
+  return raw_syscall(__NR_mprotect, static_cast<long>(pages.from), static_cast<long>(pages.bytes), protection) == 0;
+}
+constexpr int readable_code = PROT_READ | PROT_EXEC, writable_code = readable_code | PROT_WRITE;
+
+// Has every processor that runs this program forget what it fetched: taking a right away interrupts them all.
+void serialise(const Pages& pages) {
+  protect(pages, readable_code);
+  protect(pages, writable_code);
+}
+
+// Two bytes in one step; they lie in one cache line.
+void write_head(uint64_t at, uint16_t head) {
+  asm volatile("xchgw %w0, %1" : "+r"(head), "+m"(*reinterpret_cast<uint16_t*>(at))::"memory");
+}
+
+// The five bytes at `at` become a jump.
+void write_jump(uint64_t at, int32_t distance, const Pages& pages) {
+  uint8_t bytes[jump_bytes] = {0xe9};
+  __builtin_memcpy(bytes + 1, &distance, sizeof distance);
+  constexpr uint64_t word = sizeof(uint64_t);
+  if (at % word <= word - jump_bytes) {
+    auto* whole = reinterpret_cast<uint64_t*>(at & ~(word - 1));
+    uint64_t value = *whole;
+    __builtin_memcpy(reinterpret_cast<uint8_t*>(&value) + at % word, bytes, jump_bytes);
+    __atomic_store_n(whole, value, __ATOMIC_SEQ_CST);
+    return;
+  }
+  // In steps: first a jump to itself holds whoever comes by, then the tail, then the head. Within one cache line other
+  // processors see them in this order by themselves.
+  const bool one_line = at % cache_line <= cache_line - jump_bytes;
+  parked = {at, distance};
+  constexpr uint16_t jump_to_itself = 0xfeeb;
+  write_head(at, jump_to_itself);
+  if (!one_line) serialise(pages);
+  auto* p = reinterpret_cast<uint8_t*>(at);
+  for (uint64_t i = 2; i < jump_bytes; i++) __atomic_store_n(p + i, bytes[i], __ATOMIC_SEQ_CST);
+  if (!one_line) serialise(pages);
+  uint16_t head;
+  __builtin_memcpy(&head, bytes, sizeof head);
+  write_head(at, head);
+  parked = {};
+}
+
+// Makes the five bytes at `at` a jump to t. They stay as they are when the code may not be written.
+void rewrite(uint64_t at, const Trampoline& t) {
+  if (at % cache_line == cache_line - 1) return;
+  Mapping m;
+  const uint64_t last = at + jump_bytes - 1;
+  if (!find_mapping(at, m) || !is_library_code(m) || last >= m.high) return;
+  const Pages pages = pages_of_jump(at);
+  if (!protect(pages, writable_code)) return;
+  write_jump(at, static_cast<int32_t>(static_cast<int64_t>(address_of(&t) - (at + jump_bytes))), pages);
+  protect(pages, readable_code);
+}
+
+bool is_syscall(uint64_t site) {
+  const auto* p = reinterpret_cast<const uint8_t*>(site);
+  return p[0] == 0x0f && p[1] == 0x05;
+}
+
+// The code around an address that can be read, as far as `reach` bytes both ways and as it is in one piece. Rewritten
+// pages are mappings of their own, so one mapping is not the whole.
+bool code_around(uint64_t address, uint64_t reach, uint64_t& low, uint64_t& high) {
+  Mapping m;
+  if (!find_mapping(address, m)) return false;
+  low = m.low;
+  high = m.high;
+  while (address - low < reach && find_mapping(low - 1, m) && m.readable && m.executable) low = m.low;
+  while (high - address < reach && find_mapping(high, m) && m.readable && m.executable) high = m.high;
+  if (address - low > reach) low = address - reach;
+  if (high - address > reach) high = address + reach;
+  return true;
+}
+
+// A check for an error may be shared only with a call nearby, if at all (of 703 in five C libraries and programs none
+// was); any other instruction also with what the compiler has moved to the far end of the code.
+bool nothing_jumps_behind(uint64_t site, bool is_error_check) {
+  constexpr uint64_t same_function = 4 << 10, whole_code = 16 << 20;
+  const uint64_t reach = is_error_check ? same_function : whole_code;
+  uint64_t low, high;
+  if (!code_around(site, reach, low, high)) return false;
+  const bool too_much_code = high - low > whole_code;
+  return !too_much_code && !is_jumped_into(site, low, high);
+}
+
+// The other form, for sites whose successors cannot be moved.
+void rewrite_number(uint64_t site, long nr) {
+  if (!is_number_stub(site, nr)) return;
+  const Trampoline* t = build_number_trampoline(site);
+  if (t != nullptr) rewrite(site - number_bytes, *t);
+}
+
+// The mapping of code that first hits found last: they come in clusters.
+Mapping last_code;
+
+// At a site's first hit. What is remembered of the mapping may be stale; rewrite() looks anew.
+void first_trampoline(Site& s, uint64_t site) {
+  constexpr uint64_t longest_displaced = 16;
+  if (site < last_code.low || site >= last_code.high) {
+    Mapping m;
+    if (!find_mapping(site, m) || !is_library_code(m)) return;
+    last_code = m;
+  }
+  if (site + syscall_bytes + longest_displaced > last_code.high) return;
+  const uint64_t n = displaceable(site);
+  if (n != 0) s.trampoline.store(build_trampoline(site, n), std::memory_order_release);
+}
+
+// The trampoline whose code pc stands in, or nullptr.
+Trampoline* trampoline_at(uint64_t pc) {
+  for (Region& region : regions) {
+    const uint64_t low = region.low.load(std::memory_order_acquire);
+    if (low == 0) return nullptr;
+    if (pc - low < region_bytes)
+      return reinterpret_cast<Trampoline*>(low + (pc - low) / sizeof(Trampoline) * sizeof(Trampoline));
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+uint64_t resume_address(uint64_t site, long nr) {
+  const uint64_t after = site + syscall_bytes;
+  Site* s = find_site(site);
+  if (s == nullptr || s->hopeless) return after;
+  const uint32_t hits = s->hits.fetch_add(1) + 1;
+  const bool time_to_rewrite = hits == hot || hits == hot_for_the_unsure;
+  Trampoline* t = s->trampoline.load(std::memory_order_acquire);
+  if (t != nullptr && !time_to_rewrite) {
+    // Rewritten by another thread meanwhile, or still as it was; not something else that was mapped there since.
+    return !is_syscall(site) || still_the_same(*t, site) ? resume_of(*t) : after;
+  }
+  const Locked lock(patch_lock);
+  // Whoever comes first, so that nobody returns to the bytes behind the site that a trampoline stands for.
+  if (!s->tried) {
+    s->tried = true;
+    first_trampoline(*s, site);
+  }
+  t = s->trampoline;
+  if (hits < hot) return t == nullptr ? after : resume_of(*t);
+  if (t == nullptr) {
+    s->hopeless = true;
+    rewrite_number(site, nr);
+    return after;
+  }
+  if (!is_syscall(site)) return resume_of(*t);
+  if (!still_the_same(*t, site)) return after;
+  const bool sure = error_check_bytes(reinterpret_cast<uint8_t*>(after)) != 0;
+  if (hits == (sure ? hot : hot_for_the_unsure) && nothing_jumps_behind(site, sure)) rewrite(site, *t);
+  return resume_of(*t);
+}
+
+void leave_trampoline(Registers& r) {
+  const Trampoline* t = trampoline_at(r.rip);
+  if (t == nullptr || t->entry == 0) return;
+  const uint64_t offset = r.rip - address_of(t);
+  const uint64_t after = site_of(*t) + syscall_bytes;
+  if (t->displaced == 0) {
+    r.rip = offset == 0 ? site_of(*t) - number_bytes : site_of(*t);
+  } else if (offset < resume_offset) {
+    r.rip = site_of(*t);
+  } else if (offset == resume_offset + t->displaced) {
+    r.rip = after + t->displaced;
+  } else if (offset == resume_offset && error_check_bytes(t->code + resume_offset) == t->displaced) {
+    do_error_check(t->code + resume_offset, r.rax, r.flags);
+    r.rip = after + t->displaced;
+  }
+}
+
+void patch_after_fork() {
+  if (parked.site != 0) {
+    const Pages pages = pages_of_jump(parked.site);
+    protect(pages, writable_code);
+    auto* p = reinterpret_cast<uint8_t*>(parked.site);
+    p[0] = 0xe9;
+    __builtin_memcpy(p + 1, &parked.distance, sizeof parked.distance);
+    protect(pages, readable_code);
+    parked = {};
+  }
+  patch_lock.reset();
+}
+
+void set_cautious_range(uint64_t low, uint64_t high) {
+  cautious_low = low;
+  cautious_high = high;
+}
+
+}  // namespace fusewire::gate

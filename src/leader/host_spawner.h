@@ -1,0 +1,43 @@
+// Starts the host process of one connection: the device socket with its two ends, the clients' socket, the control
+// socket, and the child process that serves them.
+// Thread rule: called by the leader, which has one thread (it forks).
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <expected>
+#include <string>
+
+#include "abi/mount_table.h"
+#include "abi/unique_fd.h"
+#include "host/log.h"
+
+namespace fusewire::leader {
+
+struct HostPlan {
+  uint32_t connection = 0;
+  std::string directory;  // the namespace's
+  std::string trace_file;
+  abi::MountStatistics* statistics = nullptr;
+  const host::Log* log = nullptr;
+};
+
+struct StartedHost {
+  pid_t pid = -1;
+  UniqueFd control;
+  UniqueFd daemon_end;         // to be given to the daemon, and closed
+  uint64_t daemon_cookie = 0;  // by which the daemon's end is known again
+};
+
+// Where clients of a connection connect, relative to the namespace's directory.
+std::string client_socket_name(uint32_t connection);
+
+// -errno when it cannot be started.
+std::expected<StartedHost, int> start_host(const HostPlan& plan);
+
+// For children of the leader that are not the command: closes every descriptor but stderr and `kept` (stdin and stdout
+// become /dev/null), leaves the terminal's session, and gives signals their default meaning.
+void become_service(std::initializer_list<int> kept, const char* name);
+
+}  // namespace fusewire::leader

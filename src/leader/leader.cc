@@ -1,0 +1,231 @@
+#include "leader/leader.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/signalfd.h>
+#include <sys/sysmacros.h>
+#include <sys/wait.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <vector>
+
+#include "host/credentials.h"
+#include "leader/host_spawner.h"
+
+namespace fusewire::leader {
+namespace {
+
+constexpr int host_answer_milliseconds = 5000;
+
+}  // namespace
+
+Leader::Leader(std::string directory, MountTableFile table, UniqueFd listener, UniqueFd signals, host::Log log)
+    : directory_(std::move(directory)),
+      table_(std::move(table)),
+      listener_(std::move(listener)),
+      signals_(std::move(signals)),
+      log_(std::move(log)) {}
+
+std::expected<std::unique_ptr<Leader>, std::string> Leader::create(const std::string& directory,
+                                                                   const RunOptions& options) {
+  auto table = MountTableFile::create(directory + "/" + abi::mount_table_name);
+  if (!table) return std::unexpected(table.error());
+  const std::string socket_path = directory + "/" + abi::leader_socket_name;
+  UniqueFd listener(host::listen_at(socket_path));
+  if (listener.get() < 0)
+    return std::unexpected(fmt::format("cannot listen at {}: {}", socket_path, std::strerror(-listener.get())));
+  const std::string log_path = directory + "/" + abi::log_name;
+  UniqueFd log(::open(log_path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600));
+  if (!log) return std::unexpected(fmt::format("cannot open the log {}: {}", log_path, std::strerror(errno)));
+  sigset_t taken;
+  sigemptyset(&taken);
+  for (const int signal : {SIGCHLD, SIGTERM, SIGHUP}) sigaddset(&taken, signal);
+  ::sigprocmask(SIG_BLOCK, &taken, nullptr);
+  UniqueFd signals(::signalfd(-1, &taken, SFD_CLOEXEC | SFD_NONBLOCK));
+  if (!signals) return std::unexpected(fmt::format("cannot make a signalfd: {}", std::strerror(errno)));
+
+  std::unique_ptr<Leader> leader(new Leader(directory, std::move(*table), std::move(listener), std::move(signals),
+                                            host::Log(std::move(log), options.verbose)));
+  leader->trace_file_ = options.trace_file;
+  leader->table_.table().tracing.store(options.trace_file.empty() ? 0 : 1);
+  return leader;
+}
+
+void Leader::serve(pid_t command) {
+  command_ = command;
+  while (!command_ended_ && ending_signal_ == 0) turn(-1);
+}
+
+void Leader::turn(int milliseconds) {
+  std::vector<pollfd> fds{{signals_.get(), POLLIN, 0}, {listener_.get(), POLLIN, 0}};
+  for (const auto& [fd, socket] : peers_) fds.push_back({fd, POLLIN, 0});
+  const size_t hosts_from = fds.size();
+  std::vector<uint32_t> ids;
+  for (const auto& [id, connection] : connections_) {
+    if (!connection.control) continue;
+    fds.push_back({connection.control.get(), POLLIN, 0});
+    ids.push_back(id);
+  }
+  if (::poll(fds.data(), fds.size(), milliseconds) <= 0) return;
+  // What hosts say comes first: an umount that a peer asks for must know that the daemon is gone.
+  for (size_t i = hosts_from; i < fds.size(); ++i) {
+    Connection* connection = fds[i].revents ? find(ids[i - hosts_from]) : nullptr;
+    if (connection && connection->control) read_host(*connection);
+  }
+  for (size_t i = 2; i < hosts_from; ++i)
+    if (fds[i].revents) serve_peer(fds[i].fd);
+  if (fds[1].revents) accept_peer();
+  if (fds[0].revents) take_signals();
+}
+
+void Leader::accept_peer() {
+  UniqueFd socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+  host::Credentials peer;
+  if (!socket || !host::read_peer(socket.get(), peer) || !host::may_use(peer.uid, ::geteuid())) return;
+  const int fd = socket.get();
+  peers_.insert_or_assign(fd, std::move(socket));
+}
+
+void Leader::serve_peer(int fd) {
+  abi::LeaderRequest request;
+  host::Credentials peer;
+  host::Packet packet = host::receive_packet(fd, std::as_writable_bytes(std::span(&request, 1)), MSG_DONTWAIT);
+  if (packet.size == -EAGAIN) return;
+  if (packet.size != sizeof request || !host::read_peer(fd, peer)) {
+    peers_.erase(fd);
+    return;
+  }
+  for (const std::span<char> field : {std::span<char>(request.path), std::span<char>(request.source),
+                                      std::span<char>(request.type), std::span<char>(request.options)})
+    field.back() = '\0';
+  UniqueFd answer_fd;
+  const abi::LeaderReply reply = carry_out(request, peer, packet.fds.empty() ? -1 : packet.fds[0].get(), answer_fd);
+  const int fds[] = {answer_fd.get()};
+  const std::span<const int> attached = answer_fd ? std::span<const int>(fds) : std::span<const int>();
+  if (host::send_message(fd, reply, attached, MSG_DONTWAIT) < 0) peers_.erase(fd);
+}
+
+abi::LeaderReply Leader::carry_out(abi::LeaderRequest& request, const host::Credentials& peer, int attached,
+                                   UniqueFd& answer_fd) {
+  const auto answer = [&](int error) { return abi::LeaderReply{error, request.connection}; };
+  switch (abi::LeaderOperation{request.operation}) {
+    case abi::LeaderOperation::open_device:
+      return open_device(peer.pid, answer_fd);
+    case abi::LeaderOperation::mount:
+      return mount(request, peer, attached);
+    case abi::LeaderOperation::umount:
+      return answer(umount(request.path, request.flags));
+    case abi::LeaderOperation::abort: {
+      Connection* connection = find(request.connection);
+      if (!connection) return answer(-ENOENT);
+      return answer(ask_host(*connection, {.operation = host::HostOperation::abort}).error);
+    }
+    case abi::LeaderOperation::set_limits:
+      return answer(set_limits(request));
+    case abi::LeaderOperation::set_tracing:
+      return answer(set_tracing(request));
+    case abi::LeaderOperation::log:
+      log_.line(fmt::format("process {}: {}", peer.pid, request.options));
+      return answer(0);
+  }
+  return answer(-EINVAL);
+}
+
+void Leader::take_signals() {
+  signalfd_siginfo info;
+  while (::read(signals_.get(), &info, sizeof info) == sizeof info) {
+    const int signal = static_cast<int>(info.ssi_signo);
+    if (signal == SIGCHLD)
+      reap();
+    else if (ending_signal_ == 0)
+      ending_signal_ = signal;
+    // Unless the command still says otherwise.
+    if (signal != SIGCHLD && !command_ended_) command_status_ = signal;
+  }
+}
+
+void Leader::reap() {
+  int status;
+  for (pid_t pid; (pid = ::waitpid(-1, &status, WNOHANG)) > 0;) {
+    if (pid == command_) {
+      command_ended_ = true;
+      command_status_ = status;
+    }
+    for (auto& [id, connection] : connections_) {
+      if (connection.host != pid) continue;
+      if (status != 0)
+        log_.line(fmt::format("cannot: connection {}: its host process ended, status {:#x}", id, status));
+      host_ended(connection);
+      break;
+    }
+  }
+}
+
+Leader::Connection* Leader::find(uint32_t id) {
+  auto found = connections_.find(id);
+  return found == connections_.end() ? nullptr : &found->second;
+}
+
+// The newest mount counts, as where mounts are stacked.
+Leader::Connection* Leader::find_mounted(const std::string& path) {
+  Connection* newest = nullptr;
+  for (auto& [id, connection] : connections_)
+    if (connection.order != 0 && path == entry_of(connection).path && (!newest || newest->order < connection.order))
+      newest = &connection;
+  return newest;
+}
+
+// --- hosts
+
+host::HostMessage Leader::ask_host(Connection& connection, const host::HostRequest& request) {
+  host::HostMessage message{.kind = host::HostMessageKind::reply, .error = -ENOTCONN};
+  if (!connection.control || host::send_message(connection.control.get(), request, {}, MSG_DONTWAIT) < 0)
+    return message;
+  while (host::wait_readable(connection.control.get(), host_answer_milliseconds)) {
+    const host::Packet packet =
+        host::receive_packet(connection.control.get(), std::as_writable_bytes(std::span(&message, 1)));
+    if (packet.size != sizeof message) break;
+    if (message.kind == host::HostMessageKind::reply) return message;
+    take_host_message(connection, message);
+  }
+  return {.kind = host::HostMessageKind::reply, .error = -ENOTCONN};
+}
+
+void Leader::read_host(Connection& connection) {
+  host::HostMessage message;
+  const host::Packet packet =
+      host::receive_packet(connection.control.get(), std::as_writable_bytes(std::span(&message, 1)), MSG_DONTWAIT);
+  if (packet.size == -EAGAIN) return;
+  if (packet.size == sizeof message) return take_host_message(connection, message);
+  // The host is ending; SIGCHLD says when it has.
+  connection.control.reset();
+}
+
+void Leader::take_host_message(Connection& connection, const host::HostMessage& message) {
+  if (message.kind == host::HostMessageKind::daemon_pid) connection.daemon_pid = message.value;
+  table_.change([&](abi::MountTable&) {
+    abi::MountEntry& entry = entry_of(connection);
+    if (entry.connection != connection.id || abi::MountState{entry.state} == abi::MountState::free) return;
+    if (message.kind == host::HostMessageKind::daemon_pid) entry.daemon_pid = message.value;
+    const bool ended = message.kind == host::HostMessageKind::ended && connection.order != 0;
+    if (ended) entry.state = static_cast<uint32_t>(abi::MountState::ended);
+  });
+}
+
+void Leader::host_ended(Connection& connection) {
+  ::unlink((directory_ + "/" + client_socket_name(connection.id)).c_str());
+  connection.host = -1;
+  connection.control.reset();
+  table_.change([&](abi::MountTable&) {
+    abi::MountEntry& entry = entry_of(connection);
+    const bool mounted = connection.order != 0;
+    entry.state = static_cast<uint32_t>(mounted ? abi::MountState::ended : abi::MountState::free);
+    entry.host_pid = 0;
+  });
+  if (connection.order == 0) connections_.erase(connection.id);
+}
+
+}  // namespace fusewire::leader

@@ -1,0 +1,120 @@
+#include "leader/mount_table_file.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sched.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "abi/unique_fd.h"
+
+namespace fusewire::leader {
+namespace {
+
+constexpr size_t table_bytes = (sizeof(abi::MountTable) + 4095) & ~size_t{4095};
+constexpr int read_attempts = 1000;
+
+std::string text(const char* field, size_t room) { return std::string(field, ::strnlen(field, room)); }
+
+std::expected<abi::MountTable*, std::string> map(int fd, int protection, const std::string& path) {
+  void* memory = ::mmap(nullptr, table_bytes, protection, MAP_SHARED, fd, 0);
+  if (memory == MAP_FAILED)
+    return std::unexpected(fmt::format("cannot map the mount table {}: {}", path, std::strerror(errno)));
+  return static_cast<abi::MountTable*>(memory);
+}
+
+// The entries are read before the generation is read again. The thread sanitizer knows no fences, and sees no races
+// between processes either.
+void loads_before_loads() {
+#ifndef __SANITIZE_THREAD__
+  std::atomic_thread_fence(std::memory_order_acquire);
+#endif
+}
+
+MountInfo copy_entry(const abi::MountEntry& entry) {
+  const abi::MountStatistics& statistics = entry.statistics;
+  return {.state = abi::MountState{entry.state},
+          .connection = entry.connection,
+          .daemon_pid = entry.daemon_pid,
+          .host_pid = entry.host_pid,
+          .user_id = entry.user_id,
+          .path = text(entry.path, sizeof entry.path),
+          .type = text(entry.type, sizeof entry.type),
+          .source = text(entry.source, sizeof entry.source),
+          .requests = statistics.requests.load(std::memory_order_relaxed),
+          .replies = statistics.replies.load(std::memory_order_relaxed),
+          .rejected = statistics.rejected.load(std::memory_order_relaxed),
+          .forgets = statistics.forgets.load(std::memory_order_relaxed),
+          .waiting = statistics.waiting.load(std::memory_order_relaxed),
+          .max_background = statistics.max_background.load(std::memory_order_relaxed),
+          .congestion_threshold = statistics.congestion_threshold.load(std::memory_order_relaxed),
+          .open_files = statistics.open_files.load(std::memory_order_relaxed)};
+}
+
+}  // namespace
+
+std::expected<MountTableFile, std::string> MountTableFile::create(const std::string& path) {
+  UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+  // All of it now: a file system that is full later would end the writer by SIGBUS.
+  const int error = fd ? ::posix_fallocate(fd.get(), 0, table_bytes) : errno;
+  if (error != 0) return std::unexpected(fmt::format("cannot make the mount table {}: {}", path, std::strerror(error)));
+  auto table = map(fd.get(), PROT_READ | PROT_WRITE, path);
+  if (!table) return std::unexpected(table.error());
+  (*table)->version = abi::mount_table_version;
+  (*table)->leader_pid = static_cast<uint32_t>(::getpid());
+  (*table)->magic = abi::mount_table_magic;
+  return MountTableFile(*table);
+}
+
+std::expected<MountTableFile, std::string> MountTableFile::open(const std::string& path) {
+  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  if (!fd) return std::unexpected(fmt::format("cannot open the mount table {}: {}", path, std::strerror(errno)));
+  struct stat status;
+  if (::fstat(fd.get(), &status) != 0 || status.st_size != static_cast<off_t>(table_bytes))
+    return std::unexpected(fmt::format("{} is not a mount table of this version of fusewire", path));
+  auto table = map(fd.get(), PROT_READ, path);
+  if (!table) return std::unexpected(table.error());
+  MountTableFile file(*table);
+  if (file.table().magic != abi::mount_table_magic || file.table().version != abi::mount_table_version)
+    return std::unexpected(fmt::format("{} is not a mount table of this version of fusewire", path));
+  return file;
+}
+
+MountTableFile::MountTableFile(MountTableFile&& other) noexcept : table_(std::exchange(other.table_, nullptr)) {}
+
+MountTableFile::~MountTableFile() {
+  if (table_) ::munmap(table_, table_bytes);
+}
+
+void MountTableFile::change(const std::function<void(abi::MountTable&)>& change) {
+  table_->generation.fetch_add(1, std::memory_order_acq_rel);
+  change(*table_);
+  uint32_t mounted = 0;
+  for (const abi::MountEntry& entry : table_->entry)
+    if (abi::MountState{entry.state} == abi::MountState::mounted ||
+        abi::MountState{entry.state} == abi::MountState::ended)
+      ++mounted;
+  table_->mounted = mounted;
+  table_->generation.fetch_add(1, std::memory_order_release);
+}
+
+std::vector<MountInfo> read_entries(const abi::MountTable& table) {
+  std::vector<MountInfo> entries;
+  // A writer that died in the middle leaves the generation odd for ever: then what stands there is the best there is.
+  for (int attempt = 0; attempt < read_attempts; ++attempt) {
+    const uint32_t before = table.generation.load(std::memory_order_acquire);
+    entries.clear();
+    for (const abi::MountEntry& entry : table.entry)
+      if (abi::MountState{entry.state} != abi::MountState::free) entries.push_back(copy_entry(entry));
+    loads_before_loads();
+    if (before % 2 == 0 && table.generation.load(std::memory_order_relaxed) == before) break;
+    ::sched_yield();
+  }
+  return entries;
+}
+
+}  // namespace fusewire::leader

@@ -1,0 +1,178 @@
+#include "leader/run.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include <cerrno>
+#include <climits>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <string_view>
+
+#include "leader/leader.h"
+#include "leader/namespace_directory.h"
+
+namespace fusewire::leader {
+namespace {
+
+constexpr int not_found = 127, not_executable = 126;
+constexpr char namespace_variable[] = "FUSEWIRE_NAMESPACE";
+constexpr char default_path[] = "/usr/local/bin:/usr/bin:/bin";
+
+bool is_program(const std::string& path) {
+  struct stat status;
+  return ::stat(path.c_str(), &status) == 0 && S_ISREG(status.st_mode);
+}
+
+// As a shell searches: the path, or the exit status that says why there is none.
+std::expected<std::string, int> find_program(const std::string& name) {
+  bool denied = false;
+  const auto is_it = [&](const std::string& path) {
+    if (::access(path.c_str(), F_OK) != 0) return false;
+    if (is_program(path) && ::access(path.c_str(), X_OK) == 0) return true;
+    denied = true;
+    return false;
+  };
+  if (name.find('/') != std::string::npos) {
+    if (is_it(name)) return name;
+  } else if (!name.empty()) {
+    const char* variable = std::getenv("PATH");
+    std::string_view path = variable ? variable : default_path;
+    for (;;) {
+      const size_t end = std::min(path.find(':'), path.size());
+      const std::string directory(end == 0 ? "." : path.substr(0, end));
+      if (std::string candidate = directory + "/" + name; is_it(candidate)) return candidate;
+      if (end == path.size()) break;
+      path.remove_prefix(end + 1);
+    }
+  }
+  return std::unexpected(denied ? not_executable : not_found);
+}
+
+std::expected<std::string, std::string> find_gate(const RunOptions& options) {
+  std::string path = options.gate;
+  if (path.empty()) {
+    std::error_code error;
+    path = std::filesystem::read_symlink("/proc/self/exe", error).parent_path() / "fusewire-gate";
+  }
+  if (is_program(path) && ::access(path.c_str(), X_OK) == 0) return path;
+  return std::unexpected(
+      fmt::format("cannot find the gate, the program {}: fusewire is not installed completely", path));
+}
+
+// What the leader changes of the process it runs in, and puts back.
+class LeaderSetting {
+ public:
+  LeaderSetting() {
+    ::sigprocmask(SIG_BLOCK, nullptr, &mask_);
+    struct sigaction ignore {};
+    ignore.sa_handler = SIG_IGN;
+    // As a shell that waits: these are the command's to take.
+    ::sigaction(SIGINT, &ignore, &interrupt_);
+    ::sigaction(SIGQUIT, &ignore, &quit_);
+    ::prctl(PR_GET_CHILD_SUBREAPER, &subreaper_);
+    ::prctl(PR_SET_CHILD_SUBREAPER, 1);
+    terminal_ = ::open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
+    if (terminal_ >= 0 && ::tcgetpgrp(terminal_) == ::getpgrp()) foreground_ = true;
+  }
+  ~LeaderSetting() {
+    // A shell that was killed has left the terminal with a process group that is no more.
+    if (foreground_ && ::tcgetpgrp(terminal_) != ::getpgrp()) take_terminal_back();
+    if (terminal_ >= 0) ::close(terminal_);
+    ::prctl(PR_SET_CHILD_SUBREAPER, subreaper_);
+    restore_signals();
+  }
+  LeaderSetting(const LeaderSetting&) = delete;
+
+  void restore_signals() const {
+    ::sigaction(SIGINT, &interrupt_, nullptr);
+    ::sigaction(SIGQUIT, &quit_, nullptr);
+    ::sigprocmask(SIG_SETMASK, &mask_, nullptr);
+  }
+
+ private:
+  void take_terminal_back() const {
+    sigset_t output;
+    sigemptyset(&output);
+    sigaddset(&output, SIGTTOU);
+    ::sigprocmask(SIG_BLOCK, &output, nullptr);
+    ::tcsetpgrp(terminal_, ::getpgrp());
+  }
+
+  sigset_t mask_{};
+  struct sigaction interrupt_ {
+  }, quit_{};
+  int subreaper_ = 0;
+  int terminal_ = -1;
+  bool foreground_ = false;
+};
+
+[[noreturn]] void become_command(const LeaderSetting& setting, const std::string& gate, const std::string& directory,
+                                 const std::string& program, const std::vector<std::string>& command) {
+  setting.restore_signals();
+  ::setenv(namespace_variable, directory.c_str(), 1);
+  std::vector<const char*> arguments{"fusewire-gate", "--namespace", directory.c_str(), program.c_str()};
+  for (const std::string& argument : command) arguments.push_back(argument.c_str());
+  arguments.push_back(nullptr);
+  ::execv(gate.c_str(), const_cast<char* const*>(arguments.data()));
+  fmt::print(stderr, "fusewire: cannot start {}: {}\n", gate, std::strerror(errno));
+  ::_exit(not_executable);
+}
+
+int exit_status(int status) { return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status); }
+
+std::expected<std::string, std::string> make_trace_file(const std::string& path) {
+  if (path.empty()) return std::string();
+  const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+  if (fd < 0) return std::unexpected(fmt::format("cannot open the trace file {}: {}", path, std::strerror(errno)));
+  ::close(fd);
+  return std::filesystem::absolute(path).string();
+}
+
+std::expected<int, std::string> run_in(NamespaceDirectory& directory, const RunOptions& options,
+                                       const std::string& gate, const std::string& program) {
+  const LeaderSetting setting;
+  auto leader = Leader::create(directory.path(), options);
+  if (!leader) return std::unexpected(leader.error());
+  if (options.control_daemon) (*leader)->start_control(options.control_daemon);
+  // What stands in stdio's buffers must not be written by the children too.
+  std::fflush(nullptr);
+  const pid_t command = ::fork();
+  if (command == 0) become_command(setting, gate, directory.path(), program, options.command);
+  const int fork_error = errno;
+  if (command > 0) (*leader)->serve(command);
+  (*leader)->end();
+  if (command < 0) return std::unexpected(fmt::format("cannot start a process: {}", std::strerror(fork_error)));
+  return exit_status((*leader)->command_status());
+}
+
+}  // namespace
+
+std::expected<int, std::string> run(const RunOptions& options) {
+  if (options.command.empty()) return std::unexpected("no command to run");
+  const auto gate = find_gate(options);
+  if (!gate) return std::unexpected(gate.error());
+  RunOptions complete = options;
+  const auto trace_file = make_trace_file(options.trace_file);
+  if (!trace_file) return std::unexpected(trace_file.error());
+  complete.trace_file = *trace_file;
+  const auto program = find_program(options.command[0]);
+  if (!program) {
+    fmt::print(stderr, "fusewire: cannot run {}: {}\n", options.command[0],
+               program.error() == not_found ? "no such program" : "it is not an executable file");
+    return program.error();
+  }
+  auto directory = NamespaceDirectory::create();
+  if (!directory) return std::unexpected(directory.error());
+  const auto status = run_in(*directory, complete, *gate, *program);
+  directory->remove();
+  return status;
+}
+
+}  // namespace fusewire::leader

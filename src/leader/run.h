@@ -1,0 +1,32 @@
+// Runs a command in a new namespace: what `fusewire run` and `fusewire trace` do.
+#pragma once
+
+#include <expected>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "abi/mount_table.h"
+
+namespace fusewire::leader {
+
+// Serves the control file system (fusectl): called in a process of its own, a child of the leader, with the daemon's
+// end of a device socket (one packet one message) that is mounted as connection 0 on /sys/fs/fuse/connections. table is
+// the live mount table (read it as mount_table.h says); what it wants done it asks of the leader of `directory`
+// (ask_leader). Returns, with the exit status, when the socket ends.
+using ControlDaemon = std::function<int(int device_fd, const abi::MountTable& table, const std::string& directory)>;
+
+struct RunOptions {
+  std::vector<std::string> command;  // program and arguments; the program is searched in PATH as a shell does
+  std::string trace_file;            // JSON lines of every step are appended; empty: no tracing
+  std::string gate;                  // path of the fusewire-gate program; empty: next to this program
+  bool verbose = false;              // leader and hosts tell what they do, on stderr
+  ControlDaemon control_daemon;      // not set: no control file system
+};
+
+// The calling process becomes the namespace's leader until the command has ended and everything is cleaned up.
+// The exit status for the shell: the command's (128 + signal when it was killed; 127 not found, 126 not executable),
+// or a message for a person when the namespace could not be made.
+std::expected<int, std::string> run(const RunOptions& options);
+
+}  // namespace fusewire::leader
