@@ -10,13 +10,13 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <csignal>
 #include <cstring>
 #include <vector>
 
 #include "abi/leader_protocol.h"
 #include "host/host_process.h"
 #include "host/packet_socket.h"
+#include "leader/signal_setting.h"
 
 namespace fusewire::leader {
 namespace {
@@ -73,11 +73,7 @@ void become_service(std::initializer_list<int> kept, const char* name) {
   ::close_range(next, ~0u, 0);
   (void)::open("/dev/null", O_RDONLY);
   (void)::open("/dev/null", O_WRONLY);
-  for (const int signal : {SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGCHLD}) ::signal(signal, SIG_DFL);
-  ::signal(SIGPIPE, SIG_IGN);
-  sigset_t none;
-  sigemptyset(&none);
-  ::sigprocmask(SIG_SETMASK, &none, nullptr);
+  ignore_all_signals();
 }
 
 std::expected<StartedHost, int> start_host(const HostPlan& plan) {

@@ -37,7 +37,7 @@ std::string client_socket_name(uint32_t connection);
 std::expected<StartedHost, int> start_host(const HostPlan& plan);
 
 // For children of the leader that are not the command: closes every descriptor but stderr and `kept` (stdin and stdout
-// become /dev/null), leaves the terminal's session, and gives signals their default meaning.
+// become /dev/null), leaves the terminal's session, and ignores signals.
 void become_service(std::initializer_list<int> kept, const char* name);
 
 }  // namespace fusewire::leader

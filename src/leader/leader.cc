@@ -14,6 +14,7 @@
 
 #include "host/credentials.h"
 #include "leader/host_spawner.h"
+#include "leader/signal_setting.h"
 
 namespace fusewire::leader {
 namespace {
@@ -42,7 +43,9 @@ std::expected<std::unique_ptr<Leader>, std::string> Leader::create(const std::st
   if (!log) return std::unexpected(fmt::format("cannot open the log {}: {}", log_path, std::strerror(errno)));
   sigset_t taken;
   sigemptyset(&taken);
-  for (const int signal : {SIGCHLD, SIGTERM, SIGHUP}) sigaddset(&taken, signal);
+  // A blocked signal is read even when it is ignored: what nohup ignores must not be asked for.
+  for (const int signal : {SIGCHLD, SIGTERM, SIGHUP})
+    if (!is_ignored(signal)) sigaddset(&taken, signal);
   ::sigprocmask(SIG_BLOCK, &taken, nullptr);
   UniqueFd signals(::signalfd(-1, &taken, SFD_CLOEXEC | SFD_NONBLOCK));
   if (!signals) return std::unexpected(fmt::format("cannot make a signalfd: {}", std::strerror(errno)));

@@ -17,6 +17,7 @@
 
 #include "leader/leader.h"
 #include "leader/namespace_directory.h"
+#include "leader/signal_setting.h"
 
 namespace fusewire::leader {
 namespace {
@@ -70,12 +71,6 @@ std::expected<std::string, std::string> find_gate(const RunOptions& options) {
 class LeaderSetting {
  public:
   LeaderSetting() {
-    ::sigprocmask(SIG_BLOCK, nullptr, &mask_);
-    struct sigaction ignore {};
-    ignore.sa_handler = SIG_IGN;
-    // As a shell that waits: these are the command's to take.
-    ::sigaction(SIGINT, &ignore, &interrupt_);
-    ::sigaction(SIGQUIT, &ignore, &quit_);
     ::prctl(PR_GET_CHILD_SUBREAPER, &subreaper_);
     ::prctl(PR_SET_CHILD_SUBREAPER, 1);
     terminal_ = ::open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
@@ -86,15 +81,10 @@ class LeaderSetting {
     if (foreground_ && ::tcgetpgrp(terminal_) != ::getpgrp()) take_terminal_back();
     if (terminal_ >= 0) ::close(terminal_);
     ::prctl(PR_SET_CHILD_SUBREAPER, subreaper_);
-    restore_signals();
   }
   LeaderSetting(const LeaderSetting&) = delete;
 
-  void restore_signals() const {
-    ::sigaction(SIGINT, &interrupt_, nullptr);
-    ::sigaction(SIGQUIT, &quit_, nullptr);
-    ::sigprocmask(SIG_SETMASK, &mask_, nullptr);
-  }
+  void restore_signals() const { signals_.restore(); }
 
  private:
   void take_terminal_back() const {
@@ -105,9 +95,7 @@ class LeaderSetting {
     ::tcsetpgrp(terminal_, ::getpgrp());
   }
 
-  sigset_t mask_{};
-  struct sigaction interrupt_ {
-  }, quit_{};
+  const SignalSetting signals_;
   int subreaper_ = 0;
   int terminal_ = -1;
   bool foreground_ = false;

@@ -11,6 +11,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <string>
 
 #include "host/packet_socket.h"
@@ -53,6 +54,7 @@ class Run : public testing::Test {
     // The test's ends: only without copies of them is their close an end of file.
     ::close(hold[1]);
     ::close(up[0]);
+    if (before_run) before_run();
     const auto status = leader::run(options);
     if (!status) std::fprintf(stderr, "%s\n", status.error().c_str());
     ::_exit(status ? *status : 200);
@@ -145,6 +147,7 @@ class Run : public testing::Test {
   }
 
   leader::RunOptions options;
+  std::function<void()> before_run;
   std::string runtime, directory;
   pid_t leader = -1;
   int hold[2] = {-1, -1}, up[2] = {-1, -1};
@@ -188,6 +191,50 @@ TEST_F(Run, sigterm_of_the_leader_ends_the_namespace) {
   EXPECT_EQ(join(), 128 + SIGTERM);
   ::close(hold[1]);
   ::close(up[0]);
+}
+
+TEST_F(Run, no_other_signal_ends_the_leader_or_a_host) {
+  begin();
+  auto daemon = serve("/mnt/a");
+  RingClient client(directory + "/conn-1.sock");
+  const auto host = static_cast<pid_t>(mounts().at(0).host_pid);
+  for (int signal = 1; signal <= SIGRTMAX; ++signal) {
+    if (signal == SIGKILL || signal == SIGSTOP) continue;
+    ::kill(host, signal);
+    if (signal != SIGTERM && signal != SIGHUP && signal != SIGTSTP) ::kill(leader, signal);
+  }
+  // Signals are delivered before the next system call returns: who still answers has survived them.
+  EXPECT_EQ(client.call({.number = abi::CallNumber::statx, .path1 = "file", .arg = {0, 0x7ff}}), 0);
+  EXPECT_EQ(umount("/mnt/a"), 0);
+  daemon->join();
+  EXPECT_EQ(end(), 7);
+}
+
+TEST_F(Run, the_command_takes_signals_as_run_did) {
+  before_run = [] {
+    for (int signal = 1; signal <= SIGRTMAX; ++signal) ::signal(signal, SIG_DFL);
+    for (const int signal : {SIGUSR2, SIGCHLD, SIGHUP}) ::signal(signal, SIG_IGN);
+    sigset_t blocked;
+    sigemptyset(&blocked);
+    sigaddset(&blocked, SIGUSR1);
+    ::sigprocmask(SIG_SETMASK, &blocked, nullptr);
+  };
+  const auto set = [](int signal) { return uint64_t{1} << (signal - 1); };
+  char ignored[32], masked[32];
+  std::snprintf(ignored, sizeof ignored, "SigIgn:\t%016lx", set(SIGUSR2) | set(SIGHUP));
+  std::snprintf(masked, sizeof masked, "SigBlk:\t%016lx", set(SIGUSR1));
+  // The search itself is the command: a shell would change both. The one that stands for the gate takes SIGCHLD itself.
+  EXPECT_EQ(run({"grep", "-qx", ignored, "/proc/self/status"}), 0);
+  EXPECT_EQ(run({"grep", "-qx", masked, "/proc/self/status"}), 0);
+}
+
+TEST_F(Run, a_hangup_that_nohup_ignores_is_no_end) {
+  before_run = [] { ::signal(SIGHUP, SIG_IGN); };
+  begin();
+  ::kill(leader, SIGHUP);
+  uint32_t connection;
+  open_device(connection);
+  EXPECT_EQ(end(), 7);
 }
 
 TEST_F(Run, a_mount_is_made_and_listed_and_ended) {
