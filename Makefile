@@ -1,7 +1,10 @@
 # Fusewire. Everything is built by CMake and Ninja; these are the short words.
-#   make build   the programs, in build/bin
+#   make deps    installs what builds and tests need from Debian's packages
+#   make build   the program, build/bin/fusewire
 #   make demo    the main job: a file system mounted, used and unmounted without /dev/fuse, mount(2) or root
-#   make test    installs what the tests need, builds and runs all of them, sanitizer builds and fuzzers too
+#   make test    installs what the tests need (it says so first), builds and runs all of them, sanitizer builds and fuzzers too
+#   make install PREFIX=/usr/local DESTDIR=   the program, its manual pages and completions
+#   make package a .deb and a .tar.gz, in build/package
 #   make bench   side by side with the real kernel's FUSE, where there is one
 #   make soak    the long versions of the stress tests
 #   make format, make lint
@@ -9,17 +12,28 @@
 JOBS ?= $(shell nproc)
 BUILD = cmake --build
 
-.PHONY: all build demo test test-release test-asan test-tsan test-fuzz bench soak format lint clean packages
+PREFIX ?= /usr/local
+
+.PHONY: all deps build install package demo test test-release test-asan test-tsan test-fuzz bench soak format lint clean packages
 
 all: build
 
+deps:
+	@scripts/install-packages test
+
 build:
-	@scripts/install-packages build
+	@scripts/install-packages --check build
 	@cmake --preset release -DFUSEWIRE_TESTS=OFF >/dev/null
 	@$(BUILD) build -j $(JOBS)
 
+install: build
+	@cmake --install build --prefix "$(PREFIX)" --component fusewire
+
+package: build
+	@scripts/package
+
 demo:
-	@scripts/install-packages demo
+	@scripts/install-packages --check demo
 	@cmake --preset release -DFUSEWIRE_TESTS=OFF >/dev/null
 	@$(BUILD) build -j $(JOBS)
 	@scripts/demo
