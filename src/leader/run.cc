@@ -101,10 +101,24 @@ class LeaderSetting {
   bool foreground_ = false;
 };
 
+// The program itself and the fusermount helpers, where the command finds them: shells look for a file before they
+// start it, and a container may have none of these. A command that is started without them still works by their paths.
+void put_programs_on_path(const std::string& directory) {
+  const std::string programs = directory + "/bin";
+  std::error_code error;
+  const auto self = std::filesystem::read_symlink("/proc/self/exe", error);
+  if (error || ::mkdir(programs.c_str(), 0755) != 0) return;
+  for (const char* name : {"fusewire", "fusermount", "fusermount3", "mergerfs-fusermount"})
+    std::filesystem::create_symlink(self, programs + "/" + name, error);
+  const char* path = std::getenv("PATH");
+  ::setenv("PATH", (programs + ":" + (path ? path : default_path)).c_str(), 1);
+}
+
 [[noreturn]] void become_command(const LeaderSetting& setting, const std::string& gate, const std::string& directory,
                                  const std::string& program, const std::vector<std::string>& command) {
   setting.restore_signals();
   ::setenv(namespace_variable, directory.c_str(), 1);
+  put_programs_on_path(directory);
   std::vector<const char*> arguments{"fusewire-gate", "--namespace", directory.c_str(), program.c_str()};
   for (const std::string& argument : command) arguments.push_back(argument.c_str());
   arguments.push_back(nullptr);
