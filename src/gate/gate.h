@@ -60,6 +60,9 @@ int copy_to_program(void* to, const void* from, size_t bytes);
 // Length of a NUL-terminated string in the program's memory, or -EFAULT, or -ENAMETOOLONG when room is not enough;
 // copies it with its NUL.
 long copy_string_from_program(char* to, const char* from, size_t room);
+// Maps memory of the gate's own where programs, sanitizers and runtimes do not look for theirs; flags and fd as mmap(2).
+// The address, or -errno.
+long map_aside(size_t bytes, int protection, int flags, int fd = -1);
 // The path of the gate's own file, to exec again and to find its neighbours (fusewire, fusermount drop-in).
 const char* gate_path();
 [[noreturn]] void die(const char* what, const char* detail = "");

@@ -76,7 +76,7 @@ bool welcomed(int socket, uint32_t connection, Message& m) {
 }
 
 void* map_ring(int fd) {
-  const long at = raw_syscall(SYS_mmap, 0, abi::ring_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  const long at = map_aside(abi::ring_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd);
   if (at < 0 && at > -4096) return nullptr;
   auto* memory = reinterpret_cast<void*>(at);
   const auto* header = static_cast<const abi::RingHeader*>(memory);

@@ -37,8 +37,7 @@ long refuse_on_device(const char* call, const char* why) { return refuse(-EIO, c
 class MessageBuffer {
  public:
   explicit MessageBuffer(size_t bytes) : bytes_(bytes) {
-    const long at = raw_syscall(SYS_mmap, 0, static_cast<long>(bytes), PROT_READ | PROT_WRITE,
-                                MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+    const long at = map_aside(bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE);
     if (at > 0) memory_ = reinterpret_cast<char*>(at);
   }
   ~MessageBuffer() {

@@ -60,7 +60,7 @@ void read_stable(Start start, Look look) {
 int open_mounts() { return native::open(in_namespace(abi::mount_table_name).c_str(), O_RDONLY | O_CLOEXEC); }
 
 int map_mounts(int fd) {
-  const long at = raw_syscall(SYS_mmap, 0, sizeof(MountTable), PROT_READ, MAP_SHARED, fd, 0);
+  const long at = map_aside(sizeof(MountTable), PROT_READ, MAP_SHARED, fd);
   if (at < 0 && at > -4096) return static_cast<int>(at);
   const auto* mapped = reinterpret_cast<const MountTable*>(at);
   if (mapped->magic != abi::mount_table_magic || mapped->version != abi::mount_table_version) return -EPROTO;

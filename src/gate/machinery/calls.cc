@@ -106,6 +106,7 @@ extern "C" void gate_call(StackRecord& record) {
   const CallFrame call = record.program->call;
   record.outcome = OUTCOME_FINISH;
   record.result = 0;
+  if (record.index < GATE_STACKS) stacks_grow(record.index);
   answer(record, call);
 }
 

@@ -17,6 +17,8 @@ extern bool user_dispatch_on;  // else seccomp sends SIGSYS
 
 // ---- stacks.cc
 void stacks_start();
+// At each call on a pool stack, `claimed` its index: makes more before the last one is taken.
+void stacks_grow(uint64_t claimed);
 void stacks_after_fork(const StackRecord& own);
 // Whether address lies on one of the pool's stacks.
 bool on_gate_stack(uint64_t address);

@@ -17,35 +17,66 @@ uint64_t altstacks_high = 0;
 namespace {
 
 constexpr uint64_t stack_bytes = 1ull << GATE_STACK_SHIFT;
-constexpr uint64_t pool_bytes = GATE_STACKS * stack_bytes;
+// Address space counts against RLIMIT_AS, also against one that the program sets later: the pool begins small, doubles
+// while calls sleep on nearly all of it, and stays as it is where there is no room.
+constexpr uint64_t first_stacks = 32, kept_ahead = 8;
+std::atomic<uint64_t> stack_count{0};
+std::atomic<bool> growing{false};
 
-void all_free() {
-  for (int i = 0; i < GATE_STACKS / 64; i++) free_stacks[i] = ~0ull;
+long end_of_pool() { return static_cast<long>(gate_stacks + stack_count * stack_bytes); }
+
+void free_all(uint64_t from, uint64_t to) {
+  for (uint64_t i = from; i < to; i++) free_stacks[i / 64].fetch_or(1ull << i % 64);
 }
 
 }  // namespace
 
 void stacks_start() {
-  const long at =
-      raw_syscall(__NR_mmap, 0, pool_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  // Without the pool (a tight RLIMIT_AS) every call runs on the program's own stack.
+  // Room to grow into is taken and given back.
+  constexpr uint64_t all_bytes = GATE_STACKS * stack_bytes, first_bytes = first_stacks * stack_bytes;
+  constexpr int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+  long at = map_aside(all_bytes, PROT_READ | PROT_WRITE, flags);
+  if (!failed(at)) raw_syscall(__NR_munmap, at + static_cast<long>(first_bytes), all_bytes - first_bytes);
+  if (failed(at)) at = map_aside(first_bytes, PROT_READ | PROT_WRITE, flags);
+  // Without the pool every call runs on the program's own stack.
   if (failed(at)) return;
   gate_stacks = static_cast<uint64_t>(at);
-  all_free();
+  stack_count = first_stacks;
+  free_all(0, first_stacks);
+}
+
+void stacks_grow(uint64_t claimed) {
+  const uint64_t count = stack_count.load(std::memory_order_relaxed);
+  if (claimed + kept_ahead < count || count == 0 || count == GATE_STACKS || growing.exchange(true)) return;
+  const uint64_t from = stack_count;
+  const long wanted = end_of_pool();
+  const long at = raw_syscall(__NR_mmap, wanted, from * stack_bytes, PROT_READ | PROT_WRITE,
+                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+  if (at == wanted) {
+    stack_count = 2 * from;
+    free_all(from, 2 * from);
+  }
+  growing = false;
 }
 
 void stacks_after_fork(const StackRecord& own) {
   if (gate_stacks == 0) return;
   // The other threads' calls stayed with the parent; what they held back must not be found by the next owner.
-  for (uint64_t i = 0; i < GATE_STACKS; i++) {
+  for (uint64_t i = 0; i < stack_count; i++) {
     if (i == own.index || (free_stacks[i / 64] & 1ull << i % 64) != 0) continue;
     record_of_stack(gate_stacks + i * stack_bytes).deferred = 0;
   }
-  all_free();
+  // A thread of the parent may have been at it: what it has mapped is not known to be there.
+  if (growing && stack_count < GATE_STACKS)
+    raw_syscall(__NR_munmap, end_of_pool(), static_cast<long>(stack_count * stack_bytes));
+  growing = false;
+  free_all(0, stack_count);
   if (own.index < GATE_STACKS) free_stacks[own.index / 64].fetch_and(~(1ull << own.index % 64));
 }
 
-bool on_gate_stack(uint64_t address) { return gate_stacks != 0 && address - gate_stacks < pool_bytes; }
+bool on_gate_stack(uint64_t address) {
+  return gate_stacks != 0 && address - gate_stacks < stack_count.load(std::memory_order_relaxed) * stack_bytes;
+}
 
 StackRecord& record_of_stack(uint64_t address) {
   const uint64_t top = gate_stacks + ((address - gate_stacks) / stack_bytes + 1) * stack_bytes;

@@ -82,10 +82,16 @@ struct Loaded {
 // No other program stands in this memory yet, so static storage serves.
 Loaded loaded;
 
+// Where the kernel puts position independent programs (ELF_ET_DYN_BASE), and by how much it moves them.
+constexpr uint64_t program_base = 0x555555554000, random_pages = 0xfffffff;
+
+bool is_randomised() {
+  constexpr long ask = 0xffffffff, no_randomisation = 0x40000;
+  return (raw_syscall(__NR_personality, ask) & no_randomisation) == 0;
+}
+
 void load_program(const Inheritance& i) {
-  // The region where the kernel puts position independent programs.
-  constexpr uint64_t low = 0x555500000000, random_pages = 0xffffff;
-  const uint64_t hint = low + ((random_bits() & random_pages) << 12);
+  const uint64_t hint = program_base + (is_randomised() ? (random_bits() & random_pages) << 12 : 0);
   if (const int r = load_elf(i.descriptor, hint, loaded.program); r < 0) {
     die("cannot map the program (is it damaged, or is there no memory left?):", program_path);
   }

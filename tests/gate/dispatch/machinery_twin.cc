@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -35,6 +36,10 @@ long copy_string_from_program(char* to, const char* from, size_t room) {
     if (to[i] == 0) return static_cast<long>(i);
   }
   return -ENAMETOOLONG;
+}
+
+long map_aside(size_t bytes, int protection, int flags, int fd) {
+  return raw_syscall(SYS_mmap, 0, static_cast<long>(bytes), protection, flags, fd, 0);
 }
 
 const char* exe_path() { return "/opt/program/of/the/test"; }
