@@ -29,36 +29,36 @@ void fill_caller(Call& call) {
   caller.tgid = who.pid;
   caller.umask = call.fields.umask & 0777;
   caller.privileged = who.privileged;
-  caller.lock_owner = call.client->lock_owner;
+  caller.lock_owner = call.client->lock_owner->id;
 }
+
+bool is_on_lock(abi::CallNumber number) { return number == abi::CallNumber::setlk || number == abi::CallNumber::getlk; }
 
 }  // namespace
 
 CallServer::CallServer(ProcessHost& host, FileRegistry& files, uint32_t connection, uint32_t owner_uid)
-    : host_(host), files_(files), connection_id_(connection), owner_uid_(owner_uid), spin_(has_second_cpu()) {}
+    : host_(host),
+      files_(files),
+      connection_id_(connection),
+      owner_uid_(owner_uid),
+      spin_(has_second_cpu()),
+      lock_owners_([this](uint64_t owner) { release_locks(owner); }) {}
 
 uint64_t CallServer::add(UniqueFd socket) {
   std::shared_ptr<Client> client = Client::welcome(std::move(socket), connection_id_, owner_uid_);
   if (!client) return 0;
-  client->lock_owner = take_lock_owner(client->credentials().pid);
+  client->lock_owner = lock_owners_.join(client->credentials(), client->socket(), host_.random());
   const uint64_t key = next_key_++;
   clients_.emplace(key, std::move(client));
   return key;
 }
 
-uint64_t CallServer::take_lock_owner(uint32_t pid) {
-  LockOwner& owner = lock_owners_[pid];
-  if (owner.clients++ == 0) owner.id = host_.random();
-  return owner.id;
-}
+void CallServer::forget(const Client& client) { lock_owners_.leave(client.lock_owner, client.credentials().pid); }
 
-void CallServer::put_lock_owner(const Client& client) {
-  auto owner = lock_owners_.find(client.credentials().pid);
-  if (--owner->second.clients > 0) return;
-  lock_owners_.erase(owner);
+void CallServer::release_locks(uint64_t owner) {
   if (!mount_) return;
   kernel::Connection::Entry entry(mount_->connection());
-  mount_->release_locks(client.lock_owner);
+  mount_->release_locks(owner);
 }
 
 void CallServer::take(uint64_t key) {
@@ -97,6 +97,8 @@ void CallServer::begin(const std::shared_ptr<Client>& client, uint32_t slot) {
   call->client = client;
   call->slot = slot;
   call->fields = client->copy_fields(slot);
+  // Who has seen a process end finds its locks gone.
+  if (is_on_lock(call->fields.number)) lock_owners_.take_deaths();
   const int error = prepare(*call);
   if (error < 0) {
     ++refused_;
@@ -179,7 +181,7 @@ void CallServer::answer(Call& call) {
   if (call.file) files_.unuse(*call.file);
   if (call.file2) files_.unuse(*call.file2);
   if (blank_.size() < blank_calls_kept) blank_.push_back(std::move(owned));
-  if (client->gone && client->calls == 0) put_lock_owner(*client);
+  if (client->gone && client->calls == 0) forget(*client);
 }
 
 void CallServer::hand_over_file(Call& call) {
@@ -223,7 +225,7 @@ void CallServer::hang_up(uint64_t key) {
   const std::shared_ptr<Client> client = clients_.at(key);
   clients_.erase(key);
   client->gone = true;
-  if (client->calls == 0) return put_lock_owner(*client);
+  if (client->calls == 0) return forget(*client);
   kernel::Connection::Entry entry(mount_->connection());
   for (Call* call : client->in_flight)
     if (call) call->mount->connection().kill(call->caller);

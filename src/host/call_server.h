@@ -11,6 +11,7 @@
 
 #include "abi/spin.h"
 #include "host/call_runner.h"
+#include "host/lock_owners.h"
 #include "host/process_host.h"
 
 namespace fusewire::host {
@@ -39,6 +40,9 @@ class CallServer final : CallEnd {
   void refuse_everything();
   std::vector<uint64_t> keys() const;
 
+  // Processes that hold POSIX locks end: the host watches for it and calls take_deaths.
+  LockOwners& lock_owners() { return lock_owners_; }
+
   size_t calls() const { return calls_; }
   uint64_t refused() const { return refused_; }
 
@@ -53,14 +57,9 @@ class CallServer final : CallEnd {
   void answer_at_once(Client& client, uint32_t slot, int64_t result);
   void hand_over_file(Call& call);
   void put_result(Call& call);
-  void put_lock_owner(const Client& client);
-  uint64_t take_lock_owner(uint32_t pid);
+  void forget(const Client& client);
+  void release_locks(uint64_t owner);
   std::unique_ptr<Call> take_blank();
-
-  struct LockOwner {
-    uint64_t id = 0;
-    uint32_t clients = 0;
-  };
 
   ProcessHost& host_;
   FileRegistry& files_;
@@ -70,8 +69,8 @@ class CallServer final : CallEnd {
   abi::Spin spin_;
   uint64_t next_key_ = 1;
   std::unordered_map<uint64_t, std::shared_ptr<Client>> clients_;
-  std::unordered_map<uint32_t, LockOwner> lock_owners_;  // by process: several rings of one share it
-  std::vector<std::unique_ptr<Call>> blank_;             // finished calls, kept for their memory
+  LockOwners lock_owners_;
+  std::vector<std::unique_ptr<Call>> blank_;  // finished calls, kept for their memory
   std::vector<Call*> finished_;
   size_t calls_ = 0;
   uint64_t refused_ = 0;

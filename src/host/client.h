@@ -12,6 +12,7 @@
 #include "abi/ring.h"
 #include "abi/unique_fd.h"
 #include "host/credentials.h"
+#include "host/lock_owners.h"
 
 namespace fusewire::host {
 
@@ -59,7 +60,7 @@ class Client {
   bool gone = false;                               // the process hung up
   std::array<Call*, abi::slot_count> in_flight{};  // by slot
   uint32_t calls = 0;                              // of them not null
-  uint64_t lock_owner = 0;
+  std::shared_ptr<LockOwner> lock_owner;
 
  private:
   Client() = default;

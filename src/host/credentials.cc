@@ -28,6 +28,7 @@ bool read_groups(int socket, std::vector<uint32_t>& groups) {
 
 struct ProcStatus {
   uint32_t uid[4], gid[4];  // real, effective, saved, fs
+  uint32_t parent = 0;
   uint64_t capabilities = 0;
   bool complete = false;
 };
@@ -44,6 +45,8 @@ ProcStatus read_proc_status(uint32_t pid) {
     else if (std::sscanf(line.c_str(), "Gid: %u %u %u %u", &status.gid[0], &status.gid[1], &status.gid[2],
                          &status.gid[3]) == 4)
       ++fields;
+    else if (std::sscanf(line.c_str(), "PPid: %u", &status.parent) == 1)
+      continue;
     else if (std::sscanf(line.c_str(), "CapEff: %llx", &mask) == 1)
       status.capabilities = mask, ++fields;
   }
@@ -64,6 +67,7 @@ bool read_peer(int socket, Credentials& peer) {
 
   const ProcStatus status = read_proc_status(peer.pid);
   const bool agrees = status.complete && status.uid[1] == peer.uid && status.gid[1] == peer.gid;
+  peer.parent = status.parent;
   if (agrees) {
     peer.ruid = status.uid[0], peer.suid = status.uid[2];
     peer.rgid = status.gid[0], peer.sgid = status.gid[2];

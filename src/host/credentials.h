@@ -9,6 +9,7 @@ namespace fusewire::host {
 
 struct Credentials {
   uint32_t pid = 0;           // the process
+  uint32_t parent = 0;        // its parent, 0 when that is not known
   uint32_t uid = 0, gid = 0;  // effective, at the time of connect
   uint32_t ruid = 0, suid = 0, rgid = 0, sgid = 0;
   std::vector<uint32_t> groups;

@@ -19,6 +19,7 @@ constexpr int events_per_turn = 64;
 constexpr uint32_t flag_read_only = 1;               // MS_RDONLY
 constexpr uint32_t flag_force = 1, flag_detach = 2;  // MNT_FORCE, MNT_DETACH
 constexpr uint32_t leave_it = UINT32_MAX;
+constexpr int look_for_deaths_every_ms = 100;
 
 uint64_t tag_of(uint32_t source, uint64_t key) { return key << 8 | source; }
 
@@ -54,7 +55,8 @@ int HostProcess::set_up() {
   ::fcntl(start_.listener.get(), F_SETFL, O_NONBLOCK);
   const int errors[] = {watch(start_.control.get(), EPOLLIN, Source::control),
                         watch(start_.listener.get(), EPOLLIN, Source::listener),
-                        watch(device_fd, EPOLLIN, Source::device), watch(files_.event_fd(), EPOLLIN, Source::files)};
+                        watch(device_fd, EPOLLIN, Source::device), watch(files_.event_fd(), EPOLLIN, Source::files),
+                        watch(calls_.lock_owners().event_fd(), EPOLLIN, Source::deaths)};
   return *std::min_element(std::begin(errors), std::end(errors));
 }
 
@@ -77,9 +79,12 @@ void HostProcess::turn() {
   // Calls that come one after the other are taken without a sleep between them. The rest is never kept waiting by them.
   const bool called = calls_.look();
   if (called) settle();
-  const int timeout = called && calls_.calls() == 0 ? 0 : -1;
+  // Somebody may wait for the lock of a process whose end no event tells.
+  const bool must_look = calls_.calls() > 0 && calls_.lock_owners().must_look();
+  const int timeout = called && calls_.calls() == 0 ? 0 : must_look ? look_for_deaths_every_ms : -1;
   std::array<epoll_event, events_per_turn> events;
   const int count = ::epoll_wait(epoll_.get(), events.data(), events_per_turn, timeout);
+  if (count == 0 && must_look) calls_.lock_owners().take_deaths();
   for (int i = 0; i < count; ++i) {
     const uint64_t tag = events[static_cast<size_t>(i)].data.u64;
     handle(static_cast<Source>(tag & 0xff), tag >> 8, events[static_cast<size_t>(i)].events);
@@ -98,6 +103,8 @@ void HostProcess::handle(Source source, uint64_t key, uint32_t events) {
       return;
     case Source::files:
       return files_.take_events();
+    case Source::deaths:
+      return calls_.lock_owners().take_deaths();
     case Source::doorbell:
       if (calls_.has(key)) calls_.take(key);
       return;

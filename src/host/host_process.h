@@ -50,7 +50,7 @@ class HostProcess {
   const Log& log() const { return start_.log; }
 
  private:
-  enum class Source : uint32_t { control, listener, device, files, client, doorbell };
+  enum class Source : uint32_t { control, listener, device, files, deaths, client, doorbell };
 
   int watch(int fd, uint32_t events, Source source, uint64_t key = 0);
   void turn();
