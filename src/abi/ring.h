@@ -75,8 +75,8 @@ enum class CallNumber : uint32_t {
   fremovexattr,  // path2 the name
   getfl,         // Result: f_flags
   setfl,         // arg0 flags
-  setlk,         // data: syscall::Lock; arg0 1: wait
-  getlk,         // data: syscall::Lock, in and out
+  setlk,         // data: syscall::Lock; arg0 1: wait; arg1 1: of the open file (F_OFD_*)
+  getlk,         // data: syscall::Lock, in and out; arg1 as for setlk
   flock,         // arg0 operation
   flush,         // one close(2) of one descriptor
   path,          // arg0 room. Result: length; data: path from the mount's root

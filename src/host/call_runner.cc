@@ -289,11 +289,12 @@ Task<Number> lock_call(Call& call, OpenFile& file) {
   syscall::Lock lock;
   if (call.data.size() < sizeof lock) co_return kernel::error(Errno::einval);
   std::memcpy(&lock, call.data.data(), sizeof lock);
+  const auto of = arg32(call, 1) == 1 ? kernel::LockOf::open_file : kernel::LockOf::process;
   if (call.fields.number == abi::CallNumber::setlk) {
-    auto result = co_await mount.sys_setlk(call.caller, file, lock, arg32(call, 0) == 1);
+    auto result = co_await mount.sys_setlk(call.caller, file, lock, arg32(call, 0) == 1, of);
     co_return number(result);
   }
-  auto result = co_await mount.sys_getlk(call.caller, file, lock);
+  auto result = co_await mount.sys_getlk(call.caller, file, lock, of);
   co_return value(call, result);
 }
 

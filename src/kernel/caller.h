@@ -32,4 +32,8 @@ struct Caller {
   bool killed = false;  // the task is gone: a PENDING request is dropped, a SENT one is waited for by nobody
 };
 
+// Whose a POSIX lock is: of the caller's file table (F_SETLK), or of the open file itself (F_OFD_SETLK). The lock's pid
+// must then be 0. The daemon learns an open file's owner id; as on Linux it is not told when it goes.
+enum class LockOf : uint8_t { process, open_file };
+
 }  // namespace fusewire::kernel

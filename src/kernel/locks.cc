@@ -1,5 +1,7 @@
 #include "kernel/locks.h"
 
+#include <utility>
+
 #include "kernel/superblock.h"
 
 namespace fusewire::kernel {
@@ -65,20 +67,53 @@ const LockRecord* conflict(const LockList& list, const wire::FileLock& lock, uin
   return nullptr;
 }
 
+const LockRecord* own_lock(const LockList& list, const wire::FileLock& lock, uint64_t owner) {
+  for (const LockRecord& record : list) {
+    if (record.owner == owner && overlap(record.lock, lock)) return &record;
+  }
+  return nullptr;
+}
+
+// Where an owner's locks stand in the list. F_GETLK names the first that is in the way, so their order shows: owners in
+// the order in which they came, the locks of each by their start (posix_lock_inode).
+class OwnerLocks {
+ public:
+  OwnerLocks(LockList& list, uint64_t owner) : list_(list), owner_(owner), before_(list.end()) {
+    auto first = list.begin();
+    while (first != list.end() && first->owner != owner) before_ = first++;
+  }
+  // Of all its locks, also after the owner's own ones have changed.
+  LockList::iterator begin() {
+    auto at = before_;
+    return at == list_.end() ? list_.begin() : ++at;
+  }
+  bool contains(LockList::iterator it) { return it != list_.end() && it->owner == owner_; }
+  void insert(LockRecord& record) {
+    auto at = begin();
+    while (contains(at) && at->lock.start < record.lock.start) ++at;
+    list_.insert(at, record);
+  }
+
+ private:
+  LockList& list_;
+  const uint64_t owner_;
+  LockList::iterator before_;  // the last lock of the owner before; end(): this one is the first
+};
+
 // Makes room for [lock.start, lock.end] among the owner's ranges. The one that reaches out on both sides leaves its
 // tail in `spare`, which is then used up.
-void carve(Inode& inode, LockList& list, const wire::FileLock& lock, uint64_t owner, LockRecord*& spare) {
-  for (auto it = list.begin(); it != list.end();) {
+void carve(Inode& inode, LockList& list, OwnerLocks& own, const wire::FileLock& lock, LockRecord*& spare) {
+  for (auto it = own.begin(); own.contains(it);) {
     LockRecord& record = *it;
     ++it;
-    if (record.owner != owner || !overlap(record.lock, lock)) continue;
+    if (!overlap(record.lock, lock)) continue;
     const bool left = record.lock.start<lock.start, right = record.lock.end> lock.end;
     if (left && right) {
       spare->lock = record.lock;
       spare->lock.start = lock.end + 1;
-      spare->owner = owner;
-      list.push_back(*spare);
-      spare = nullptr;
+      spare->owner = record.owner;
+      spare->file = record.file;
+      list.insert(it, *std::exchange(spare, nullptr));
     }
     if (left)
       record.lock.end = lock.start - 1;
@@ -90,10 +125,10 @@ void carve(Inode& inode, LockList& list, const wire::FileLock& lock, uint64_t ow
   }
 }
 
-// Ranges of one owner and type that touch become one.
+// Ranges of one owner and type that touch become one: takes those away that touch the one to be added.
 void merge(Inode& inode, LockList& list, LockRecord& added) {
   drop_matching(inode, list, [&added](LockRecord& other) {
-    if (&other == &added || other.owner != added.owner || other.lock.type != added.lock.type) return false;
+    if (other.owner != added.owner || other.lock.type != added.lock.type) return false;
     const bool before = other.lock.end != UINT64_MAX && other.lock.end + 1 == added.lock.start;
     const bool behind = added.lock.end + 1 == other.lock.start;
     if (before) added.lock.start = other.lock.start;
@@ -102,7 +137,12 @@ void merge(Inode& inode, LockList& list, LockRecord& added) {
   });
 }
 
-Result<void> apply_posix(Inode& inode, const wire::FileLock& lock, uint64_t owner, uint32_t pid) {
+uint64_t owner_of(const File& file, const Caller& caller, LockOf of) {
+  return of == LockOf::open_file ? flock_owner(file) : caller.lock_owner;
+}
+
+Result<void> apply_posix(File& file, const Caller& caller, const wire::FileLock& lock, LockOf of) {
+  Inode& inode = *file.inode;
   InodeLocks* locks = locks_of(inode);
   Kmalloc& kmalloc = inode.kmalloc();
   LockRecord* added = make_record(kmalloc);
@@ -113,16 +153,19 @@ Result<void> apply_posix(Inode& inode, const wire::FileLock& lock, uint64_t owne
     drop_if_empty(inode);
     return error(Errno::enolck);
   }
-  carve(inode, locks->posix, lock, owner, spare);
+  const uint64_t owner = owner_of(file, caller, of);
+  OwnerLocks own(locks->posix, owner);
+  carve(inode, locks->posix, own, lock, spare);
   free_record(kmalloc, spare);
   if (lock.type == abi::f_unlck) {
     free_record(kmalloc, added);
   } else {
     added->lock = lock;
-    added->lock.pid = pid;
+    added->lock.pid = of == LockOf::open_file ? no_process : caller.tgid;
     added->owner = owner;
-    locks->posix.push_back(*added);
+    added->file = of == LockOf::open_file ? &file : nullptr;
     merge(inode, locks->posix, *added);
+    own.insert(*added);
   }
   changed(inode);
   drop_if_empty(inode);
@@ -131,12 +174,13 @@ Result<void> apply_posix(Inode& inode, const wire::FileLock& lock, uint64_t owne
 
 // posix_locks_deadlock: would waiting for blocker close a circle? The walk is bounded as in Linux.
 bool would_deadlock(Superblock& sb, uint64_t owner, uint64_t blocker) {
-  for (int step = 0; step < 10; ++step) {
-    if (blocker == owner) return true;
+  constexpr int steps_max = 11;
+  for (int step = 0; step < steps_max; ++step) {
     const BlockedOwner* blocked = sb.blocked_owners;
     while (blocked && blocked->owner != blocker) blocked = blocked->next;
     if (!blocked) return false;
     blocker = blocked->blocker;
+    if (blocker == owner) return true;
   }
   return false;
 }
@@ -170,17 +214,28 @@ Task<Result<void>> wait_for_change(Inode& inode, Caller& caller) {
   co_return Result<void>();
 }
 
-Task<Result<void>> set_local_posix(File& file, Caller& caller, wire::FileLock lock, bool wait) {
+Task<Result<void>> wait_for_owner(Inode& inode, Caller& caller, uint64_t owner, uint64_t blocker) {
+  BlockedScope blocked(inode.sb, owner, blocker);
+  auto slept = co_await wait_for_change(inode, caller);
+  co_return slept;
+}
+
+// Locks of open files are no part of the search for circles (FL_OFDLCK).
+Task<Result<void>> set_local_posix(File& file, Caller& caller, wire::FileLock lock, bool wait, LockOf of) {
   Inode& inode = *file.inode;
+  const uint64_t owner = owner_of(file, caller, of);
   for (;;) {
     const LockRecord* in_way = nullptr;
-    if (inode.file_locks && lock.type != abi::f_unlck)
-      in_way = conflict(inode.file_locks->posix, lock, caller.lock_owner);
-    if (!in_way) co_return apply_posix(inode, lock, caller.lock_owner, caller.tgid);
+    if (inode.file_locks && lock.type != abi::f_unlck) in_way = conflict(inode.file_locks->posix, lock, owner);
+    if (!in_way) co_return apply_posix(file, caller, lock, of);
     if (!wait) co_return error(Errno::eagain);
-    if (would_deadlock(inode.sb, caller.lock_owner, in_way->owner)) co_return error(Errno::edeadlk);
-    BlockedScope blocked(inode.sb, caller.lock_owner, in_way->owner);
-    auto slept = co_await wait_for_change(inode, caller);
+    if (of == LockOf::open_file || in_way->file) {
+      auto slept = co_await wait_for_change(inode, caller);
+      if (!slept) co_return slept;
+      continue;
+    }
+    if (would_deadlock(inode.sb, owner, in_way->owner)) co_return error(Errno::edeadlk);
+    auto slept = co_await wait_for_owner(inode, caller, owner, in_way->owner);
     if (!slept) co_return slept;
   }
 }
@@ -274,33 +329,39 @@ Task<Result<void>> set_local_flock(File& file, Caller& caller, uint32_t type, bo
 
 uint64_t flock_owner(const File& file) { return reinterpret_cast<uintptr_t>(&file); }
 
-Task<Result<void>> set_posix_lock(File& file, Caller& caller, wire::FileLock lock, bool wait) {
+Task<Result<void>> set_posix_lock(File& file, Caller& caller, wire::FileLock lock, bool wait, LockOf of) {
   if (file.is_path()) co_return error(Errno::ebadf);
   if (lock.type > abi::f_unlck || lock.start > lock.end || lock.end > abi::max_file_size)
     co_return error(Errno::einval);
   if (lock.type == abi::f_rdlck && !file.readable()) co_return error(Errno::ebadf);
   if (lock.type == abi::f_wrlck && !file.writable()) co_return error(Errno::ebadf);
+  if (of == LockOf::open_file && lock.pid != 0) co_return error(Errno::einval);
   if (!file.sb.has(wire::init_flag::posix_locks) || !file.inode->is_reg()) {
-    auto done = co_await set_local_posix(file, caller, lock, wait);
+    auto done = co_await set_local_posix(file, caller, lock, wait, of);
     co_return done;
   }
-  auto done = co_await forward_set(file, caller, lock, caller.lock_owner, wait, false);
-  if (done && lock.type != abi::f_unlck) note_forwarded(file, caller.lock_owner);
+  const uint64_t owner = owner_of(file, caller, of);
+  auto done = co_await forward_set(file, caller, lock, owner, wait, false);
+  if (done && lock.type != abi::f_unlck && of == LockOf::process) note_forwarded(file, owner);
   co_return done;
 }
 
-Task<Result<wire::FileLock>> get_posix_lock(File& file, Caller& caller, wire::FileLock lock) {
+Task<Result<wire::FileLock>> get_posix_lock(File& file, Caller& caller, wire::FileLock lock, LockOf of) {
   if (file.is_path()) co_return error(Errno::ebadf);
-  if (lock.type > abi::f_wrlck || lock.start > lock.end || lock.end > abi::max_file_size)
-    co_return error(Errno::einval);
+  const uint32_t last_type = of == LockOf::open_file ? abi::f_unlck : abi::f_wrlck;
+  if (lock.type > last_type || lock.start > lock.end || lock.end > abi::max_file_size) co_return error(Errno::einval);
+  if (of == LockOf::open_file && lock.pid != 0) co_return error(Errno::einval);
   const wire::FileLock none{lock.start, lock.end, abi::f_unlck, 0};
+  const uint64_t owner = owner_of(file, caller, of);
   if (!file.sb.has(wire::init_flag::posix_locks) || !file.inode->is_reg()) {
     if (!file.inode->file_locks) co_return none;
-    const LockRecord* in_way = conflict(file.inode->file_locks->posix, lock, caller.lock_owner);
-    co_return in_way ? in_way->lock : none;
+    const LockList& locks = file.inode->file_locks->posix;
+    // Asked for "no lock", F_OFD_GETLK names the file's own.
+    const LockRecord* found = lock.type == abi::f_unlck ? own_lock(locks, lock, owner) : conflict(locks, lock, owner);
+    co_return found ? found->lock : none;
   }
   lock.pid = 0;
-  const wire::LkIn in = lock_message(file, lock, caller.lock_owner, false);
+  const wire::LkIn in = lock_message(file, lock, owner, false);
   wire::LkOut out{};
   Args args;
   args.opcode = wire::Opcode::getlk;
@@ -311,6 +372,7 @@ Task<Result<wire::FileLock>> get_posix_lock(File& file, Caller& caller, wire::Fi
   if (out.lk.type == abi::f_unlck) co_return none;
   const bool sane = out.lk.type <= abi::f_wrlck && out.lk.start <= out.lk.end && out.lk.end <= abi::max_file_size;
   if (!sane) co_return error(Errno::eio);
+  if (of == LockOf::open_file) out.lk.pid = no_process;
   co_return out.lk;
 }
 
@@ -368,7 +430,9 @@ void drop_file_locks(File& file) {
   }
   auto of_file = [&file](LockRecord& record) { return record.file == &file; };
   drop_matching(inode, inode.file_locks->forwarded, of_file);
-  if (drop_matching(inode, inode.file_locks->flocks, of_file)) changed(inode);
+  const bool flocks = drop_matching(inode, inode.file_locks->flocks, of_file);
+  const bool own = drop_matching(inode, inode.file_locks->posix, of_file);
+  if (flocks || own) changed(inode);
   drop_if_empty(inode);
 }
 

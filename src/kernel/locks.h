@@ -1,6 +1,6 @@
-// File locks. POSIX locks (fcntl) belong to a file table, flocks to an open file. They are kept here, per inode, unless
-// the daemon takes them over: POSIX_LOCKS and FLOCK_LOCKS, decided at INIT (K138-K143; Linux file.c fuse_setlk,
-// fs/locks.c). Waiting ends with EINTR at a signal.
+// File locks. POSIX locks (fcntl) belong to a file table, or to an open file (F_OFD_*); flocks to an open file. They
+// are kept here, per inode, unless the daemon takes them over: POSIX_LOCKS and FLOCK_LOCKS, decided at INIT (K138-K143;
+// Linux file.c fuse_setlk, fs/locks.c). Waiting ends with EINTR at a signal.
 // Ranges: [start, end], end inclusive; abi::max_file_size: to the end of the file. Types: abi::f_*.
 // Thread rule: under the connection lock. The caller of a coroutine holds a use of the file.
 #pragma once
@@ -20,7 +20,7 @@ namespace fusewire::kernel {
 struct LockRecord : boost::intrusive::list_base_hook<> {
   wire::FileLock lock{};
   uint64_t owner = 0;    // POSIX: Caller::lock_owner; flock: flock_owner
-  File* file = nullptr;  // flock, and locks the daemon keeps: through which file
+  File* file = nullptr;  // flock, F_OFD_*, and locks the daemon keeps: through which file
 };
 using LockList = boost::intrusive::list<LockRecord, boost::intrusive::constant_time_size<false>>;
 
@@ -39,10 +39,12 @@ struct BlockedOwner {
   BlockedOwner* next;
 };
 
+inline constexpr uint32_t no_process = UINT32_MAX;  // pid of a lock that is an open file's (LockOf): -1
+
 // F_SETLK, or with wait F_SETLKW. EAGAIN when another has it, EDEADLK when waiting would never end.
-Task<Result<void>> set_posix_lock(File& file, Caller& caller, wire::FileLock lock, bool wait);
-// F_GETLK: the lock in the way, or type f_unlck.
-Task<Result<wire::FileLock>> get_posix_lock(File& file, Caller& caller, wire::FileLock lock);
+Task<Result<void>> set_posix_lock(File& file, Caller& caller, wire::FileLock lock, bool wait, LockOf of);
+// F_GETLK: the first lock in the way, or type f_unlck. Of an open file and with type f_unlck: its own first one.
+Task<Result<wire::FileLock>> get_posix_lock(File& file, Caller& caller, wire::FileLock lock, LockOf of);
 // flock(2): operation of abi::lock_*. EWOULDBLOCK (EAGAIN) with lock_nb.
 Task<Result<void>> set_flock(File& file, Caller& caller, uint32_t operation);
 
@@ -50,7 +52,7 @@ Task<Result<void>> set_flock(File& file, Caller& caller, uint32_t operation);
 void drop_posix_locks(Inode& inode, uint64_t owner);
 // A process is gone: its locks on all inodes go; the daemon is told by FLUSH of a file through which they were taken.
 void drop_owner_locks(Superblock& sb, uint64_t owner);
-// The open file is gone: its flock, and what was locked through it at the daemon.
+// The open file is gone: its own locks, and what was locked through it at the daemon.
 void drop_file_locks(File& file);
 // The inode goes, and nobody can ask for its locks any more.
 void drop_inode_locks(Inode& inode);

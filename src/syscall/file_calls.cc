@@ -55,15 +55,15 @@ Task<Result<uint32_t>> control_use(File& file, Caller& caller, uint32_t cmd, uin
   co_return answer;
 }
 
-Task<Result<void>> set_lock_use(File& file, Caller& caller, Lock lock, bool wait) {
+Task<Result<void>> set_lock_use(File& file, Caller& caller, Lock lock, bool wait, kernel::LockOf of) {
   FileUse use(file);
-  auto done = co_await kernel::set_posix_lock(file, caller, wire_lock(lock), wait);
+  auto done = co_await kernel::set_posix_lock(file, caller, wire_lock(lock), wait, of);
   co_return done;
 }
 
-Task<Result<Lock>> get_lock_use(File& file, Caller& caller, Lock lock) {
+Task<Result<Lock>> get_lock_use(File& file, Caller& caller, Lock lock, kernel::LockOf of) {
   FileUse use(file);
-  auto in_way = co_await kernel::get_posix_lock(file, caller, wire_lock(lock));
+  auto in_way = co_await kernel::get_posix_lock(file, caller, wire_lock(lock), of);
   if (!in_way) co_return error(in_way.error());
   co_return Lock{in_way->start, in_way->end, in_way->type, in_way->pid};
 }
@@ -115,12 +115,12 @@ Task<Result<uint32_t>> Mount::sys_ioctl(Caller& caller, OpenFile& file, uint32_t
   return run(impl(*this), caller, "ioctl", control_use(file, caller, cmd, arg, data));
 }
 
-Task<Result<void>> Mount::sys_setlk(Caller& caller, OpenFile& file, Lock lock, bool wait) {
-  return run(impl(*this), caller, "fcntl", set_lock_use(file, caller, lock, wait));
+Task<Result<void>> Mount::sys_setlk(Caller& caller, OpenFile& file, Lock lock, bool wait, kernel::LockOf of) {
+  return run(impl(*this), caller, "fcntl", set_lock_use(file, caller, lock, wait, of));
 }
 
-Task<Result<Lock>> Mount::sys_getlk(Caller& caller, OpenFile& file, Lock lock) {
-  return run(impl(*this), caller, "fcntl", get_lock_use(file, caller, lock));
+Task<Result<Lock>> Mount::sys_getlk(Caller& caller, OpenFile& file, Lock lock, kernel::LockOf of) {
+  return run(impl(*this), caller, "fcntl", get_lock_use(file, caller, lock, of));
 }
 
 Task<Result<void>> Mount::sys_flock(Caller& caller, OpenFile& file, uint32_t operation) {

@@ -115,9 +115,10 @@ class Mount {
   // F_GETFL and F_SETFL: O_APPEND, O_NONBLOCK, O_NOATIME, O_DIRECT may change.
   Result<uint32_t> sys_getfl(OpenFile&);
   Result<void> sys_setfl(OpenFile&, uint32_t flags);
-  // POSIX locks; owner is caller.lock_owner. wait: F_SETLKW. Local unless POSIX_LOCKS was negotiated (K138, K139).
-  Task<Result<void>> sys_setlk(Caller&, OpenFile&, Lock lock, bool wait);
-  Task<Result<Lock>> sys_getlk(Caller&, OpenFile&, Lock lock);
+  // POSIX locks; owner is caller.lock_owner, or the open file (F_OFD_*: lock.pid must be 0, and -1 comes back). wait:
+  // F_SETLKW. Local unless POSIX_LOCKS was negotiated (K138, K139).
+  Task<Result<void>> sys_setlk(Caller&, OpenFile&, Lock lock, bool wait, kernel::LockOf of = kernel::LockOf::process);
+  Task<Result<Lock>> sys_getlk(Caller&, OpenFile&, Lock lock, kernel::LockOf of = kernel::LockOf::process);
   // LOCK_SH 1, LOCK_EX 2, LOCK_UN 8, LOCK_NB 4; owner is the open file (K141).
   Task<Result<void>> sys_flock(Caller&, OpenFile&, uint32_t operation);
   // One close(2) of one descriptor: FLUSH, and the POSIX locks of caller.lock_owner on the inode go (K136).

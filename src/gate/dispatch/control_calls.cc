@@ -42,7 +42,8 @@ long to_lock(VirtualFile file, long nr, const struct flock& from, Lock& lock) {
     if (start < 0) return -EINVAL;
   }
   if (from.l_type != F_RDLCK && from.l_type != F_WRLCK && from.l_type != F_UNLCK) return -EINVAL;
-  lock = {static_cast<uint64_t>(start), static_cast<uint64_t>(end), static_cast<uint32_t>(from.l_type), 0};
+  lock = {static_cast<uint64_t>(start), static_cast<uint64_t>(end), static_cast<uint32_t>(from.l_type),
+          static_cast<uint32_t>(from.l_pid)};
   return 0;
 }
 
@@ -55,21 +56,29 @@ void from_lock(const Lock& lock, struct flock& to) {
   to.l_pid = static_cast<int>(lock.pid);
 }
 
-long posix_lock(const CallFrame& f, VirtualFile file, CallNumber number, bool wait) {
+struct LockCall {
+  CallNumber number;
+  bool wait = false;
+  bool of_open_file = false;  // F_OFD_*
+};
+
+long posix_lock(const CallFrame& f, VirtualFile file, const LockCall& kind) {
+  const bool asks = kind.number == CallNumber::getlk;
   struct flock user;
   if (copy_from_program(&user, pointer(f.arg[2]), sizeof user) != 0) return unless_path(file, f.nr, -EFAULT);
-  if (number == CallNumber::getlk && user.l_type == F_UNLCK) return unless_path(file, f.nr, -EINVAL);
+  if (asks && user.l_type == F_UNLCK && !kind.of_open_file) return unless_path(file, f.nr, -EINVAL);
   Lock lock;
   long r = to_lock(file, f.nr, user, lock);
   if (r < 0) return unless_path(file, f.nr, r);
-  RingCall call(file.connection, number, f.nr);
+  RingCall call(file.connection, kind.number, f.nr);
   if (call.error() != 0) return call.error();
   call.set_file(file.token);
-  call.set_arg(0, wait ? 1 : 0);
+  call.set_arg(0, kind.wait ? 1 : 0);
+  call.set_arg(1, kind.of_open_file ? 1 : 0);
   __builtin_memcpy(call.data_area().data(), &lock, sizeof lock);
   call.set_data_length(sizeof lock);
   r = call.run();
-  if (r < 0 || number == CallNumber::setlk) return r;
+  if (r < 0 || !asks) return r;
   __builtin_memcpy(&lock, call.result_data(sizeof lock).data(), sizeof lock);
   from_lock(lock, user);
   return copy_to_program(pointer(f.arg[2]), &user, sizeof user);
@@ -97,15 +106,17 @@ long fcntl_file(const CallFrame& f, VirtualFile file) {
     case F_SETFL:
       return file_call(file, CallNumber::setfl, f.nr, {static_cast<uint32_t>(f.arg[2])});
     case F_GETLK:
-      return posix_lock(f, file, CallNumber::getlk, false);
+      return posix_lock(f, file, {CallNumber::getlk});
     case F_SETLK:
-      return posix_lock(f, file, CallNumber::setlk, false);
+      return posix_lock(f, file, {CallNumber::setlk});
     case F_SETLKW:
-      return posix_lock(f, file, CallNumber::setlk, true);
+      return posix_lock(f, file, {.number = CallNumber::setlk, .wait = true});
     case F_OFD_GETLK:
+      return posix_lock(f, file, {.number = CallNumber::getlk, .of_open_file = true});
     case F_OFD_SETLK:
+      return posix_lock(f, file, {.number = CallNumber::setlk, .of_open_file = true});
     case F_OFD_SETLKW:
-      return refuse(-EINVAL, "fcntl", "F_OFD_*", "locks of open file descriptions are not served in mounts");
+      return posix_lock(f, file, {.number = CallNumber::setlk, .wait = true, .of_open_file = true});
     case F_GETLEASE:
       return unless_path(file, f.nr, F_UNLCK);
     case F_SETLEASE:
