@@ -16,6 +16,8 @@
 
 namespace fusewire::host {
 
+struct CallInfo;
+
 struct CallEnd {
   // Under the connection lock, in the call's own coroutine: note it and return.
   virtual void finished(Call& call) = 0;
@@ -28,6 +30,7 @@ struct Call {
   std::shared_ptr<Client> client;
   uint32_t slot = 0;
   CallFields fields{};
+  const CallInfo* info = nullptr;  // its row of the table (call_table.h)
   std::string path1, path2;
   std::vector<std::byte> data;  // in: the value; out: the first `output` bytes go to the slot
   size_t output = 0;
@@ -47,12 +50,8 @@ struct Call {
   std::span<std::byte> slot_data() const { return client->data(slot); }
 };
 
-// Fills paths and data from the slot; fields stand already. 0 or -errno when the slot holds nonsense.
+// Fills paths and data from the slot; fields and info stand already. 0 or -errno when the slot holds nonsense.
 int copy_arguments(Call& call);
-
-// Whether the number is known, and whether it is one on an open file (`file` must then be a token).
-bool is_known(abi::CallNumber number);
-bool is_on_file(abi::CallNumber number);
 
 // The whole call: sets result and opened, then tells end. Started by the server under Connection::Entry.
 kernel::Task<kernel::Result<int64_t>> run(Call& call);

@@ -7,6 +7,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "host/call_table.h"
+
 namespace fusewire::host {
 namespace {
 
@@ -116,7 +118,8 @@ void CallServer::begin(const std::shared_ptr<Client>& client, uint32_t slot) {
 
 int CallServer::prepare(Call& call) {
   call.file = call.file2 = nullptr;
-  if (!is_known(call.fields.number)) return -EINVAL;
+  call.info = find_call(call.fields.number);
+  if (!call.info) return -EINVAL;
   if (const int error = copy_arguments(call); error < 0) return error;
   if (!take_files(call)) return -EBADF;
   call.leave = {};
@@ -132,11 +135,13 @@ int CallServer::prepare(Call& call) {
 
 bool CallServer::take_files(Call& call) {
   const CallFields& fields = call.fields;
-  if (fields.file != 0 || is_on_file(fields.number)) {
+  const StandsOn on = call.info->on;
+  if (on == StandsOn::connection) return true;
+  if (fields.file != 0 || on == StandsOn::open_file) {
     call.file = files_.use(fields.file);
     if (!call.file) return false;
   }
-  if (fields.file2 == 0) return true;
+  if (on != StandsOn::two_paths || fields.file2 == 0) return true;
   call.file2 = files_.use(fields.file2);
   return call.file2 != nullptr;
 }

@@ -1,0 +1,156 @@
+// Calls on an open file.
+#include "host/call_parts.h"
+
+namespace fusewire::host {
+
+using kernel::Errno;
+using kernel::Result;
+using kernel::Task;
+using syscall::OpenFile;
+using syscall::Timespec;
+
+namespace {
+
+Result<syscall::Lock> lock_of(const Call& call) {
+  syscall::Lock lock;
+  if (call.data.size() < sizeof lock) return kernel::error(Errno::einval);
+  std::memcpy(&lock, call.data.data(), sizeof lock);
+  return lock;
+}
+
+kernel::LockOf owner_of(const Call& call) {
+  return arg32(call, 1) == 1 ? kernel::LockOf::open_file : kernel::LockOf::process;
+}
+
+}  // namespace
+
+Task<Number> run_read(Call& call) {
+  OpenFile& file = file_of(call);
+  const int64_t offset = call.fields.arg[0];
+  const uint64_t size = arg64(call, 1);
+  if (offset < -1 || size > abi::io_bytes_max) co_return kernel::error(Errno::einval);
+  const std::span<std::byte> to = call.slot_data().first(size);
+  auto result = co_await call.mount->sys_read(call.caller, file, to, offset);
+  co_return number(result);
+}
+
+Task<Number> run_write(Call& call) {
+  OpenFile& file = file_of(call);
+  const int64_t offset = call.fields.arg[0];
+  if (offset < -1) co_return kernel::error(Errno::einval);
+  const uint64_t start = abi::call_data_offset(call.fields.path1_length, call.fields.path2_length);
+  const std::span<const std::byte> from = call.slot_data().subspan(start, call.fields.data_length);
+  auto result = co_await call.mount->sys_write(call.caller, file, from, offset);
+  co_return number(result);
+}
+
+Task<Number> run_lseek(Call& call) {
+  OpenFile& file = file_of(call);
+  auto result = co_await call.mount->sys_lseek(call.caller, file, call.fields.arg[0], arg32(call, 1));
+  co_return number(result);
+}
+
+Task<Number> run_getdents64(Call& call) {
+  OpenFile& file = file_of(call);
+  const std::span<std::byte> to = room(call, 0, abi::io_bytes_max);
+  auto result = co_await call.mount->sys_getdents64(call.caller, file, to);
+  co_return bytes(call, result, true);
+}
+
+Task<Number> run_fstat(Call& call) {
+  OpenFile& file = file_of(call);
+  auto result = co_await call.mount->sys_fstat(call.caller, file, arg32(call, 0));
+  co_return value(call, result);
+}
+
+Task<Number> run_fstatfs(Call& call) {
+  OpenFile& file = file_of(call);
+  auto result = co_await call.mount->sys_fstatfs(call.caller, file);
+  co_return value(call, result);
+}
+
+Task<Number> run_ftruncate(Call& call) {
+  OpenFile& file = file_of(call);
+  auto result = co_await call.mount->sys_ftruncate(call.caller, file, arg64(call, 0));
+  co_return number(result);
+}
+
+Task<Number> run_fchmod(Call& call) {
+  OpenFile& file = file_of(call);
+  auto result = co_await call.mount->sys_fchmod(call.caller, file, arg32(call, 0));
+  co_return number(result);
+}
+
+Task<Number> run_fchown(Call& call) {
+  OpenFile& file = file_of(call);
+  auto result = co_await call.mount->sys_fchown(call.caller, file, arg32(call, 0), arg32(call, 1));
+  co_return number(result);
+}
+
+Task<Number> run_futimens(Call& call) {
+  OpenFile& file = file_of(call);
+  const Timespec atime = time_at(call, 0), mtime = time_at(call, 2);
+  auto result = co_await call.mount->sys_futimens(call.caller, file, atime, mtime);
+  co_return number(result);
+}
+
+Task<Number> run_fsync(Call& call) {
+  OpenFile& file = file_of(call);
+  auto result = co_await call.mount->sys_fsync(call.caller, file, arg32(call, 0) == 1);
+  co_return number(result);
+}
+
+Task<Number> run_fallocate(Call& call) {
+  OpenFile& file = file_of(call);
+  auto result = co_await call.mount->sys_fallocate(call.caller, file, arg32(call, 0), arg64(call, 1), arg64(call, 2));
+  co_return number(result);
+}
+
+Task<Number> run_flush(Call& call) {
+  OpenFile& file = file_of(call);
+  auto result = co_await call.mount->sys_flush(call.caller, file);
+  co_return number(result);
+}
+
+Task<Number> run_getfl(Call& call) { co_return number(call.mount->sys_getfl(file_of(call))); }
+
+Task<Number> run_setfl(Call& call) { co_return number(call.mount->sys_setfl(file_of(call), arg32(call, 0))); }
+
+Task<Number> run_setlk(Call& call) {
+  OpenFile& file = file_of(call);
+  const auto lock = lock_of(call);
+  if (!lock) co_return kernel::error(lock.error());
+  auto result = co_await call.mount->sys_setlk(call.caller, file, *lock, arg32(call, 0) == 1, owner_of(call));
+  co_return number(result);
+}
+
+Task<Number> run_getlk(Call& call) {
+  OpenFile& file = file_of(call);
+  const auto lock = lock_of(call);
+  if (!lock) co_return kernel::error(lock.error());
+  auto result = co_await call.mount->sys_getlk(call.caller, file, *lock, owner_of(call));
+  co_return value(call, result);
+}
+
+Task<Number> run_flock(Call& call) {
+  OpenFile& file = file_of(call);
+  auto result = co_await call.mount->sys_flock(call.caller, file, arg32(call, 0));
+  co_return number(result);
+}
+
+Task<Number> run_path(Call& call) {
+  const auto result = call.mount->sys_path(file_of(call), characters(room(call, 0, path_max)));
+  co_return bytes(call, result, true);
+}
+
+Task<Number> run_ioctl(Call& call) {
+  OpenFile& file = file_of(call);
+  const std::span<std::byte> data = call.data;
+  auto result = co_await call.mount->sys_ioctl(call.caller, file, arg32(call, 0), arg64(call, 1), data);
+  if (result) call.output = call.data.size();
+  co_return number(result);
+}
+
+Task<Number> run_nop(Call&) { co_return Number(0); }
+
+}  // namespace fusewire::host
