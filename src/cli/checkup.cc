@@ -18,14 +18,18 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
+#include <span>
 
 #include "abi/unique_fd.h"
+#include "leader/needed_calls.h"
 
 namespace fusewire::cli {
 
@@ -209,6 +213,54 @@ Finding check_gate(const std::string& configured) {
           "nothing can run in a namespace: put fusewire-gate beside fusewire", true};
 }
 
+// Tries the calls in children: a filter may kill instead of refusing.
+constexpr int killed = -1;
+std::vector<int> try_calls(std::span<const leader::NeededCall> calls) {
+  struct Progress {
+    std::atomic<size_t> at;
+    int error[];
+  };
+  const size_t bytes = sizeof(Progress) + calls.size() * sizeof(int);
+  void* shared = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (shared == MAP_FAILED) return std::vector<int>(calls.size(), 0);
+  auto& progress = *static_cast<Progress*>(shared);
+  for (size_t next = 0; next < calls.size(); next = progress.at + 1) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      for (size_t i = next; i < calls.size(); i++) {
+        progress.error[i] = killed;
+        progress.at = i;
+        progress.error[i] = leader::try_call(calls[i]);
+      }
+      ::_exit(0);
+    }
+    int status = 0;
+    if (child < 0 || ::waitpid(child, &status, 0) != child) break;
+  }
+  const std::vector<int> errors(progress.error, progress.error + calls.size());
+  ::munmap(shared, bytes);
+  return errors;
+}
+
+// A line for each system call that is refused, or one that says that none is.
+std::vector<Finding> check_calls() {
+  const auto calls = leader::needed_calls();
+  const std::vector<int> errors = try_calls(calls);
+  std::vector<Finding> findings;
+  for (size_t i = 0; i < calls.size(); i++) {
+    if (errors[i] == 0) continue;
+    const std::string what = errors[i] == killed ? "kills who makes it" : reason(errors[i]);
+    findings.push_back(
+        {fmt::format("system call {}", calls[i].name), calls[i].required ? Verdict::no : Verdict::limited,
+         what + " (a container's filter, or an old kernel)",
+         calls[i].required ? fmt::format("needed: {}", calls[i].use) : std::string(calls[i].use), calls[i].required});
+  }
+  if (findings.empty())
+    findings.push_back({"system calls", Verdict::ok, fmt::format("all {} usable", calls.size()),
+                        "nothing that Fusewire needs is refused here", true});
+  return findings;
+}
+
 }  // namespace
 
 std::string verdict_name(Verdict verdict) {
@@ -227,20 +279,22 @@ std::vector<Finding> check_machine(const std::string& gate) {
   utsname machine{};
   ::uname(&machine);
   const Finding dispatch = check_dispatch();
-  return {check_architecture(machine),
-          check_kernel(machine),
-          check_gate(gate),
-          dispatch,
-          check_seccomp(dispatch.verdict != Verdict::ok),
-          check_memfd(),
-          check_inotify(),
-          check_inotify_limits(),
-          check_descriptors(),
-          check_socket(),
-          check_proc(),
-          check_runtime_directory(),
-          check_real_device(),
-          check_user_namespaces()};
+  std::vector<Finding> findings{check_architecture(machine),
+                                check_kernel(machine),
+                                check_gate(gate),
+                                dispatch,
+                                check_seccomp(dispatch.verdict != Verdict::ok),
+                                check_memfd(),
+                                check_inotify(),
+                                check_inotify_limits(),
+                                check_descriptors(),
+                                check_socket(),
+                                check_proc(),
+                                check_runtime_directory(),
+                                check_real_device(),
+                                check_user_namespaces()};
+  std::ranges::move(check_calls(), std::back_inserter(findings));
+  return findings;
 }
 
 bool can_run(const std::vector<Finding>& findings) {

@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <system_error>
 #include <thread>
 
 #include "daemon/device_transport.h"
@@ -92,11 +93,19 @@ class Service {
     struct sigaction wake {};
     wake.sa_handler = [](int) {};
     sigaction(wake_signal, &wake, nullptr);
-    std::thread thread([this, &parent, main = pthread_self()] {
-      result_ = session_.run([&parent] { parent.live(); });
-      ended_ = true;
-      pthread_kill(main, SIGTERM);
-    });
+    std::thread thread;
+    try {
+      thread = std::thread([this, &parent, main = pthread_self()] {
+        result_ = session_.run([&parent] { parent.live(); });
+        ended_ = true;
+        pthread_kill(main, SIGTERM);
+      });
+    } catch (const std::system_error& error) {
+      const std::string unmounted = mount.unmount();
+      return complain(options_, std::string("cannot start a thread: ") + error.what() +
+                                    " (a container's filter that answers clone3(2) with EPERM, not ENOSYS, does this)" +
+                                    (unmounted.empty() ? "" : "; " + unmounted));
+    }
     int signal = 0;
     sigwait(&signals, &signal);
     if (!ended_) stop(mount, signals);

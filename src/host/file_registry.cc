@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 #include <sys/inotify.h>
 #include <sys/mman.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 
 #include <cctype>
@@ -16,6 +15,7 @@
 #include <vector>
 
 #include "abi/ring.h"
+#include "host/random_bits.h"
 
 namespace fusewire::host {
 namespace {
@@ -24,7 +24,8 @@ constexpr uint32_t watched = IN_CLOSE_WRITE | IN_CLOSE_NOWRITE | IN_OPEN;
 
 uint64_t random_token() {
   uint64_t token = 0;
-  while (token == 0) (void)!::getrandom(&token, sizeof token, 0);
+  // Without random numbers 0, which no file has: the open fails.
+  while (random_bits(token) && token == 0) continue;
   return token;
 }
 
@@ -65,6 +66,7 @@ int FileRegistry::start() {
 
 std::expected<UniqueFd, int> FileRegistry::add(syscall::OpenFile& file, uint64_t& token) {
   token = random_token();
+  if (token == 0) return std::unexpected(-EIO);
   const std::string name = fmt::format("{}{}:{}:{:016x}", abi::shadow_name_prefix, leader_pid_, connection_, token);
   UniqueFd shadow(make_shadow(name));
   if (shadow.get() < 0) return std::unexpected(shadow.release());

@@ -2,13 +2,14 @@
 
 #include <linux/futex.h>
 #include <sys/mman.h>
-#include <sys/random.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <cstdio>
 #include <cstdlib>
+
+#include "host/random_bits.h"
 
 namespace fusewire::host {
 namespace {
@@ -33,7 +34,7 @@ void ProcessHost::free_pages(void* pages, size_t bytes) { ::munmap(pages, bytes)
 
 uint64_t ProcessHost::random() {
   uint64_t value = 0;
-  if (::getrandom(&value, sizeof value, 0) != sizeof value) panic("no random numbers");
+  if (!random_bits(value)) panic("no random numbers: neither getrandom(2) nor /dev/urandom works");
   return value;
 }
 

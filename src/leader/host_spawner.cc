@@ -3,19 +3,21 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/prctl.h>
-#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <vector>
 
 #include "abi/leader_protocol.h"
 #include "host/host_process.h"
 #include "host/packet_socket.h"
+#include "host/random_bits.h"
 #include "leader/signal_setting.h"
 
 namespace fusewire::leader {
@@ -24,7 +26,7 @@ namespace {
 // The address by which a gate tells a device socket from others; random, since abstract names are everybody's.
 int bind_device_address(int fd) {
   uint64_t random = 0;
-  if (::getrandom(&random, sizeof random, 0) != sizeof random) return -EIO;
+  if (!host::random_bits(random)) return -EIO;
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   const std::string name = fmt::format("{}{:016x}", abi::device_address_prefix, random);
@@ -53,6 +55,18 @@ void raise_descriptor_limit() {
   ::_exit(0);
 }
 
+// Closes [first, last], also where close_range(2) is refused.
+void close_from_to(unsigned first, unsigned last) {
+  if (first > last || ::close_range(first, last, 0) == 0) return;
+  std::vector<int> open;
+  std::error_code error;
+  using std::filesystem::directory_iterator;
+  for (directory_iterator fd("/proc/self/fd", error), end; !error && fd != end; fd.increment(error))
+    open.push_back(std::atoi(fd->path().filename().c_str()));
+  for (const int fd : open)
+    if (static_cast<unsigned>(fd) >= first && static_cast<unsigned>(fd) <= last) ::close(fd);
+}
+
 }  // namespace
 
 std::string client_socket_name(uint32_t connection) { return fmt::format("conn-{}.sock", connection); }
@@ -67,10 +81,10 @@ void become_service(std::initializer_list<int> kept, const char* name) {
   for (const int fd : fds) {
     if (fd < 0) continue;
     const auto here = static_cast<unsigned>(fd);
-    if (here > next) ::close_range(next, here - 1, 0);
+    if (here > next) close_from_to(next, here - 1);
     next = std::max(next, here + 1);
   }
-  ::close_range(next, ~0u, 0);
+  close_from_to(next, ~0u);
   (void)::open("/dev/null", O_RDONLY);
   (void)::open("/dev/null", O_WRONLY);
   ignore_all_signals();

@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/file.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 
 #include <cerrno>
@@ -14,6 +13,7 @@
 #include <memory>
 
 #include "abi/leader_protocol.h"
+#include "host/random_bits.h"
 
 namespace fusewire::leader {
 namespace {
@@ -92,7 +92,7 @@ void remove_tree(const std::string& path) {
 
 std::string random_name() {
   uint64_t random = 0;
-  (void)!::getrandom(&random, sizeof random, 0);
+  (void)host::random_bits(random);  // a name that is taken is told by mkdir
   return fmt::format("{}.{:012x}", ::getpid(), random & 0xffffffffffff);
 }
 

@@ -17,6 +17,7 @@
 
 #include "leader/leader.h"
 #include "leader/namespace_directory.h"
+#include "leader/needed_calls.h"
 #include "leader/signal_setting.h"
 
 namespace fusewire::leader {
@@ -158,6 +159,9 @@ std::expected<int, std::string> run_in(NamespaceDirectory& directory, const RunO
 
 std::expected<int, std::string> run(const RunOptions& options) {
   if (options.command.empty()) return std::unexpected("no command to run");
+  if (const RefusedCall refused = first_refused(); refused.call != nullptr) {
+    return std::unexpected(refusal_text(refused));
+  }
   const auto gate = find_gate(options);
   if (!gate) return std::unexpected(gate.error());
   RunOptions complete = options;

@@ -1,5 +1,6 @@
 // Files for execve and for the loader. A file of a mount is read whole into a memfd of its own: the image must not
 // change under the program, and must outlive the mount.
+#include "gate/dispatch/execute_access.h"
 #include "gate/dispatch/file_call.h"
 #include "gate/dispatch/leader.h"
 #include "gate/dispatch/path_engine.h"
@@ -73,9 +74,7 @@ long open_native(const Request& q, const Where& where) {
   const int dirfd = where.rewritten ? AT_FDCWD : q.dirfd;
   const bool nofollow = (q.at_flags & AT_SYMLINK_NOFOLLOW) != 0;
   if (q.execute) {
-    const long at = AT_EACCESS | (q.at_flags & (AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH));
-    const long r = raw_syscall(SYS_faccessat2, dirfd, native::of(path), 1 /* X_OK */, at);
-    if (r < 0) return r;
+    if (const long r = may_execute(dirfd, path, q.at_flags); r < 0) return r;
   }
   char first = 0;
   copy_from_program(&first, path, 1);

@@ -1,0 +1,21 @@
+// Random numbers of the host kernel's.
+#pragma once
+
+#include <fcntl.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include <cstdint>
+
+#include "abi/unique_fd.h"
+
+namespace fusewire::host {
+
+// False: the kernel gives none, neither by getrandom(2) nor by /dev/urandom (which a container's filter leaves alone).
+inline bool random_bits(uint64_t& bits) {
+  if (::getrandom(&bits, sizeof bits, 0) == static_cast<ssize_t>(sizeof bits)) return true;
+  const UniqueFd device(::open("/dev/urandom", O_RDONLY | O_CLOEXEC));
+  return device && ::read(device.get(), &bits, sizeof bits) == static_cast<ssize_t>(sizeof bits);
+}
+
+}  // namespace fusewire::host
