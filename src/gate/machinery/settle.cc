@@ -14,6 +14,7 @@ extern const char exit_check[], exit_switched[], restore_registers[], exit_chang
 extern const char changed_switched[], changed_call[], changed_done[], exit_fork[], fork_call[], exit_clone[];
 extern const char clone_call[], clone_done[], child_begin[], child_framed[], exit_deferred[], deferred_unblocked[];
 extern const char deferred_leave[], signal_entry[], handler_unblocked[], handler_entered[];
+extern const char changed_out[], changed_back[], fork_out[], fork_back[], clone_out[], clone_back[], fork_done[];
 extern const char __executable_start[], etext[];
 }
 
@@ -151,9 +152,21 @@ Place settle_handler(Registers& r) {
   return Place::program;
 }
 
+// The instructions of the way out that stand in the page of the program's calls: as if they stood in their place.
+void back_from_program_page(Registers& r) {
+  const struct {
+    const char *at, *stands_for;
+  } outside[] = {{changed_out, changed_call}, {changed_back, changed_done}, {fork_out, fork_call},
+                 {fork_back, fork_done},      {clone_out, clone_call},      {clone_back, clone_done}};
+  for (const auto& o : outside) {
+    if (at(r.rip, o.at)) r.rip = address_of(o.stands_for);
+  }
+}
+
 }  // namespace
 
 Place settle(Registers& r) {
+  back_from_program_page(r);
   const uint64_t pc = r.rip;
   if (!within(pc, __executable_start, etext) && !within(pc, stub_begin, stub_end)) {
     leave_trampoline(r);

@@ -1,5 +1,8 @@
 // The only `syscall` instructions of the gate, and the way of a caught call through it.
 //
+// They stand in two groups of pages: those that make a call for the program, as it came or changed, and those that the
+// gate makes for itself. A seccomp filter tells the two apart by the instruction pointer (seccomp.cc).
+//
 // Syscall User Dispatch lets calls pass that are made from this section, and no others. A caught call comes here from
 // a patched site's trampoline or from the SIGSYS handler, in the same state: rax the number, rcx the address after the
 // program's `syscall`, r11 where to go on. (The instruction itself destroys rcx and r11, so both are free to use.)
@@ -31,43 +34,20 @@
   .balign 4096
 label stub_begin
 
-label raw_syscall
-  mov %rdi, %rax
-  mov %rsi, %rdi
-  mov %rdx, %rsi
-  mov %rcx, %rdx
-  mov %r8, %r10
-  mov %r9, %r8
-  mov 8(%rsp), %r9
-label raw_call
+// ---- the page of the program's calls: a seccomp filter of the program's holds for what is called from here. The way
+// out of the gate comes here for the instruction alone: the registers are the call's before it and after it.
+label changed_out
   syscall
-label raw_done
-  ret
-
-// sleep_unless_held(held, nr, four arguments): the call, or -EINTR without it when *held says SIGNAL_HELD. A signal
-// that comes between that look and the call finds the thread within sleep_look..sleep_call, and ends it in the same way.
-label sleep_unless_held
-  mov %rdi, %r11
-  mov %rsi, %rax
-  mov %rdx, %rdi
-  mov %rcx, %rsi
-  mov %r8, %rdx
-  mov %r9, %r10
-label sleep_look
-  cmpq $SIGNAL_HELD, (%r11)
-  je 18f
-label sleep_call
+label changed_back
+  jmp changed_done
+label fork_out
   syscall
-label sleep_done
-  ret
-18:
-  mov $-EINTR, %rax
-  ret
-
-// For a program that brings no restorer of its own.
-label stub_restorer
-  mov $SYS_rt_sigreturn, %eax
+label fork_back
+  jmp fork_done
+label clone_out
   syscall
+label clone_back
+  jmp clone_done
 
 // ---- the common entry
   .balign 64
@@ -106,6 +86,9 @@ label sigreturn_moved
   andq $WITHOUT_UNBLOCKABLE_SIGNALS, UC_SIGMASK(%rsp)
   syscall
 
+// ---- the pages of the gate's own calls, which no filter of the program's may forbid
+  .balign 4096
+label own_calls_begin
 label save_registers
 3:
   mov %rax, F_NR(%rsp)
@@ -227,14 +210,14 @@ label exit_changed
 label changed_switched
   lock bts %rcx, free_stacks(%rip)
 label changed_call
-  syscall
+  jmp changed_out
 label changed_done
   jmp restore_registers
 
 label exit_fork
   load_call %rsp, R_NR, R_ARG0, R_ARG1, R_ARG2, R_ARG3, R_ARG4, R_ARG5
 label fork_call
-  syscall
+  jmp fork_out
 label fork_done
   test %rax, %rax
   jnz 9f
@@ -252,7 +235,7 @@ label exit_clone
   je exit_deferred
   load_call %rsp, R_NR, R_ARG0, R_ARG1, R_ARG2, R_ARG3, R_ARG4, R_ARG5
 label clone_call
-  syscall
+  jmp clone_out
 label clone_done
   test %rax, %rax
   jz child_begin
@@ -383,6 +366,44 @@ label enter_program
   xor %r14d, %r14d
   xor %r15d, %r15d
   jmp *%rax
+
+label raw_syscall
+  mov %rdi, %rax
+  mov %rsi, %rdi
+  mov %rdx, %rsi
+  mov %rcx, %rdx
+  mov %r8, %r10
+  mov %r9, %r8
+  mov 8(%rsp), %r9
+label raw_call
+  syscall
+label raw_done
+  ret
+
+// sleep_unless_held(held, nr, four arguments): the call, or -EINTR without it when *held says SIGNAL_HELD. A signal
+// that comes between that look and the call finds the thread within sleep_look..sleep_call, and ends it in the same way.
+label sleep_unless_held
+  mov %rdi, %r11
+  mov %rsi, %rax
+  mov %rdx, %rdi
+  mov %rcx, %rsi
+  mov %r8, %rdx
+  mov %r9, %r10
+label sleep_look
+  cmpq $SIGNAL_HELD, (%r11)
+  je 18f
+label sleep_call
+  syscall
+label sleep_done
+  ret
+18:
+  mov $-EINTR, %rax
+  ret
+
+// For a program that brings no restorer of its own.
+label stub_restorer
+  mov $SYS_rt_sigreturn, %eax
+  syscall
 
   .balign 4096
 label stub_end
