@@ -28,6 +28,15 @@ extern "C" long dispatch_call(const CallFrame& frame);
 // dispatch_call runs, a call that sleeps (futex, poll, recvmsg, …) ends with -EINTR when a signal is held back.
 inline constexpr long pass_on = static_cast<long>(1ul << 63);
 
+// Which results of a call that is passed on come back to judge_call: judge_errors, judge_success
+// (entry_layout.h); EBADF always does.
+// Natively such a result is that of a shadow or of the directory that stands in for a virtual one, when another thread
+// has put one there after the call was looked at; the call has then done nothing.
+inline constexpr unsigned judge_errors = 1, judge_success = 2;
+unsigned judged_results(const CallFrame& frame);
+// A result that came back, for the n-th time: the result for the program, or pass_on: the call begins anew.
+long judge_call(const CallFrame& frame, long result, uint64_t times);
+
 // At start, after an exec or in the first program: the namespace's directory and the state the last image left.
 // inherited: nullptr or what before_exec wrote. Exits with a message on stderr when the namespace cannot be used.
 void dispatch_start(const char* namespace_directory, const char* inherited);
@@ -53,7 +62,7 @@ extern "C" long raw_syscall(long nr, long a = 0, long b = 0, long c = 0, long d 
 // A call that sleeps until something happens that a signal may call off. As raw_syscall, and -EINTR also when a signal
 // came before the sleep, at any time since the program made its call: it is held back, and would wait for the sleep's
 // end. Once it has said -EINTR it does so until the program's call returns.
-long raw_sleep(long nr, long a = 0, long b = 0, long c = 0, long d = 0);
+long raw_sleep(long nr, long a = 0, long b = 0, long c = 0, long d = 0, long e = 0, long f = 0);
 // Copies between the program's memory and the gate's that survive bad pointers: 0 or -EFAULT.
 int copy_from_program(void* to, const void* from, size_t bytes);
 int copy_to_program(void* to, const void* from, size_t bytes);

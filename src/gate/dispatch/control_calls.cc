@@ -6,6 +6,7 @@
 #include "gate/dispatch/file_call.h"
 #include "gate/dispatch/handlers.h"
 #include "gate/dispatch/leader.h"
+#include "gate/dispatch/process.h"
 #include "gate/native.h"
 
 namespace fusewire::gate {
@@ -100,7 +101,7 @@ long fcntl_file(const CallFrame& f, VirtualFile file) {
     case F_SETOWN:
     case F_GETSIG:
     case F_SETSIG:
-      return unless_path(file, f.nr, pass_on);
+      return unless_path(file, f.nr, 0);  // whom to signal: files of FUSE signal nobody
     case F_GETFL:
       return file_call(file, CallNumber::getfl, f.nr);
     case F_SETFL:
@@ -209,8 +210,9 @@ constexpr uint32_t clone_file = 0x40049409, clone_file_range = 0x4020940d;  // F
 long ioctl_file(const CallFrame& f, VirtualFile file) {
   switch (static_cast<uint32_t>(f.arg[1])) {
     case FIOCLEX:
+      return unless_path(file, f.nr, native::fcntl(static_cast<int>(f.arg[0]), F_SETFD, FD_CLOEXEC));
     case FIONCLEX:
-      return unless_path(file, f.nr, pass_on);
+      return unless_path(file, f.nr, native::fcntl(static_cast<int>(f.arg[0]), F_SETFD, 0));
     case FIONREAD:
       return unread_bytes(f, file);
     case FIONBIO:
@@ -239,7 +241,12 @@ long ioctl_file(const CallFrame& f, VirtualFile file) {
 
 long call_fcntl(const CallFrame& f) {
   VirtualFile file;
-  return is_virtual(static_cast<int>(f.arg[0]), file) ? fcntl_file(f, file) : pass_on;
+  const auto fd = static_cast<int>(f.arg[0]);
+  if (is_virtual(fd, file)) return fcntl_file(f, file);
+  if (static_cast<int>(f.arg[1]) != F_GETFL || !possible.virtual_file) return pass_on;
+  // The one question that a shadow answers, if it has come here meanwhile.
+  const long flags = native::fcntl(fd, F_GETFL);
+  return flags >= 0 && (flags & O_PATH) != 0 && is_virtual(fd, file) ? fcntl_file(f, file) : flags;
 }
 
 long call_flock(const CallFrame& f) { return descriptor_call(f, CallNumber::flock, {static_cast<uint32_t>(f.arg[1])}); }

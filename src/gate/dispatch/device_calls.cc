@@ -6,6 +6,7 @@
 #include "gate/dispatch/descriptors.h"
 #include "gate/dispatch/handlers.h"
 #include "gate/dispatch/leader.h"
+#include "gate/dispatch/polling_calls.h"
 #include "gate/dispatch/process.h"
 #include "gate/native.h"
 
@@ -163,7 +164,7 @@ long call_poll(const CallFrame& f) {
     p.revents = POLLERR;
     if (copy_to_program(polled + i, &p, sizeof p) != 0) return -EFAULT;
   }
-  return r;
+  return judge_polling(f, r, false);
 }
 
 }  // namespace fusewire::gate

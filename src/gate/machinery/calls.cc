@@ -45,7 +45,7 @@ long sigaction_call(const CallFrame& call) {
 }
 
 void dispatch(StackRecord& record, const CallFrame& call) {
-  if (dispatch_table[call.nr] == 0) return pass(record, call);
+  if (call.nr < 0 || call.nr >= 512 || dispatch_table[call.nr] == 0) return pass(record, call);
   const long r = dispatch_call(call);
   if (r == pass_on) return pass(record, call);
   record.result = r;
@@ -99,6 +99,8 @@ void answer(StackRecord& record, const CallFrame& call) {
 void pass(StackRecord& record, const CallFrame& call) {
   record.call = call;
   record.outcome = OUTCOME_PASS;
+  uint64_t& judge = record.program->judge;
+  judge = (judge & ~uint64_t{JUDGED_ONCE - 1}) | judged_results(record.program->call);
 }
 
 // entry.S calls this on a gate stack.
@@ -107,6 +109,12 @@ extern "C" void gate_call(StackRecord& record) {
   record.outcome = OUTCOME_FINISH;
   record.result = 0;
   if (record.index < GATE_STACKS) stacks_grow(record.index);
+  const uint64_t judgements = record.program->judge / JUDGED_ONCE;
+  if (judgements > 0) {
+    record.result = judge_call(call, record.program->result, judgements);
+    if (record.result != pass_on) return;
+    record.result = 0;
+  }
   answer(record, call);
 }
 

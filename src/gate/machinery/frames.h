@@ -23,7 +23,8 @@ struct ProgramFrame {
   // with signals to be unblocked: the outcome.
   uint64_t state;
   uint64_t mask;
-  uint64_t unused;
+  // JUDGE_*, and JUDGED_ONCE for each time that a result came back; then `result` is the one to be judged.
+  uint64_t judge;
 };
 
 // At the top of a gate stack, one owner at a time: the thread whose call runs there.
@@ -44,7 +45,8 @@ static_assert(offsetof(ProgramFrame, resume) == F_RESUME && offsetof(ProgramFram
 static_assert(offsetof(ProgramFrame, call.nr) == F_NR && offsetof(ProgramFrame, call.arg) == F_ARG0);
 static_assert(offsetof(ProgramFrame, scratch) == F_SCRATCH && offsetof(ProgramFrame, result) == F_RESULT);
 static_assert(offsetof(ProgramFrame, state) == F_STATE && offsetof(ProgramFrame, mask) == F_MASK &&
-              sizeof(ProgramFrame) == F_SIZE);
+              offsetof(ProgramFrame, judge) == F_JUDGE && sizeof(ProgramFrame) == F_SIZE);
+static_assert(judge_errors == JUDGE_ERRORS && judge_success == JUDGE_SUCCESS);
 static_assert(offsetof(StackRecord, program) == R_PROGRAM_SP && offsetof(StackRecord, index) == R_INDEX);
 static_assert(offsetof(StackRecord, deferred) == R_DEFERRED && offsetof(StackRecord, mask) == R_MASK);
 static_assert(offsetof(StackRecord, outcome) == R_OUTCOME && offsetof(StackRecord, result) == R_RESULT);

@@ -8,7 +8,8 @@ namespace fusewire::gate {
 extern "C" {
 extern const char stub_begin[], stub_end[];
 extern const char common_entry[], entry_moved[], entry_saved[], pass_call[], pass_done[], pass_leave[];
-extern const char not_passed[], sigreturn_moved[], save_registers[], registers_saved[];
+extern const char pass_made[], not_passed[], sigreturn_moved[], judge_passed[], judge_begun[], save_registers[];
+extern const char registers_saved[], judge_changed[], judge_noted[];
 extern const char stack_claim_test[], stack_claimed[], stack_switched[];
 extern const char exit_check[], exit_switched[], restore_registers[], exit_changed[];
 extern const char changed_switched[], changed_call[], changed_done[], exit_fork[], fork_call[], exit_clone[];
@@ -22,6 +23,9 @@ namespace {
 
 constexpr uint64_t carry_flag = 1;
 constexpr uint64_t syscall_bytes = 2;
+constexpr uint64_t bad_descriptor = -9ul;  // EBADF
+constexpr uint64_t no_entry = -2ul;        // ENOENT
+constexpr uint64_t no_directory = -20ul;   // ENOTDIR
 
 bool within(uint64_t pc, const char* from, const char* to) { return pc >= address_of(from) && pc < address_of(to); }
 bool at(uint64_t pc, const char* label) { return pc == address_of(label); }
@@ -69,6 +73,20 @@ Place move_on_wholly(Registers& r) {
   return move_on(r);
 }
 
+// Whether a call with this result has done nothing, so that it may begin anew: of those that are judged.
+bool has_done_nothing(const ProgramFrame& f, uint64_t result) {
+  if (result == bad_descriptor) return true;
+  if ((f.judge & JUDGE_ERRORS) != 0 && (result == no_entry || result == no_directory)) return true;
+  return (f.judge & JUDGE_SUCCESS) != 0 && static_cast<int64_t>(result) > 0;
+}
+
+// The call was made and has this result, which nobody has judged yet.
+Place unjudged(Registers& r, uint64_t result) {
+  if (has_done_nothing(frame_at(r.rsp), result)) return turn_back_wholly(r);
+  r.rax = result;
+  return move_on_wholly(r);
+}
+
 Place held_back(const Registers& r) { return on_gate_stack(r.rsp) ? Place::gate : Place::program; }
 
 // From the entry to the switch to a gate stack.
@@ -85,16 +103,22 @@ Place settle_entry(Registers& r) {
     leave_trampoline(r);
     return Place::program;
   }
+  if (pc < address_of(pass_done) && r.rax == bad_descriptor) {
+    r.rax = static_cast<uint64_t>(frame_at(r.rsp).call.nr);
+    return turn_back(r);
+  }
   if (pc < address_of(not_passed)) return move_on(r);
   if (pc < address_of(sigreturn_moved)) return turn_back(r);
-  if (pc < address_of(save_registers)) {
+  if (pc < address_of(judge_passed)) {
     r.rip = r.rcx - syscall_bytes;
     return Place::program;
   }
+  if (pc < address_of(judge_begun)) r.rax = static_cast<uint64_t>(frame_at(r.rsp).call.nr);
   if (pc < address_of(registers_saved)) return turn_back(r);
   const bool claimed = pc >= address_of(stack_claimed) || (at(pc, stack_claim_test) && (r.flags & carry_flag) != 0);
   if (claimed && r.rcx < GATE_STACKS / 64) release_stack(r.rcx * 64 + r.r11);
-  return turn_back_wholly(r);
+  const ProgramFrame& f = frame_at(r.rsp);
+  return f.judge >= JUDGED_ONCE ? unjudged(r, static_cast<uint64_t>(f.result)) : turn_back_wholly(r);
 }
 
 // From the return of gate_call on.
@@ -117,7 +141,8 @@ Place settle_exit(Registers& r) {
     load_arguments(r, frame_at(r.rsp));
     return turn_back(r);
   }
-  if (at(pc, changed_done)) return move_on_wholly(r);
+  if (pc <= address_of(judge_changed) && pc >= address_of(changed_done)) return unjudged(r, r.rax);
+  if (within(pc, judge_noted, exit_fork)) return unjudged(r, static_cast<uint64_t>(frame_at(r.rsp).result));
   return held_back(r);
 }
 

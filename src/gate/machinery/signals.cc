@@ -15,7 +15,7 @@ extern "C" {
 extern const char signal_entry[], stub_restorer[], raw_call[], raw_done[], sleep_look[], sleep_call[], sleep_done[],
     copy_begin[], copy_end[], copy_fault[];
 extern const char __executable_start[], etext[], stub_begin[], stub_end[], common_entry[], stack_switched[];
-long sleep_unless_held(const std::atomic<uint64_t>* held, long nr, long a, long b, long c, long d);
+long sleep_unless_held(const std::atomic<uint64_t>* held, long nr, long a, long b, long c, long d, long e, long f);
 extern const uint64_t blockable_signals = ~unblockable_signals;
 }
 
@@ -244,11 +244,11 @@ void signals_after_fork() {
   }
 }
 
-long raw_sleep(long nr, long a, long b, long c, long d) {
+long raw_sleep(long nr, long a, long b, long c, long d, long e, long f) {
   const std::atomic<uint64_t> nothing_held{0};
   const auto own = address_of(&nothing_held);
   const std::atomic<uint64_t>* held = on_gate_stack(own) ? &record_of_stack(own).deferred : &nothing_held;
-  return sleep_unless_held(held, nr, a, b, c, d);
+  return sleep_unless_held(held, nr, a, b, c, d, e, f);
 }
 
 bool program_ignores(int signal) { return read_disposition(signal).handler == handler_ignore; }

@@ -52,6 +52,12 @@ extern "C" long dispatch_call(const CallFrame& f) {
   return raw_sleep(f.nr, f.arg[0], f.arg[1], f.arg[2]);
 }
 
+// EBADF is doubted twice, so that every such call of a test goes the judged way.
+unsigned judged_results(const CallFrame&) { return judge_errors; }
+long judge_call(const CallFrame&, long result, uint64_t times) {
+  return result == -EBADF && times < 3 ? pass_on : result;
+}
+
 // A directory named …/inside makes read(2) sleep in the dispatcher, as a virtual file's would.
 void dispatch_start(const char* directory, const char*) {
   for (const int nr : path_calls) dispatch_table[nr] = 1;

@@ -21,6 +21,7 @@
 #define F_RESULT 96
 #define F_STATE 104
 #define F_MASK 112
+#define F_JUDGE 120
 #define F_SIZE 128
 #define ENTRY_GAP (F_SIZE + RED_ZONE)
 
@@ -46,6 +47,12 @@
 
 #define GATE_STACKS 512
 #define GATE_STACK_SHIFT 17
+
+// F_JUDGE. Which results of a call that the entry makes go back to gate_call to be judged, beside EBADF; the other bits
+// count the judgements of this call.
+#define JUDGE_ERRORS 1   // ENOENT and ENOTDIR may be the answer of a wrong directory
+#define JUDGE_SUCCESS 2  // the call only looks: made once more, it does no harm
+#define JUDGED_ONCE 256
 
 // What gate_call wants the entry to do with the call.
 #define OUTCOME_FINISH 0  // R_RESULT is the result
