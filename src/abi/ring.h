@@ -29,6 +29,10 @@ inline constexpr uint32_t io_bytes_max = 128 * 1024;                 // of one r
 
 enum class CallState : uint32_t { free = 0, submitted = 1, done = 2 };
 
+// The result of a call with a token that is nobody's: nothing was done. The last descriptor of its file was closed or
+// replaced after it was looked at; the program's descriptor has another file by now, and its call begins anew.
+inline constexpr int64_t stale_token = -4002;
+
 // The order of words in the comments: which Slot fields a call uses. `file`: the token of the open file that a path
 // starts from (0: the root of the mount), or that an fd call means. Unless said otherwise, result is 0 or -errno.
 // -eleave (-4001): the walk left; `leave_*` say where, and data holds the rest of the path.

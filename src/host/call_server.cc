@@ -121,7 +121,7 @@ int CallServer::prepare(Call& call) {
   call.info = find_call(call.fields.number);
   if (!call.info) return -EINVAL;
   if (const int error = copy_arguments(call); error < 0) return error;
-  if (!take_files(call)) return -EBADF;
+  if (!take_files(call)) return static_cast<int>(abi::stale_token);
   call.leave = {};
   call.leave.storage = call.leave_storage;
   call.output = 0;

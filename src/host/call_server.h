@@ -1,6 +1,6 @@
 // CallServer: the clients of one connection and their calls: takes slots off the rings, checks them, runs them through
 // the half and answers. Nothing a client writes can harm another one: fields are copied before they are checked, and a
-// bad call gets EINVAL, EBADF (a token that is nobody's) or ENAMETOOLONG.
+// bad call gets EINVAL, stale_token (a token that is nobody's) or ENAMETOOLONG.
 // Thread rule: one thread; methods take Connection::Entry themselves.
 #pragma once
 

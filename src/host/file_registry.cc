@@ -6,11 +6,10 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-#include <cctype>
 #include <cerrno>
-#include <cstdlib>
+#include <cstdio>
 #include <cstring>
-#include <filesystem>
+#include <fstream>
 #include <set>
 #include <vector>
 
@@ -20,7 +19,8 @@
 namespace fusewire::host {
 namespace {
 
-constexpr uint32_t watched = IN_CLOSE_WRITE | IN_CLOSE_NOWRITE | IN_OPEN;
+// A memfd is never moved: of its watch nothing is told but its end, when the file itself is gone (IN_IGNORED).
+constexpr uint32_t watched = IN_MOVE_SELF;
 
 uint64_t random_token() {
   uint64_t token = 0;
@@ -29,32 +29,12 @@ uint64_t random_token() {
   return token;
 }
 
-// The tokens of all shadows of this connection that processes we may look at have descriptors of.
-std::set<uint64_t> held_tokens(uint32_t leader_pid, uint32_t connection) {
-  const std::string prefix = fmt::format("/memfd:{}{}:{}:", abi::shadow_name_prefix, leader_pid, connection);
-  std::set<uint64_t> tokens;
-  std::error_code error;
-  using std::filesystem::directory_iterator;
-  for (directory_iterator process("/proc", error), end; !error && process != end; process.increment(error)) {
-    if (!std::isdigit(static_cast<unsigned char>(process->path().filename().native()[0]))) continue;
-    std::error_code gone;
-    for (directory_iterator fd(process->path() / "fd", gone); !gone && fd != end; fd.increment(gone)) {
-      char target[128] = {};
-      if (::readlink(fd->path().c_str(), target, sizeof target - 1) <= 0) continue;
-      if (std::strncmp(target, prefix.c_str(), prefix.size()) == 0)
-        tokens.insert(std::strtoull(target + prefix.size(), nullptr, 16));
-    }
-  }
-  return tokens;
-}
+std::string own_link(int fd) { return fmt::format("/proc/self/fd/{}", fd); }
 
-// A memfd, opened once more by its path: since Linux 6.14 the kernel tells of no event on the descriptor that
-// memfd_create gives (FMODE_NONOTIFY of pseudo files).
-int make_shadow(const std::string& name) {
-  const UniqueFd created(::memfd_create(name.c_str(), MFD_CLOEXEC));
-  if (!created) return -errno;
-  const int opened = ::open(fmt::format("/proc/self/fd/{}", created.get()).c_str(), O_RDWR | O_CLOEXEC);
-  return opened < 0 ? -errno : opened;
+// Nobody can put a byte into it, not even root, who may open it once more.
+bool seal(int fd) {
+  return ::fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) == 0 &&
+         ::fchmod(fd, abi::shadow_mode) == 0;
 }
 
 }  // namespace
@@ -68,12 +48,14 @@ std::expected<UniqueFd, int> FileRegistry::add(syscall::OpenFile& file, uint64_t
   token = random_token();
   if (token == 0) return std::unexpected(-EIO);
   const std::string name = fmt::format("{}{}:{}:{:016x}", abi::shadow_name_prefix, leader_pid_, connection_, token);
-  UniqueFd shadow(make_shadow(name));
-  if (shadow.get() < 0) return std::unexpected(shadow.release());
+  const UniqueFd created(::memfd_create(name.c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  if (!created) return std::unexpected(-errno);
+  UniqueFd shadow(::open(own_link(created.get()).c_str(), O_PATH | O_CLOEXEC));
+  if (!shadow) return std::unexpected(-errno);
   // The watch comes before the mode: watching needs the right to read, which the mode takes away.
-  const int watch = ::inotify_add_watch(inotify_.get(), fmt::format("/proc/self/fd/{}", shadow.get()).c_str(), watched);
+  const int watch = ::inotify_add_watch(inotify_.get(), own_link(created.get()).c_str(), watched);
   if (watch < 0) return std::unexpected(errno == ENOSPC ? -ENFILE : -errno);
-  if (::fchmod(shadow.get(), abi::shadow_mode) != 0) {
+  if (!seal(created.get())) {
     const int error = errno;
     ::inotify_rm_watch(inotify_.get(), watch);
     return std::unexpected(-error);
@@ -84,7 +66,7 @@ std::expected<UniqueFd, int> FileRegistry::add(syscall::OpenFile& file, uint64_t
 }
 
 void FileRegistry::abandon(uint64_t token) {
-  if (auto found = files_.find(token); found != files_.end()) close(found->second);
+  if (auto found = files_.find(token); found != files_.end()) unwatch(found->second);
 }
 
 RegisteredFile* FileRegistry::use(uint64_t token) {
@@ -101,45 +83,46 @@ void FileRegistry::unuse(RegisteredFile& file) {
 
 void FileRegistry::take_events() {
   alignas(inotify_event) char buffer[16 * 1024];
-  bool search_reopened = false, search_all = false;
+  bool overflowed = false;
   for (;;) {
     const ssize_t size = ::read(inotify_.get(), buffer, sizeof buffer);
     for (ssize_t at = 0; at < size;) {
       inotify_event event;
       std::memcpy(&event, buffer + at, sizeof event);
       at += static_cast<ssize_t>(sizeof event + event.len);
-      if (event.mask & IN_Q_OVERFLOW) search_all = true;
-      auto watch = watches_.find(event.wd);
-      if (watch == watches_.end()) continue;
-      RegisteredFile& file = files_.at(watch->second);
-      // The shadow itself is gone, and its watch with it: Linux 6.13 and later tell nothing else of a memfd's close.
-      if (event.mask & IN_IGNORED) {
-        close(file);
-        continue;
-      }
-      if (event.mask & IN_OPEN) file.reopened = true;
-      if (!(event.mask & (IN_CLOSE_WRITE | IN_CLOSE_NOWRITE))) continue;
-      if (file.reopened)
-        search_reopened = true;
-      else
-        close(file);
+      overflowed |= (event.mask & IN_Q_OVERFLOW) != 0;
+      if ((event.mask & IN_IGNORED) == 0) continue;
+      if (auto watch = watches_.find(event.wd); watch != watches_.end()) close(files_.at(watch->second));
     }
     if (size < static_cast<ssize_t>(sizeof buffer / 2)) break;
   }
-  if (search_all) ++overflows_;
-  if (search_all || search_reopened) close_unheld(!search_all);
+  if (!overflowed) return;
+  ++overflows_;
+  close_unwatched();
 }
 
-void FileRegistry::close_unheld(bool only_reopened) {
-  const std::set<uint64_t> held = held_tokens(leader_pid_, connection_);
+// Ends that no event told of: the kernel lists the watches that live.
+void FileRegistry::close_unwatched() {
+  std::ifstream list(fmt::format("/proc/self/fdinfo/{}", inotify_.get()));
+  std::set<int> living;
+  bool complete = false;
+  for (std::string line; std::getline(list, line); complete = true) {
+    int watch = 0;
+    if (std::sscanf(line.c_str(), "inotify wd:%x", reinterpret_cast<unsigned*>(&watch)) == 1) living.insert(watch);
+  }
+  if (!complete) return;
   std::vector<uint64_t> gone;
-  for (const auto& [token, file] : files_)
-    if (!file.closed && (file.reopened || !only_reopened) && !held.contains(token)) gone.push_back(token);
+  for (const auto& [watch, token] : watches_)
+    if (!living.contains(watch)) gone.push_back(token);
   for (uint64_t token : gone) close(files_.at(token));
 }
 
-void FileRegistry::close(RegisteredFile& file) {
+void FileRegistry::unwatch(RegisteredFile& file) {
   ::inotify_rm_watch(inotify_.get(), file.watch);
+  close(file);
+}
+
+void FileRegistry::close(RegisteredFile& file) {
   watches_.erase(file.watch);
   file.closed = true;
   drop(file);
@@ -154,7 +137,7 @@ void FileRegistry::drop(RegisteredFile& file) {
 }
 
 void FileRegistry::release_all() {
-  while (!watches_.empty()) close(files_.at(watches_.begin()->second));
+  while (!watches_.empty()) unwatch(files_.at(watches_.begin()->second));
 }
 
 }  // namespace fusewire::host

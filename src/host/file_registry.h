@@ -1,11 +1,11 @@
 // FileRegistry: the open files of one mount that programs hold descriptors of (D5), found by token.
 //
-// Each open file has a shadow: a memfd whose one open file description the program's descriptors share. The kernel
-// tells of its end, however it comes (close, exit, kill -9, a message with it in flight dropped), by inotify: then the
-// half's file is released. Where that is not enough to go by (somebody opened the shadow once more through
-// /proc/<pid>/fd, or the kernel's event queue overflowed), the descriptors of all processes are searched for the
-// shadow's name; one that only travels in a message, or that another user's process holds, is not seen then and counts
-// as closed. Thread rule: one thread, outside Connection::Entry (release takes it itself).
+// Each open file has a shadow: a memfd that the program's descriptors name, all of them O_PATH, so that a call which
+// reaches the shadow instead of the file fails and changes nothing. The file is sealed and nobody else's, so its end,
+// which the kernel tells by inotify, is the last close, however that comes: close, exit, kill -9, a message with it in
+// flight dropped, a second open of it ended. Where the kernel's event queue overflowed, its list of living watches
+// tells.
+// Thread rule: one thread, outside Connection::Entry (release takes it itself).
 #pragma once
 
 #include <cstdint>
@@ -21,8 +21,7 @@ struct RegisteredFile {
   syscall::OpenFile* file = nullptr;
   uint64_t token = 0;
   int watch = -1;
-  uint32_t uses = 0;      // calls in flight that stand on it
-  bool reopened = false;  // the shadow has had a second open file description
+  uint32_t uses = 0;  // calls in flight that stand on it
   bool closed = false;
 };
 
@@ -51,12 +50,12 @@ class FileRegistry {
   uint64_t overflows() const { return overflows_; }
 
  private:
-  void close(RegisteredFile& file);
-  void close_unheld(bool only_reopened);
+  void close(RegisteredFile& file);  // its watch is gone
+  void unwatch(RegisteredFile& file);
+  void close_unwatched();
   void drop(RegisteredFile& file);
 
   const uint32_t leader_pid_;
-
   const uint32_t connection_;
   syscall::Mount* mount_ = nullptr;
   UniqueFd inotify_;

@@ -2,10 +2,15 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
 #include <csignal>
+#include <fstream>
+#include <thread>
 
 #include "support/host_rig.h"
 
@@ -31,7 +36,7 @@ class FileRegistry : public testing::Test {
   }
   void expect_released() {
     rig.daemon->wait_for(Opcode::release);
-    EXPECT_EQ(client->call({.number = abi::CallNumber::read, .file = file.token, .arg = {0, 7}}), -EBADF);
+    EXPECT_EQ(client->call({.number = abi::CallNumber::read, .file = file.token, .arg = {0, 7}}), abi::stale_token);
   }
 
   HostRig rig;
@@ -78,12 +83,129 @@ TEST_F(FileRegistry, a_descriptor_in_a_message_keeps_it_open) {
   expect_released();
 }
 
-TEST_F(FileRegistry, a_mapping_keeps_it_open) {
-  void* memory = ::mmap(nullptr, 4096, PROT_READ, MAP_SHARED, file.fd.get(), 0);
-  ASSERT_NE(memory, MAP_FAILED);
+TEST_F(FileRegistry, a_forked_child_keeps_it_open_until_it_ends) {
+  int end[2];
+  ASSERT_EQ(::pipe(end), 0);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::close(end[1]);
+    char byte;
+    (void)!::read(end[0], &byte, 1);
+    ::_exit(0);
+  }
+  ::close(end[0]);
   file.fd.reset();
   EXPECT_TRUE(is_open());
-  ::munmap(memory, 4096);
+  ::close(end[1]);
+  ::waitpid(child, nullptr, 0);
+  expect_released();
+}
+
+// What reaches the shadow by mistake, or in a race, changes nothing and says so.
+TEST_F(FileRegistry, nothing_can_be_done_with_the_shadow_natively) {
+  const int fd = file.fd.get();
+  char byte = 'x';
+  EXPECT_EQ(::fcntl(fd, F_GETFL) & O_PATH, O_PATH);
+  const auto is_bad = [](long result) { return result == -1 && errno == EBADF; };
+  EXPECT_TRUE(is_bad(::read(fd, &byte, 1)));
+  EXPECT_TRUE(is_bad(::write(fd, &byte, 1)));
+  EXPECT_TRUE(is_bad(::pwrite(fd, &byte, 1, 0)));
+  EXPECT_TRUE(is_bad(::lseek(fd, 0, SEEK_CUR)));
+  EXPECT_TRUE(is_bad(::ftruncate(fd, 1)));
+  EXPECT_TRUE(is_bad(::fsync(fd)));
+  EXPECT_TRUE(is_bad(::fchmod(fd, 0600)));
+  EXPECT_TRUE(is_bad(::fcntl(fd, F_SETFL, O_APPEND)));
+  EXPECT_EQ(::mmap(nullptr, 4096, PROT_READ, MAP_PRIVATE, fd, 0), MAP_FAILED);
+  EXPECT_EQ(::openat(fd, "file", O_RDONLY), -1);
+  EXPECT_EQ(errno, ENOTDIR);
+}
+
+TEST_F(FileRegistry, not_even_root_puts_a_byte_into_a_shadow) {
+  if (::geteuid() != 0) GTEST_SKIP() << "the shadow's mode lets nobody but root open it again";
+  const std::string link = "/proc/self/fd/" + std::to_string(file.fd.get());
+  UniqueFd again(::open(link.c_str(), O_RDWR | O_CLOEXEC));
+  ASSERT_TRUE(again);
+  EXPECT_EQ(::write(again.get(), "x", 1), -1);
+  EXPECT_EQ(errno, EPERM);
+}
+
+// Holds the host's thread in a signal handler until it is destroyed.
+class Hold {
+ public:
+  explicit Hold(std::thread& thread) {
+    ::sem_init(&held_, 0, 0), ::sem_init(&go_, 0, 0);
+    struct sigaction action {};
+    action.sa_handler = [](int) {
+      ::sem_post(&held_);
+      while (::sem_wait(&go_) != 0) continue;
+    };
+    action.sa_flags = SA_RESTART;
+    ::sigaction(SIGUSR1, &action, nullptr);
+    ::pthread_kill(thread.native_handle(), SIGUSR1);
+    while (::sem_wait(&held_) != 0) continue;
+  }
+  ~Hold() { ::sem_post(&go_); }
+
+ private:
+  static inline sem_t held_, go_;
+};
+
+int inotify_of_this_process() {
+  for (int fd = 0; fd < 256; ++fd) {
+    char target[64] = {};
+    const std::string link = "/proc/self/fd/" + std::to_string(fd);
+    if (::readlink(link.c_str(), target, sizeof target - 1) > 0 && std::string_view(target) == "anon_inode:inotify")
+      return fd;
+  }
+  return -1;
+}
+
+// Fills the kernel's queue of events while the host cannot take them.
+void overflow(int inotify) {
+  char name[] = "/tmp/overflowXXXXXX";
+  const UniqueFd fd(::mkstemp(name));
+  const int watch = ::inotify_add_watch(inotify, name, IN_ATTRIB | IN_MODIFY);
+  ASSERT_GE(watch, 0);
+  int most = 0;
+  std::ifstream("/proc/sys/fs/inotify/max_queued_events") >> most;
+  ASSERT_GT(most, 0);
+  // Two equal events in a row are one.
+  for (int i = 0; i <= most / 2; ++i) {
+    ASSERT_EQ(::write(fd.get(), "x", 1), 1);
+    ASSERT_EQ(::fchmod(fd.get(), 0600), 0);
+  }
+  ::inotify_rm_watch(inotify, watch);
+  ::unlink(name);
+}
+
+TEST_F(FileRegistry, a_close_that_no_event_told_of_releases_all_the_same) {
+  RingClient::Opened kept = client->open("file");
+  ASSERT_EQ(kept.result, 0);
+  const int inotify = inotify_of_this_process();
+  ASSERT_GE(inotify, 0);
+  {
+    const Hold hold(rig.thread());
+    ASSERT_NO_FATAL_FAILURE(overflow(inotify));
+    file.fd.reset();
+  }
+  expect_released();
+  EXPECT_EQ(client->call({.number = abi::CallNumber::read, .file = kept.token, .arg = {0, 7}}), 7);
+  EXPECT_EQ(rig.daemon->count(Opcode::release), 1u);
+}
+
+TEST_F(FileRegistry, an_overflow_closes_nothing_that_only_travels) {
+  UniqueFd one, other;
+  ASSERT_EQ(host::packet_pair(one, other), 0);
+  const int fds[] = {file.fd.get()};
+  ASSERT_EQ(host::send_message(one.get(), 'x', fds), 1);
+  file.fd.reset();
+  {
+    const Hold hold(rig.thread());
+    ASSERT_NO_FATAL_FAILURE(overflow(inotify_of_this_process()));
+  }
+  EXPECT_TRUE(is_open());
+  other.reset();
+  one.reset();
   expect_released();
 }
 
@@ -122,14 +244,16 @@ TEST_F(FileRegistry, a_file_whose_descriptor_was_never_taken_is_released_with_it
   EXPECT_EQ(client->call({.number = abi::CallNumber::read, .file = file.token, .arg = {0, 7}}), 7);
 }
 
-TEST_F(FileRegistry, closing_a_second_open_of_the_shadow_does_not_release) {
+TEST_F(FileRegistry, a_second_open_of_the_shadow_keeps_it_open) {
   if (::geteuid() != 0) GTEST_SKIP() << "the shadow's mode lets nobody but root open it again";
   const std::string link = "/proc/self/fd/" + std::to_string(file.fd.get());
   UniqueFd again(::open(link.c_str(), O_RDONLY | O_CLOEXEC));
-  ASSERT_TRUE(again);
-  again.reset();
-  EXPECT_TRUE(is_open());
+  UniqueFd third(::open(link.c_str(), O_RDONLY | O_CLOEXEC));
+  ASSERT_TRUE(again && third);
+  third.reset();
   file.fd.reset();
+  EXPECT_TRUE(is_open());
+  again.reset();
   expect_released();
 }
 

@@ -78,10 +78,10 @@ TEST(HostProcess, bad_calls_get_their_errno) {
   EXPECT_EQ(client->call({.number = abi::CallNumber{22}, .path1 = "file"}), -EINVAL);
   EXPECT_EQ(client->call({.number = abi::CallNumber::none, .path1 = "file"}), -EINVAL);
   EXPECT_EQ(client->call({.number = abi::CallNumber{0xffffffff}}), -EINVAL);
-  EXPECT_EQ(client->call({.number = abi::CallNumber::fstat, .file = 0x1234}), -EBADF);
-  EXPECT_EQ(client->call({.number = abi::CallNumber::fstat, .file = 0}), -EBADF);
-  EXPECT_EQ(client->call({.number = abi::CallNumber::statx, .file = 99, .path1 = "file"}), -EBADF);
-  EXPECT_EQ(client->call({.number = abi::CallNumber::renameat2, .file2 = 99, .path1 = "a", .path2 = "b"}), -EBADF);
+  EXPECT_EQ(client->call({.number = abi::CallNumber::fstat, .file = 0x1234}), abi::stale_token);
+  EXPECT_EQ(client->call({.number = abi::CallNumber::fstat, .file = 0}), abi::stale_token);
+  EXPECT_EQ(client->call({.number = abi::CallNumber::statx, .file = 99, .path1 = "file"}), abi::stale_token);
+  EXPECT_EQ(client->call({.number = abi::CallNumber::renameat2, .file2 = 99, .path1 = "a", .path2 = "b"}), abi::stale_token);
   EXPECT_EQ(client->call({.number = abi::CallNumber::statx, .path1 = std::string("fi\0le", 5)}), -EINVAL);
   EXPECT_EQ(client->call({.number = abi::CallNumber::statx, .path1 = std::string(4096, 'a')}), -ENAMETOOLONG);
   EXPECT_EQ(client->call({.number = abi::CallNumber::setxattr,

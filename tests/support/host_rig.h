@@ -371,6 +371,7 @@ class HostRig {
   }
   // Returns when the host has ended by itself.
   void join() { thread_.join(); }
+  std::thread& thread() { return thread_; }
 
   std::unique_ptr<SocketDaemon> daemon;
   abi::MountStatistics statistics{};

@@ -105,9 +105,11 @@ bool is_directory(const Side& s, long nr) {
 // do_sendfile, do_splice_direct.
 long check_sides(const Side& in, const Side& out, long nr, int64_t offset, long count) {
   const long in_flags = flags_of(in, nr);
+  if (in_flags == abi::stale_token) return in_flags;
   if (in_flags < 0 || !has_access(in_flags, O_RDONLY)) return -EBADF;
   if (offset < 0 || count < 0 || count > INT64_MAX - offset) return -EINVAL;
   const long out_flags = flags_of(out, nr);
+  if (out_flags == abi::stale_token) return out_flags;
   if (out_flags < 0 || !has_access(out_flags, O_WRONLY)) return -EBADF;
   const long out_position = position_of(out, nr, 0, SEEK_CUR);
   if (out_position > 0 && count > INT64_MAX - out_position) return -EINVAL;

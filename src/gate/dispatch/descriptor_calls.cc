@@ -15,7 +15,11 @@ constexpr long max_descriptor = UINT32_MAX;
 // FLUSH of one close(2). Its error is close's, though the descriptor goes all the same.
 long flush(int fd) {
   VirtualFile file;
-  return is_virtual(fd, file) ? file_call(file, abi::CallNumber::flush, SYS_close) : 0;
+  for (int tries = 0; tries < 100 && is_virtual(fd, file); tries++) {
+    const long r = file_call(file, abi::CallNumber::flush, SYS_close);
+    if (r != abi::stale_token) return r;
+  }
+  return 0;
 }
 
 struct DirectoryEntry {

@@ -1,4 +1,5 @@
 // The table: system call number to handler; and what the machinery tells the dispatcher at starts, forks and execs.
+#include "abi/ring.h"
 #include "gate/dispatch/descriptor_calls.h"
 #include "gate/dispatch/descriptors.h"
 #include "gate/dispatch/handlers.h"
@@ -11,6 +12,7 @@ namespace fusewire::gate {
 namespace {
 
 constexpr size_t table_size = 512;
+constexpr int stale_tries_max = 100;  // a forged shadow has a token that never was
 
 struct Table {
   Handler handler[table_size] = {};
@@ -191,7 +193,13 @@ constinit uint8_t dispatch_table[table_size] = {};
 long dispatch_call(const CallFrame& frame) {
   const Handler handler = frame.nr >= 0 && frame.nr < long{table_size} ? table.handler[frame.nr] : nullptr;
   if (handler == nullptr) return pass_on;
-  return is_on_internal(frame) ? -EBADF : handler(frame);
+  if (is_on_internal(frame)) return -EBADF;
+  // The number, or the directory, has got another file since it was looked at: nothing was done.
+  for (int tries = 0; tries < stale_tries_max; tries++) {
+    const long r = handler(frame);
+    if (r != abi::stale_token) return r;
+  }
+  return -EBADF;
 }
 
 void dispatch_start(const char* directory, const char* inherited) {

@@ -127,6 +127,15 @@ long open_virtual(const Request& q, const CallFrame& frame, bool& is_virtual_fil
   return r;
 }
 
+// The directory that the path starts from may be another one by the time its token is used.
+long open_surely(const Request& q, const CallFrame& frame, bool& is_virtual_file) {
+  for (int tries = 0; tries < 100; tries++) {
+    const long r = open_virtual(q, frame, is_virtual_file);
+    if (r != abi::stale_token) return r;
+  }
+  return -ENOENT;
+}
+
 }  // namespace
 
 int open_for_exec(int dirfd, const char* path, int at_flags, char* resolved, size_t room, bool* virtual_file) {
@@ -142,7 +151,7 @@ int open_for_exec(int dirfd, const char* path, int at_flags, char* resolved, siz
     const PathText ours = drop_in_path();
     r = open_native({AT_FDCWD, ours.c_str(), 0, true, resolved, room}, Where());
   }
-  if (r < 0) r = open_virtual(q, frame, is_virtual_file);
+  if (r < 0) r = open_surely(q, frame, is_virtual_file);
   if (virtual_file != nullptr) *virtual_file = is_virtual_file;
   return static_cast<int>(r);
 }
@@ -150,7 +159,7 @@ int open_for_exec(int dirfd, const char* path, int at_flags, char* resolved, siz
 int open_for_load(const char* path) {
   bool is_virtual_file = false;
   const CallFrame frame{SYS_execveat, {AT_FDCWD, native::of(path), 0, 0, 0, 0}};
-  return static_cast<int>(open_virtual({AT_FDCWD, path, 0, false, nullptr, 0}, frame, is_virtual_file));
+  return static_cast<int>(open_surely({AT_FDCWD, path, 0, false, nullptr, 0}, frame, is_virtual_file));
 }
 
 }  // namespace fusewire::gate

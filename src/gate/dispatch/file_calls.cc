@@ -128,7 +128,7 @@ long positioned_with_flags(const CallFrame& f, Transfer transfer, bool writes) {
   if (n == -EISDIR && (flags & ~rwf_hipri) != 0) return -EOPNOTSUPP;
   if (n <= 0 || !writes || (flags & (rwf_dsync | rwf_sync)) == 0) return n;
   const long synced = file_call(file, CallNumber::fsync, f.nr, {(flags & rwf_sync) == 0 ? 1 : 0});
-  return synced < 0 ? synced : n;
+  return synced < 0 && synced != abi::stale_token ? synced : n;
 }
 
 long run_getdents(VirtualFile file, long bytes, RingCall& call) {
