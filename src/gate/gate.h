@@ -40,8 +40,16 @@ long judge_call(const CallFrame& frame, long result, uint64_t times);
 // At start, after an exec or in the first program: the namespace's directory and the state the last image left.
 // inherited: nullptr or what before_exec wrote. Exits with a message on stderr when the namespace cannot be used.
 void dispatch_start(const char* namespace_directory, const char* inherited);
-// The child of fork (its memory a copy): forget rings and sockets of the parent.
-void dispatch_after_fork();
+// The dispatcher's record of the calling process, for the machinery to tell processes in one memory apart.
+void* dispatch_process();
+// The child of fork (its memory a copy): forget rings and sockets of the parent, whose record dispatch_process() gave.
+void dispatch_after_fork(void* parent, bool shares_descriptors);
+// Before a clone that shares the descriptors and not the memory.
+void dispatch_before_sharing_descriptors();
+// Before the clone of another process in this memory: its record, whose first word is where the kernel shall write its
+// number before it runs; nullptr: no memory. It ends when the clone fails, or the process has left.
+int* dispatch_prepare_guest(bool shares_descriptors);
+void dispatch_end_guest(int* guest);
 // Text (no '=' or newline, below 512 bytes) that dispatch_start of the next image will get.
 size_t before_exec(char* text, size_t room);
 // Opens path for execution as execve(2) would find it. *virtual_file: the descriptor is a memfd with the whole content.
@@ -69,8 +77,8 @@ int copy_to_program(void* to, const void* from, size_t bytes);
 // Length of a NUL-terminated string in the program's memory, or -EFAULT, or -ENAMETOOLONG when room is not enough;
 // copies it with its NUL.
 long copy_string_from_program(char* to, const char* from, size_t room);
-// Maps memory of the gate's own where programs, sanitizers and runtimes do not look for theirs; flags and fd as mmap(2).
-// The address, or -errno.
+// Maps memory of the gate's own where programs, sanitizers and runtimes do not look for theirs; flags and fd as
+// mmap(2). The address, or -errno.
 long map_aside(size_t bytes, int protection, int flags, int fd = -1);
 // The path of the gate's own file, to exec again and to find its neighbours (fusewire, fusermount drop-in).
 const char* gate_path();

@@ -99,8 +99,8 @@ void free_if_unused(Process& p, Ring& ring) {
   }
   raw_syscall(SYS_munmap, native::of(ring.memory), abi::ring_bytes);
   ring.memory = nullptr;
-  forget_internal(p, ring.socket);
-  forget_internal(p, ring.doorbell);
+  forget_own(p, ring.socket);
+  forget_own(p, ring.doorbell);
   ring.state = RingState::free;
 }
 
@@ -150,29 +150,47 @@ bool has_second_cpu() {
   return words_set > 1 || two_in_a_word;
 }
 
+struct NewRing {
+  void* memory = nullptr;
+  int socket = -1, doorbell = -1;
+};
+
+// 0 or -errno.
+long make_ring(uint32_t connection, NewRing& made) {
+  const int socket = connect_in_namespace(socket_name_of(connection).view());
+  if (socket < 0) return error_of_connecting(socket);
+  Message m;
+  made.memory = welcomed(socket, connection, m) ? map_ring(m.fd[0]) : nullptr;
+  if (m.fd[0] >= 0) native::close(m.fd[0]);
+  if (made.memory != nullptr) {
+    made.socket = socket;
+    made.doorbell = m.fd[1];
+    return 0;
+  }
+  if (m.fd[1] >= 0) native::close(m.fd[1]);
+  native::close(socket);
+  return m.cut ? -EMFILE : -ENOTCONN;
+}
+
 // nullptr: see error.
 Ring* connect_ring(Process& p, uint32_t connection, long& error) {
+  NewRing made;
+  error = with_room(p, [&] { return make_ring(connection, made); });
+  if (error < 0) return nullptr;
   error = -ENOTCONN;
-  const int socket = connect_in_namespace(socket_name_of(connection).view());
-  if (socket < 0) {
-    error = error_of_connecting(socket);
-    return nullptr;
-  }
-  Message m;
-  void* memory = welcomed(socket, connection, m) ? map_ring(m.fd[0]) : nullptr;
-  if (m.cut) error = -EMFILE;
-  if (m.fd[0] >= 0) native::close(m.fd[0]);
-  Ring* ring = memory == nullptr ? nullptr : unused_ring(p);
-  if (ring == nullptr) {
-    if (memory != nullptr) raw_syscall(SYS_munmap, native::of(memory), abi::ring_bytes);
-    if (m.fd[1] >= 0) native::close(m.fd[1]);
-    native::close(socket);
+  Ring* ring = unused_ring(p);
+  const int socket = keep_own(p, made.socket, true), doorbell = keep_own(p, made.doorbell, true);
+  if (ring == nullptr || socket < 0 || doorbell < 0) {
+    raw_syscall(SYS_munmap, native::of(made.memory), abi::ring_bytes);
+    forget_own(p, socket);
+    forget_own(p, doorbell);
+    if (ring != nullptr) ring->state = RingState::free;
     return nullptr;
   }
   ring->connection = connection;
-  ring->socket = keep_internal(p, socket, true);
-  ring->doorbell = keep_internal(p, m.fd[1], true);
-  ring->memory = memory;
+  ring->socket = socket;
+  ring->doorbell = doorbell;
+  ring->memory = made.memory;
   ring->spin.set_second_cpu(has_second_cpu());
   ring->state = RingState::live;
   return ring;
@@ -249,7 +267,10 @@ long receive_file(Ring& ring) {
   uint64_t all = ~uint64_t{0}, old = 0;
   raw_syscall(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, native::of(&all), native::of(&old), sizeof old);
   abi::FileMessage message{};
-  const Message m = receive(ring.socket, &message, sizeof message, MSG_DONTWAIT);
+  const Message m = [&] {
+    const InUse socket(process(), ring.socket);
+    return receive(socket.fd(), &message, sizeof message, MSG_DONTWAIT);
+  }();
   if (m.fd[1] >= 0) native::close(m.fd[1]);
   const bool whole = m.bytes == sizeof message && message.slot < abi::slot_count;
   if (whole && (m.fd[0] >= 0 || m.cut)) {
@@ -272,18 +293,39 @@ void retire_rings(Process& p) {
   }
 }
 
-void forget_rings(Process& p) {
+namespace {
+
+void make_free(Ring& ring) {
+  ring.memory = nullptr;
+  ring.taken = 0;
+  for (auto& r : ring.received) r = 0;
+  ring.socket = ring.doorbell = -1;
+  ring.state = RingState::free;
+}
+
+bool has_descriptors(const Ring& ring) { return ring.state == RingState::live || ring.state == RingState::retired; }
+
+void close_descriptors(Process& p, Ring& ring) {
+  if (!has_descriptors(ring)) return;
+  forget_own(p, ring.socket);
+  forget_own(p, ring.doorbell);
+}
+
+}  // namespace
+
+void forget_rings(Process& p, bool close) {
   for (Ring& ring : p.rings.ring) {
-    if (ring.state == RingState::live || ring.state == RingState::retired) {
-      forget_internal(p, ring.socket);
-      forget_internal(p, ring.doorbell);
-    }
-    ring.memory = nullptr;
-    ring.taken = 0;
-    for (auto& r : ring.received) r = 0;
-    ring.state = RingState::free;
+    if (close) close_descriptors(p, ring);
+    make_free(ring);
   }
   p.rings.connecting = 0;
+}
+
+void drop_rings(Process& p, bool close) {
+  for (Ring& ring : p.rings.ring) {
+    if (has_descriptors(ring)) raw_syscall(SYS_munmap, native::of(ring.memory), abi::ring_bytes);
+  }
+  forget_rings(p, close);
 }
 
 RingCall::RingCall(uint32_t connection, abi::CallNumber number, long nr) {
@@ -345,7 +387,8 @@ std::span<char> RingCall::data_area() {
 
 void RingCall::ring_doorbell() const {
   const uint64_t one = 1;
-  native::write(ring_->doorbell, &one, sizeof one);
+  const InUse doorbell(process(), ring_->doorbell);
+  native::write(doorbell.fd(), &one, sizeof one);
 }
 
 // A second at most: the host may have died. Once the host has been asked to interrupt, there is nothing more to ask.
@@ -358,7 +401,9 @@ long RingCall::wait_for_answer(bool interruptible) {
 }
 
 bool RingCall::host_is_gone() const {
-  const long events = poll_one(ring_->socket, 0, 0);
+  const InUse socket(process(), ring_->socket);
+  if (socket.fd() < 0) return true;
+  const long events = poll_one(socket.fd(), 0, 0);
   return events > 0 && (events & (POLLHUP | POLLERR | POLLNVAL)) != 0;
 }
 
@@ -399,7 +444,8 @@ std::string_view RingCall::leave_rest() const {
 }
 
 long RingCall::check_room_for_descriptor() const {
-  const int fd = native::fcntl(ring_->socket, F_DUPFD_CLOEXEC, 0);
+  const InUse socket(process(), ring_->socket);
+  const int fd = native::fcntl(socket.fd(), F_DUPFD_CLOEXEC, 0);
   if (fd < 0) return fd;
   native::close(fd);
   return 0;

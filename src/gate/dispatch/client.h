@@ -25,9 +25,8 @@ enum class RingState : uint32_t {
 struct Ring {
   std::atomic<RingState> state{RingState::free};
   uint32_t connection = 0;
-  int socket = -1;
-  int doorbell = -1;
-  abi::Spin spin;  // for answers
+  int socket = -1, doorbell = -1;  // places in the process's own descriptors
+  abi::Spin spin;                  // for answers
   void* memory = nullptr;
   std::atomic<uint64_t> taken{0};  // a bit a slot
   // What came for the slot: a descriptor's number + 1, or -EMFILE when the process had no room for it.
@@ -45,8 +44,11 @@ struct Process;
 
 // The process's credentials changed: hosts must see new ones, so no further call uses these connections.
 void retire_rings(Process& p);
-// In the child of fork: the parent's rings are not ours (their memory is not even mapped here).
-void forget_rings(Process& p);
+// In the child of fork: the parent's rings are not ours (their memory is not even mapped here). close: nor are copies
+// of their descriptors of use to anybody.
+void forget_rings(Process& p, bool close);
+// Of a process that has left this memory: what is left of them goes. close: it has left its descriptors as well.
+void drop_rings(Process& p, bool close);
 
 // One call: begin, fill, run, read the result's data; gives the slot back when it goes.
 class RingCall {

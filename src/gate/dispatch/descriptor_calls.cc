@@ -51,16 +51,6 @@ void for_each_descriptor(F f) {
   native::close(directory);
 }
 
-// The smallest descriptor of the gate's in [first, last], or -1.
-int first_internal(const Process& p, long first, long last) {
-  int found = -1;
-  for (const auto& entry : p.internal) {
-    const int fd = entry.load() - 1;
-    if (fd >= first && fd <= last && (found < 0 || fd < found)) found = fd;
-  }
-  return found;
-}
-
 long duplicate_onto(const CallFrame& f) {
   const auto from = static_cast<int>(f.arg[0]), to = static_cast<int>(f.arg[1]);
   if (possible.internal && from != to) {
@@ -206,7 +196,7 @@ long call_pidfd_getfd(const CallFrame&) {
 // Linux flushes each file of an exiting process, as close(2) does.
 long call_exit_group(const CallFrame&) {
   flush_descriptors(false);
-  release_process_record();
+  process_exits();
   return pass_on;
 }
 

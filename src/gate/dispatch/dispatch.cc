@@ -92,6 +92,7 @@ constexpr Table make_table() {
   h[SYS_exit_group] = call_exit_group;
 
   h[SYS_unshare] = call_unshare;
+  h[SYS_getrlimit] = call_getrlimit, h[SYS_setrlimit] = call_setrlimit, h[SYS_prlimit64] = call_prlimit64;
   h[SYS_chdir] = call_chdir, h[SYS_fchdir] = call_fchdir, h[SYS_getcwd] = call_getcwd, h[SYS_umask] = call_umask;
   for (const int nr : {SYS_setuid, SYS_setgid, SYS_setreuid, SYS_setregid, SYS_setgroups, SYS_setresuid, SYS_setresgid,
                        SYS_setfsuid, SYS_setfsgid}) {
@@ -206,13 +207,27 @@ void dispatch_start(const char* directory, const char* inherited) {
   for (size_t i = 0; i < table_size; i++) dispatch_table[i] = table.handler[i] != nullptr ? 1 : 0;
   set_namespace_directory(directory);
   process_start();
+  if (inherited == nullptr) reserve_numbers();
   descriptors_start();
   const std::string_view words = inherited == nullptr ? std::string_view() : std::string_view(inherited);
   if (start_mounts(words) < 0) die("cannot read the mount table of the namespace (has it ended?)", directory);
   for_each_word(words, take_word);
 }
 
-void dispatch_after_fork() { process_after_fork(); }
+void* dispatch_process() { return &process(); }
+
+void dispatch_before_sharing_descriptors() { share_own_descriptors(process()); }
+
+void dispatch_after_fork(void* parent, bool shares_descriptors) {
+  process_after_fork(*static_cast<Process*>(parent), shares_descriptors);
+}
+
+int* dispatch_prepare_guest(bool shares_descriptors) {
+  Process* guest = prepare_guest(shares_descriptors);
+  return guest == nullptr ? nullptr : reinterpret_cast<int*>(&guest->pid);
+}
+
+void dispatch_end_guest(int* guest) { end_guest(*reinterpret_cast<Process*>(guest)); }
 
 size_t before_exec(char* to, size_t room) {
   Text<512> text;
@@ -223,7 +238,6 @@ size_t before_exec(char* to, size_t room) {
   if (possible.virtual_file) text.add(virtual_word).add(' ');
   if (possible.device) text.add(device_word);
   flush_descriptors(true);
-  release_process_record();
   if (text.length() >= room) return 0;
   __builtin_memcpy(to, text.c_str(), text.length() + 1);
   return text.length();

@@ -129,6 +129,9 @@ long call_chdir(const CallFrame&);
 long call_fchdir(const CallFrame&);
 long call_getcwd(const CallFrame&);
 long call_umask(const CallFrame&);
+long call_getrlimit(const CallFrame&);
+long call_setrlimit(const CallFrame&);
+long call_prlimit64(const CallFrame&);
 long call_unshare(const CallFrame&);
 long call_set_credentials(const CallFrame&);
 

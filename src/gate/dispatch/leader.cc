@@ -81,7 +81,7 @@ int connect_in_namespace(std::string_view name) {
   long r = -ENAMETOOLONG;
   if (path.length() < sizeof address.sun_path) {
     __builtin_memcpy(address.sun_path, path.c_str(), path.length() + 1);
-    r = raw_syscall(SYS_socket, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    r = with_room(process(), [] { return raw_syscall(SYS_socket, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0); });
   }
   const int socket = static_cast<int>(r);
   if (r >= 0) {

@@ -2,49 +2,131 @@
 
 #include <sys/mman.h>
 
+#include <new>
+
 #include "gate/native.h"
 
 namespace fusewire::gate {
 
 namespace {
 
-constexpr int claiming = -1;
-constexpr int internal_from = 1000;
-constexpr size_t record_count = 8;
+constexpr int claiming = -1;  // the record belongs to whoever put this
+constexpr int unnumbered = -2;
 
-// [0] is the process that owns the memory; the others serve children that share it (vfork) until they exec or exit.
-Process records[record_count];
+Process own_record;  // of the process that owns the memory
+std::atomic<Process*> guest_records{nullptr};
+std::atomic<int> guest_count{0};  // living, or not known to be gone
+std::atomic<uint64_t> generations{0};
 PathText directory;
 
-bool is_gone(int pid) { return raw_syscall(SYS_kill, pid, 0) == -ESRCH; }
+struct ProcessStatus {
+  bool dead = false;
+  uint64_t start_time = 0;  // 0: not known
+};
+
+// "pid (name) state …": the state is the third word, the start time the 22nd.
+ProcessStatus status_of(int pid) {
+  ProcessStatus status;
+  Text<40> path;
+  path.add("/proc/").add_decimal(pid).add("/stat");
+  const long fd = with_room(process(), [&] { return long{native::open(path.c_str(), O_RDONLY | O_CLOEXEC)}; });
+  if (fd < 0) return status;
+  char text[1024];
+  const long n = native::read(static_cast<int>(fd), text, sizeof text);
+  native::close(static_cast<int>(fd));
+  std::string_view rest(text, n > 0 ? static_cast<size_t>(n) : 0);
+  const size_t name_end = rest.rfind(')');
+  if (name_end == std::string_view::npos || rest.size() < name_end + 3) return status;
+  rest.remove_prefix(name_end + 2);
+  status.dead = rest[0] == 'Z' || rest[0] == 'X';
+  constexpr int words_before = 19;
+  for (int word = 0; word < words_before; word++) {
+    const size_t space = rest.find(' ');
+    if (space == std::string_view::npos) return status;
+    rest.remove_prefix(space + 1);
+  }
+  size_t digits = 0;
+  status.start_time = parse_decimal(rest, &digits);
+  return status;
+}
+
+// A zombie has left its memory; a number that started anew is another process.
+bool is_gone(Process& record) {
+  const int pid = record.pid;
+  if (pid <= 0) return false;
+  if (raw_syscall(SYS_kill, pid, 0) == -ESRCH) return true;
+  const ProcessStatus status = status_of(pid);
+  if (status.dead) return true;
+  if (record.start_time == 0) record.start_time = status.start_time;
+  return status.start_time != record.start_time;
+}
 
 // What a child that shares our memory has at its start: a copy of our descriptors, our cwd.
 void start_as_copy(Process& child, Process& parent) {
+  child.start_time = 0;
   child.umask = parent.umask.load();
   child.cwd.connection = parent.cwd.connection;
   child.cwd.token = parent.cwd.token;
   child.cwd.fd = parent.cwd.fd.load();
   child.mount_table = parent.mount_table.load();
-  for (size_t i = 0; i < internal_room; i++) child.internal[i] = parent.internal[i].load();
-  child.rings.connecting = 0;
-  for (Ring& ring : child.rings.ring) {
-    if (ring.memory != nullptr) raw_syscall(SYS_munmap, native::of(ring.memory), abi::ring_bytes);
-    ring.memory = nullptr;
-    ring.taken = 0;
-    ring.state = RingState::free;
-  }
+  child.shared_descriptors = parent.shared_descriptors.load();
+  for (size_t i = 0; i < own_room; i++) child.descriptors.number[i] = parent.descriptors.number[i].load();
+  child.descriptors.users = 0;
+  child.limit.busy = false;
+  child.limit.raised = 0;
 }
 
-Process* claim(int pid) {
-  for (size_t i = 1; i < record_count; i++) {
-    int owner = records[i].pid.load();
-    if (owner == claiming || (owner != 0 && !is_gone(owner))) continue;
-    if (!records[i].pid.compare_exchange_strong(owner, claiming)) continue;
-    start_as_copy(records[i], records[0]);
-    records[i].pid = pid;
-    return &records[i];
+template <class F>
+void for_each_guest(F f) {
+  for (Process* record = guest_records; record != nullptr; record = record->next) f(*record);
+}
+
+// A record that is nobody's, or nullptr.
+Process* take_record() {
+  for (Process* record = guest_records; record != nullptr; record = record->next) {
+    int owner = 0;
+    if (record->pid.compare_exchange_strong(owner, claiming)) return record;
   }
-  return nullptr;
+  const long at = map_aside(sizeof(Process), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
+  if (at < 0 && at > -4096) return nullptr;
+  auto* record = new (reinterpret_cast<void*>(at)) Process;
+  record->pid = claiming;
+  record->next = guest_records;
+  while (!guest_records.compare_exchange_weak(record->next, record)) continue;
+  return record;
+}
+
+Process* make_guest(Process& parent, bool shares_descriptors) {
+  Process* record = take_record();
+  if (record == nullptr) return nullptr;
+  start_as_copy(*record, parent);
+  if (shares_descriptors && record->shared_descriptors == nullptr) record->shared_descriptors = &parent.descriptors;
+  if (!shares_descriptors) own_descriptors_of_a_copy(*record);
+  record->generation = ++generations;
+  guest_count++;
+  return record;
+}
+
+Process* find(int pid) {
+  Process* found = own_record.pid == pid ? &own_record : nullptr;
+  for_each_guest([&](Process& record) {
+    if (record.pid.load(std::memory_order_acquire) != pid) return;
+    if (found == nullptr || found->generation < record.generation) found = &record;
+  });
+  return found;
+}
+
+// A guest that the kernel gave no number in its record: made with a number of its own in a PID namespace, or by a
+// caller that wanted the number itself.
+Process* claim(int pid) {
+  for (Process* record = guest_records; record != nullptr; record = record->next) {
+    int waiting = unnumbered;
+    if (record->pid.compare_exchange_strong(waiting, pid)) return record;
+  }
+  Process* parent = find(static_cast<int>(raw_syscall(SYS_getppid)));
+  Process* record = make_guest(parent != nullptr ? *parent : own_record, false);
+  if (record != nullptr) record->pid = pid;
+  return record;
 }
 
 }  // namespace
@@ -52,78 +134,35 @@ Process* claim(int pid) {
 Possible possible;
 
 Process& process() {
+  if (guest_count.load(std::memory_order_acquire) == 0) return own_record;
   const int pid = native::getpid();
-  for (;;) {
-    for (Process& record : records) {
-      if (record.pid.load(std::memory_order_acquire) == pid) return record;
-    }
-    if (Process* fresh = claim(pid)) return *fresh;
-    raw_syscall(SYS_sched_yield);
-  }
+  if (Process* known = find(pid)) return *known;
+  if (Process* fresh = claim(pid)) return *fresh;
+  die("no memory for the record of a process");
 }
 
-void release_process_record() {
-  const int pid = native::getpid();
-  for (size_t i = 1; i < record_count; i++) {
-    int owner = pid;
-    if (!records[i].pid.compare_exchange_strong(owner, claiming)) continue;
-    retire_rings(records[i]);
-    records[i].pid = 0;
-  }
+Process* prepare_guest(bool shares_descriptors) {
+  for_each_guest([](Process& record) {
+    if (is_gone(record)) end_guest(record);
+  });
+  Process* record = make_guest(process(), shares_descriptors);
+  if (record != nullptr) record->pid = unnumbered;
+  return record;
 }
 
-int keep_internal(Process& p, int fd, bool close_on_exec) {
-  const int command = close_on_exec ? F_DUPFD_CLOEXEC : F_DUPFD;
-  int kept = -1;
-  for (const int from : {internal_from, 200, lowest_internal}) {
-    kept = native::fcntl(fd, command, from);
-    if (kept >= 0) break;
-  }
-  if (kept >= 0) native::close(fd);
-  if (kept < 0) kept = fd;
-  adopt_internal(p, kept);
-  return kept;
+void end_guest(Process& guest) {
+  int pid = guest.pid;
+  if (pid == 0 || pid == claiming || !guest.pid.compare_exchange_strong(pid, claiming)) return;
+  drop_rings(guest, guest.shared_descriptors != nullptr);
+  guest.shared_descriptors = nullptr;
+  guest.pid = 0;
+  guest_count--;
 }
 
-void adopt_internal(Process& p, int fd) {
-  possible.internal = true;
-  for (auto& entry : p.internal) {
-    int none = 0;
-    if (entry.compare_exchange_strong(none, fd + 1)) return;
-  }
-}
-
-void forget_internal(Process& p, int fd) {
-  for (auto& entry : p.internal) {
-    int held = fd + 1;
-    if (entry.compare_exchange_strong(held, 0)) break;
-  }
-  native::close(fd);
-}
-
-bool is_internal(const Process& p, int fd) {
-  if (fd < 0) return false;
-  for (const auto& entry : p.internal) {
-    if (entry.load(std::memory_order_relaxed) == fd + 1) return true;
-  }
-  return false;
-}
-
-void make_room_at(Process& p, int fd) {
-  if (!is_internal(p, fd)) return;
-  const bool is_cwd = p.cwd.fd == fd, is_table = p.mount_table == fd;
-  const int copy = native::fcntl(fd, is_cwd || is_table ? F_DUPFD : F_DUPFD_CLOEXEC, fd + 1);
-  if (copy < 0) return;
-  for (auto& entry : p.internal) {
-    int held = fd + 1;
-    if (entry.compare_exchange_strong(held, copy + 1)) break;
-  }
-  if (is_cwd) p.cwd.fd = copy;
-  if (is_table) p.mount_table = copy;
-  for (Ring& ring : p.rings.ring) {
-    if (ring.socket == fd) ring.socket = copy;
-    if (ring.doorbell == fd) ring.doorbell = copy;
-  }
+void process_exits() {
+  Process& p = process();
+  if (p.shared_descriptors != nullptr) retire_rings(p);
+  if (&p != &own_record) end_guest(p);
 }
 
 const char* namespace_directory() { return directory.c_str(); }
@@ -131,28 +170,30 @@ const char* namespace_directory() { return directory.c_str(); }
 void set_namespace_directory(const char* path) { directory.assign(path); }
 
 void process_start() {
-  Process& p = records[0];
+  Process& p = own_record;
   p.pid = native::getpid();
   const long mask = raw_syscall(SYS_umask, 0);
   raw_syscall(SYS_umask, mask);
   p.umask = static_cast<uint32_t>(mask) & 0777;
 }
 
-void process_after_fork() {
-  const int pid = native::getpid();
-  if (records[0].pid == pid) return;
-  // The child of a vfork-like process goes on from that one's record: it has its descriptors and its cwd.
-  const int parent = static_cast<int>(raw_syscall(SYS_getppid));
-  for (size_t i = 1; i < record_count; i++) {
-    // The first process of a PID namespace has no parent there: 0, as a free record.
-    if (parent > 0 && records[i].pid == parent) {
-      forget_rings(records[0]);
-      start_as_copy(records[0], records[i]);
-    }
-    records[i].pid = 0;
+void process_after_fork(Process& parent, bool shares_descriptors) {
+  // From here on this is the only process in this memory.
+  guest_count = 0;
+  if (!shares_descriptors) own_descriptors_of_a_copy(parent);
+  forget_rings(parent, !shares_descriptors);
+  if (&parent != &own_record) {
+    forget_rings(own_record, false);
+    start_as_copy(own_record, parent);
   }
-  forget_rings(records[0]);
-  records[0].pid = pid;
+  own_record.limit.busy = false;
+  own_record.limit.raised = 0;
+  own_record.pid = native::getpid();
+  for_each_guest([](Process& record) {
+    forget_rings(record, false);
+    record.shared_descriptors = nullptr;
+    record.pid = 0;
+  });
 }
 
 }  // namespace fusewire::gate

@@ -10,6 +10,7 @@
 #include <cstdint>
 
 #include "gate/dispatch/client.h"
+#include "gate/dispatch/own_descriptors.h"
 #include "gate/text.h"
 
 namespace fusewire::gate {
@@ -21,16 +22,19 @@ struct VirtualCwd {
   uint64_t token = 0;
 };
 
-inline constexpr size_t internal_room = 64;
-
 struct Process {
   std::atomic<int> pid{0};
+  Process* next = nullptr;  // records are never freed, and serve again
+  uint64_t generation = 0;  // of two with one pid, the later one lives
+  uint64_t start_time = 0;  // of the process as first seen, in clock ticks since boot; 0: not seen yet
   std::atomic<uint32_t> umask{022};
   VirtualCwd cwd;
   // The mount table, for an image of a user who may not open it; -1: the user has not changed. Survives exec.
   std::atomic<int> mount_table{-1};
   Rings rings;
-  std::atomic<int> internal[internal_room];  // descriptors the program must not touch: number + 1, 0: none
+  OwnDescriptors descriptors;
+  std::atomic<OwnDescriptors*> shared_descriptors{nullptr};  // in place of `descriptors`, when others share them
+  RaisedState limit;
 };
 
 // Whether any descriptor of any process in this memory can be a shadow, or a device, and whether any stands in a
@@ -47,17 +51,6 @@ extern Possible possible;
 // The record of the calling process; never fails.
 Process& process();
 
-// No descriptor of the gate's lies below, unless there was no room.
-inline constexpr int lowest_internal = 20;
-
-// Moves fd out of the program's way (to 1000 and above where the limits allow) and protects it. The new number.
-int keep_internal(Process& p, int fd, bool close_on_exec);
-void adopt_internal(Process& p, int fd);   // protects fd where it is
-void forget_internal(Process& p, int fd);  // and closes it
-bool is_internal(const Process& p, int fd);
-// Gives the number fd back to the program: what the gate holds there moves elsewhere.
-void make_room_at(Process& p, int fd);
-
 // The namespace's directory, absolute.
 const char* namespace_directory();
 void set_namespace_directory(const char* directory);
@@ -68,10 +61,17 @@ inline PathText in_namespace(std::string_view name) {
   return path;
 }
 
-// First use in this image; after fork in the child.
+// First use in this image.
 void process_start();
-void process_after_fork();
-// A child that shares its parent's memory is about to leave it (exec, exit).
-void release_process_record();
+// In the child of fork; parent: the record of the process that forked.
+void process_after_fork(Process& parent, bool shares_descriptors);
+
+// A guest is a process that shares this memory and is no thread of ours. Its record is made before it runs, a copy of
+// its parent's; the kernel writes its number into `pid`, or it claims one that waits for a number.
+Process* prepare_guest(bool shares_descriptors);
+// It has left this memory, or was never made.
+void end_guest(Process& guest);
+// The calling process is about to end: what it has in shared tables goes with it.
+void process_exits();
 
 }  // namespace fusewire::gate

@@ -10,9 +10,8 @@ uint8_t entry_table[512] = {};
 
 namespace {
 
-constexpr long not_permitted = -1;  // EPERM
-constexpr long bad_address = -14;   // EFAULT
-constexpr long invalid = -22;       // EINVAL
+constexpr long bad_address = -14;  // EFAULT
+constexpr long invalid = -22;      // EINVAL
 constexpr long pr_set_syscall_user_dispatch = 59;
 
 bool belongs_to_machinery(long nr) {
@@ -52,12 +51,19 @@ void dispatch(StackRecord& record, const CallFrame& call) {
 }
 
 // A parent that waits for its vfork child's exec cannot also answer the stops that a traced child makes before that:
-// our SIGSYS is one, and both would sleep for ever.
+// our SIGSYS is one, and both would sleep for ever. So the child is traced from its exec on.
 void ptrace_call(StackRecord& record, const CallFrame& call) {
   constexpr long trace_me = 0;
-  if (call.arg[0] != trace_me || !is_vfork_child()) return dispatch(record, call);
-  log_line("cannot: ptrace(PTRACE_TRACEME) in a child of vfork: start the program first, then attach (gdb -p)");
-  record.result = not_permitted;
+  if (call.arg[0] != trace_me || !is_guest()) return dispatch(record, call);
+  trace_from_exec();
+}
+
+// A clone that a signal has called off, so that its handler could run before it, may have left its guest behind.
+void begin(StackRecord& record) {
+  if (record.guest != nullptr) end_guest(record);
+  record.owner.store(dispatch_process(), std::memory_order_relaxed);
+  record.left_memory = nullptr;
+  stacks_grow(record.index);
 }
 
 void answer(StackRecord& record, const CallFrame& call) {
@@ -94,6 +100,16 @@ void answer(StackRecord& record, const CallFrame& call) {
   }
 }
 
+// Whether the call was made already, and its result, judged, is the answer.
+bool was_judged(StackRecord& record, const CallFrame& call) {
+  const uint64_t judgements = record.program->judge / JUDGED_ONCE;
+  if (judgements == 0) return false;
+  record.result = judge_call(call, record.program->result, judgements);
+  if (record.result != pass_on) return true;
+  record.result = 0;
+  return false;
+}
+
 }  // namespace
 
 void pass(StackRecord& record, const CallFrame& call) {
@@ -108,14 +124,10 @@ extern "C" void gate_call(StackRecord& record) {
   const CallFrame call = record.program->call;
   record.outcome = OUTCOME_FINISH;
   record.result = 0;
-  if (record.index < GATE_STACKS) stacks_grow(record.index);
-  const uint64_t judgements = record.program->judge / JUDGED_ONCE;
-  if (judgements > 0) {
-    record.result = judge_call(call, record.program->result, judgements);
-    if (record.result != pass_on) return;
-    record.result = 0;
-  }
-  answer(record, call);
+  const bool on_pool = record.index < GATE_STACKS;
+  if (on_pool) begin(record);
+  if (!was_judged(record, call)) answer(record, call);
+  if (on_pool) record.owner.store(nullptr, std::memory_order_relaxed);
 }
 
 void build_entry_table() {

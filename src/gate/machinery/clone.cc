@@ -1,9 +1,9 @@
 // New threads and processes. A new stack of execution has no place on our gate stack, so it gets a copy of the
 // caller's frame at the top of its own stack, and starts from that.
 //
-// A process that would run on its parent's stack in its parent's memory (vfork) cannot: its frames and the parent's
-// would be the same. It gets a copy of the memory instead; CLONE_VFORK stays, so the parent still waits for its exec or
-// exit, which is all that POSIX lets a vfork child do.
+// A process in its parent's memory (vfork, posix_spawn) is a guest there: the dispatcher has a record of it, and what
+// it leaves behind its parent clears away. The child of a vfork runs on its parent's stack, over the frame of the
+// parent's call, which the parent has kept a copy of.
 #include <linux/sched.h>
 
 #include "gate/machinery/base.h"
@@ -11,16 +11,20 @@
 
 namespace fusewire::gate {
 
+extern "C" const uint64_t blockable_signals;
+
 namespace {
 
 constexpr long bad_address = -14;       // EFAULT
+constexpr long no_memory = -12;         // ENOMEM
 constexpr long exit_signal_child = 17;  // SIGCHLD
 
-bool vfork_child = false;
+long memory_owner = 0;  // the process that is no guest; 0: not known yet
+std::atomic<int> guests{0};
 
-bool parent_waits(const CallFrame& made) {
-  if (made.nr == __NR_clone) return (made.arg[0] & CLONE_VFORK) != 0;
-  return (reinterpret_cast<const clone_args*>(made.arg[0])->flags & CLONE_VFORK) != 0;
+uint64_t flags_of(const CallFrame& made) {
+  if (made.nr == __NR_clone) return static_cast<uint64_t>(made.arg[0]);
+  return reinterpret_cast<const clone_args*>(made.arg[0])->flags;
 }
 
 bool put_frame_below(uint64_t stack_top, const StackRecord& record) {
@@ -30,32 +34,76 @@ bool put_frame_below(uint64_t stack_top, const StackRecord& record) {
   return copy_to_program(reinterpret_cast<void*>(stack_top - ENTRY_GAP), &frame, sizeof frame) == 0;
 }
 
+void refuse(StackRecord& record, long error) {
+  record.outcome = OUTCOME_FINISH;
+  record.result = error;
+}
+
 // A new process that shares no memory starts on its copy of our gate stack like a fork, and leaves to the stack that
 // it was given.
-void fork_onto(StackRecord& record, uint64_t stack_top) {
+void fork_onto(StackRecord& record, uint64_t stack_top, bool shares_descriptors) {
+  if (shares_descriptors) dispatch_before_sharing_descriptors();
+  record.process = dispatch_process();
   record.new_stack = stack_top;
   record.outcome = OUTCOME_FORK;
 }
 
+// false: no memory.
+bool prepare_guest(StackRecord& record, uint64_t flags) {
+  if (memory_owner == 0) memory_owner = raw_syscall(__NR_getpid);
+  record.guest = dispatch_prepare_guest((flags & CLONE_FILES) != 0);
+  if (record.guest != nullptr) guests++;
+  return record.guest != nullptr;
+}
+
+bool is_new_process(uint64_t flags) { return (flags & CLONE_THREAD) == 0; }
+
+// Blocks all signals, unless one has come already.
+void block_signals(StackRecord& record) {
+  uint64_t before = 0;
+  raw_syscall(__NR_rt_sigprocmask, 0 /* SIG_BLOCK */, argument(&blockable_signals), argument(&before), sizeof before);
+  if (record.deferred.load() != 0) return;
+  record.mask = before;
+  record.deferred = SIGNALS_BLOCKED;
+}
+
+// The call that is to be made is in the record.
+void vfork_here(StackRecord& record) {
+  block_signals(record);
+  record.program->state = 1;
+  record.program->mask = record.mask;
+  record.parents_frame = *record.program;
+  record.outcome = OUTCOME_VFORK;
+}
+
+// Without a gate stack of its own, the call's record would lie where the child runs.
+bool can_vfork(const StackRecord& record, uint64_t flags) {
+  return (flags & CLONE_VM) != 0 && (flags & CLONE_VFORK) != 0 && is_new_process(flags) && record.index < GATE_STACKS;
+}
+
 void old_clone(StackRecord& record, const CallFrame& call) {
   record.call = call;
+  const auto flags = static_cast<uint64_t>(call.arg[0]);
   const auto stack_top = static_cast<uint64_t>(call.arg[1]);
-  const bool shares_memory = (call.arg[0] & CLONE_VM) != 0;
-  if (stack_top == 0 || !shares_memory) {
+  const bool shares_memory = (flags & CLONE_VM) != 0;
+  const bool here = stack_top == 0 && can_vfork(record, flags);
+  if (!shares_memory || (stack_top == 0 && !here)) {
     record.call.arg[0] &= ~static_cast<long>(CLONE_VM);
     record.call.arg[1] = 0;
-    if (stack_top != 0 && !put_frame_below(stack_top, record)) {
-      record.result = bad_address;
-      return;
-    }
-    fork_onto(record, stack_top);
-    return;
+    if (stack_top != 0 && !put_frame_below(stack_top, record)) return refuse(record, bad_address);
+    return fork_onto(record, stack_top, (flags & CLONE_FILES) != 0);
   }
+  if (!here && !put_frame_below(stack_top, record)) return refuse(record, bad_address);
   record.outcome = OUTCOME_CLONE;
-  if (!put_frame_below(stack_top, record)) {
-    record.outcome = OUTCOME_FINISH;
-    record.result = bad_address;
+  if (is_new_process(flags)) {
+    if (!prepare_guest(record, flags)) return refuse(record, no_memory);
+    // The kernel tells its number; where the program wants that, or a file in its place, the guest finds out.
+    if ((flags & (CLONE_PARENT_SETTID | CLONE_PIDFD | CLONE_NEWPID)) == 0) {
+      record.call.arg[0] |= CLONE_PARENT_SETTID;
+      record.call.arg[2] = argument(record.guest);
+    }
   }
+  if (here) vfork_here(record);
 }
 
 void new_clone(StackRecord& record, const CallFrame& call) {
@@ -80,21 +128,22 @@ void new_clone(StackRecord& record, const CallFrame& call) {
   const uint64_t stack_top = args.stack == 0 ? 0 : args.stack + args.stack_size;
   record.call = call;
   record.call.arg[0] = argument(record.clone_arguments);
-  if (stack_top != 0 && !put_frame_below(stack_top, record)) {
-    record.result = bad_address;
-    return;
-  }
-  if (stack_top == 0 || (args.flags & CLONE_VM) == 0) {
+  const bool here = stack_top == 0 && can_vfork(record, args.flags);
+  if (stack_top != 0 && !put_frame_below(stack_top, record)) return refuse(record, bad_address);
+  if ((args.flags & CLONE_VM) == 0 || (stack_top == 0 && !here)) {
     args.flags &= ~static_cast<uint64_t>(CLONE_VM);
     args.stack = args.stack_size = 0;
-    return fork_onto(record, stack_top);
+    return fork_onto(record, stack_top, (args.flags & CLONE_FILES) != 0);
   }
   record.outcome = OUTCOME_CLONE;
-}
-
-void plain_fork(StackRecord& record, long flags) {
-  record.call = {__NR_clone, {flags | exit_signal_child, 0, 0, 0, 0, 0}};
-  fork_onto(record, 0);
+  if (is_new_process(args.flags)) {
+    if (!prepare_guest(record, args.flags)) return refuse(record, no_memory);
+    if ((args.flags & (CLONE_PARENT_SETTID | CLONE_NEWPID)) == 0) {
+      args.flags |= CLONE_PARENT_SETTID;
+      args.parent_tid = address_of(record.guest);
+    }
+  }
+  if (here) vfork_here(record);
 }
 
 }  // namespace
@@ -106,23 +155,47 @@ void clone_call_prepare(StackRecord& record, const CallFrame& call) {
     case __NR_clone3:
       return new_clone(record, call);
     case __NR_vfork:
-      return plain_fork(record, CLONE_VFORK);
+      return old_clone(record, {__NR_clone, {CLONE_VM | CLONE_VFORK | exit_signal_child, 0, 0, 0, 0, 0}});
     default:
-      return plain_fork(record, 0);
+      return old_clone(record, {__NR_clone, {exit_signal_child, 0, 0, 0, 0, 0}});
   }
 }
 
-bool is_vfork_child() { return vfork_child; }
+bool is_guest() { return guests.load() != 0 && raw_syscall(__NR_getpid) != memory_owner; }
+
+void end_guest(StackRecord& record) {
+  release_stacks_of(record.guest);
+  dispatch_end_guest(record.guest);
+  signals_after_guest();
+  record.guest = nullptr;
+  guests--;
+}
+
+// entry.S calls this in the parent when a clone onto another stack has returned.
+extern "C" void clone_returned(StackRecord& record) {
+  if (record.guest == nullptr) return;
+  const bool has_left = record.result < 0 || (flags_of(record.call) & CLONE_VFORK) != 0;
+  if (has_left) end_guest(record);
+  record.guest = nullptr;
+}
+
+// And this when the child of a vfork has left, or was never made.
+extern "C" void vfork_returned(StackRecord& record) {
+  *record.program = record.parents_frame;
+  clone_returned(record);
+}
 
 // entry.S calls this in the child of OUTCOME_FORK, on its copy of the gate stack.
 extern "C" void after_fork(StackRecord& record) {
   catch_calls_again();
+  guests = 0;
+  memory_owner = raw_syscall(__NR_getpid);
+  record.guest = nullptr;
   stacks_after_fork(record);
   signals_after_fork();
   patch_after_fork();
-  vfork_child = parent_waits(record.call);
   if (record.new_stack != 0) record.program = reinterpret_cast<ProgramFrame*>(record.new_stack - ENTRY_GAP);
-  dispatch_after_fork();
+  dispatch_after_fork(record.process, (flags_of(record.call) & CLONE_FILES) != 0);
 }
 
 }  // namespace fusewire::gate

@@ -182,29 +182,12 @@ long count_pointers(uint64_t vector) {
   return -E2BIG;
 }
 
-// What a child that shares its parent's memory leaves when its execve succeeds: its gate stack and the vectors.
-// The parent, which waits for that, clears them away (child_has_left).
-struct Remains {
-  std::atomic<long> pid{0};
-  uint64_t stack_index;
-  void* memory;
-  size_t bytes;
-};
-Remains remains[64];
+// The guest that wants to be traced.
+std::atomic<long> traced{0};
 
-Remains* leave_remains(const StackRecord* record, void* memory, size_t bytes) {
-  if (record == nullptr) return nullptr;
-  const long pid = raw_syscall(__NR_getpid);
-  for (Remains& r : remains) {
-    long nobody = 0;
-    if (!r.pid.compare_exchange_strong(nobody, -1)) continue;
-    r.stack_index = record->index;
-    r.memory = memory;
-    r.bytes = bytes;
-    r.pid = pid;
-    return &r;
-  }
-  return nullptr;
+void ask_to_be_traced() {
+  long self = raw_syscall(__NR_getpid);
+  if (traced.compare_exchange_strong(self, 0)) raw_syscall(__NR_ptrace, 0 /* PTRACE_TRACEME */);
 }
 
 struct Vectors {
@@ -243,7 +226,14 @@ int build_vectors(const Plan& plan, uint64_t argv, uint64_t envp, const char* st
   return 0;
 }
 
-int become_gate(const StackRecord* record, const Plan& plan, uint64_t argv, uint64_t envp) {
+// A guest's vectors are cleared away by its parent when the execve has succeeded.
+void leave_to_parent(StackRecord* record, const Vectors& v) {
+  if (record == nullptr) return;
+  record->left_bytes = v.bytes;
+  record->left_memory = v.memory;
+}
+
+int become_gate(StackRecord* record, const Plan& plan, uint64_t argv, uint64_t envp) {
   char text[512];
   Inheritance i;
   i.descriptor = plan.fd;
@@ -263,11 +253,12 @@ int become_gate(const StackRecord* record, const Plan& plan, uint64_t argv, uint
   int r = build_vectors(plan, argv, envp, state.c_str(), file.c_str(), v);
   if (r == 0) {
     raw_syscall(__NR_fcntl, plan.fd, F_SETFD, 0);
-    Remains* left = leave_remains(record, v.memory, v.bytes);
+    leave_to_parent(record, v);
+    ask_to_be_traced();
     r = static_cast<int>(raw_syscall(__NR_execve, argument("/proc/self/exe"), v.argument_vector, v.environment));
     if (r == -ENOENT)
       r = static_cast<int>(raw_syscall(__NR_execve, argument(gate_path()), v.argument_vector, v.environment));
-    if (left != nullptr) left->pid = 0;
+    if (record != nullptr) record->left_memory = nullptr;
   }
   if (v.memory != nullptr) unmap_memory(v.memory, v.bytes);
   return r;
@@ -345,14 +336,6 @@ long first_exec(const char* program, char** argv, char** environment) {
   return do_exec(nullptr, AT_FDCWD, program, address_of(argv), address_of(environment), 0);
 }
 
-// entry.S calls this in the parent when clone with a new stack has returned: a vfork-like child has left this memory.
-extern "C" void child_has_left(StackRecord& record) {
-  for (Remains& r : remains) {
-    if (r.pid.load() != record.result || record.result <= 0) continue;
-    release_stack(r.stack_index);
-    unmap_memory(r.memory, r.bytes);
-    r.pid = 0;
-  }
-}
+void trace_from_exec() { traced = raw_syscall(__NR_getpid); }
 
 }  // namespace fusewire::gate

@@ -39,6 +39,13 @@ struct StackRecord {
   CallFrame call;      // with outcome pass, fork, clone: the call to make
   uint64_t new_stack;  // with outcome fork: the top of the stack the child continues on, 0: the one it has
   unsigned char clone_arguments[128];
+  // While gate_call runs: the dispatcher's record of its process. A guest may die there and leave the stack claimed.
+  std::atomic<void*> owner;
+  void* process;      // with outcome fork, vfork: the record of the process that forks
+  int* guest;         // with outcome clone, vfork: the record of the process to be made, if it is one
+  void* left_memory;  // what a guest leaves in this memory when its execve succeeds
+  size_t left_bytes;
+  ProgramFrame parents_frame;  // with outcome vfork: the child runs over the one on the program's stack
 };
 
 static_assert(offsetof(ProgramFrame, resume) == F_RESUME && offsetof(ProgramFrame, return_address) == F_RETURN);

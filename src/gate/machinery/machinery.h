@@ -24,6 +24,8 @@ void stacks_after_fork(const StackRecord& own);
 bool on_gate_stack(uint64_t address);
 StackRecord& record_of_stack(uint64_t address);
 void release_stack(uint64_t index);
+// What a process that has left this memory held: its stacks, and what lies in their records.
+void release_stacks_of(const void* owner);
 // The program's sigaltstack: the entry must know where alternate stacks may be.
 void note_alternate_stack(const AlternateStack& stack);
 
@@ -51,6 +53,8 @@ void signals_start(bool ignored_segv, bool ignored_bus, bool ignored_sys);
 void signals_after_fork();
 // Whether the program has it ignored: execve keeps that, and the kernel's own disposition says otherwise.
 bool program_ignores(int signal);
+// Handlers that a guest has set in place of those of the process that owns this memory are put back.
+void signals_after_guest();
 // rt_sigaction for the program.
 long program_sigaction(int signal, const KernelSigaction* action, KernelSigaction* old, size_t mask_bytes);
 
@@ -60,10 +64,15 @@ bool is_mask_call(long nr);
 
 // ---- clone.cc
 void clone_call_prepare(StackRecord& record, const CallFrame& call);
-// Whether this process is the child of a vfork, and its parent waits for it.
-bool is_vfork_child();
+// Whether the calling process is another than the one that owns this memory.
+bool is_guest();
+
+// Ends the record's guest: it was never made, or has left.
+void end_guest(StackRecord& record);
 
 // ---- exec.cc
+// The calling guest asks to be traced from its exec on.
+void trace_from_exec();
 long program_exec(StackRecord& record, const CallFrame& call);
 // The first start: PROGRAM as given, argv and environment of the gate itself. Returns only with -errno.
 long first_exec(const char* program, char** argv, char** environment);

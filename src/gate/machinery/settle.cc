@@ -13,8 +13,10 @@ extern const char registers_saved[], judge_changed[], judge_noted[];
 extern const char stack_claim_test[], stack_claimed[], stack_switched[];
 extern const char exit_check[], exit_switched[], restore_registers[], exit_changed[];
 extern const char changed_switched[], changed_call[], changed_done[], exit_fork[], fork_call[], exit_clone[];
+extern const char exit_vfork[], vfork_call[], vfork_done[];
 extern const char clone_call[], clone_done[], child_begin[], child_framed[], exit_deferred[], deferred_unblocked[];
 extern const char deferred_leave[], signal_entry[], handler_unblocked[], handler_entered[];
+extern const char vfork_out[], vfork_back[];
 extern const char changed_out[], changed_back[], fork_out[], fork_back[], clone_out[], clone_back[], fork_done[];
 extern const char __executable_start[], etext[];
 }
@@ -126,8 +128,9 @@ Place settle_exit(Registers& r) {
   const uint64_t pc = r.rip;
   const bool fork_not_begun = within(pc, exit_fork, fork_call) || at(pc, fork_call);
   const bool clone_not_begun = within(pc, exit_clone, clone_call) || at(pc, clone_call);
+  const bool vfork_not_begun = within(pc, exit_vfork, vfork_call) || at(pc, vfork_call);
   if (within(pc, exit_check, exit_switched) || within(pc, exit_changed, changed_switched) || fork_not_begun ||
-      clone_not_begun) {
+      clone_not_begun || vfork_not_begun) {
     r.rip = address_of(exit_check);
     return held_back(r);
   }
@@ -182,7 +185,8 @@ void back_from_program_page(Registers& r) {
   const struct {
     const char *at, *stands_for;
   } outside[] = {{changed_out, changed_call}, {changed_back, changed_done}, {fork_out, fork_call},
-                 {fork_back, fork_done},      {clone_out, clone_call},      {clone_back, clone_done}};
+                 {fork_back, fork_done},      {clone_out, clone_call},      {clone_back, clone_done},
+                 {vfork_out, vfork_call},     {vfork_back, vfork_done}};
   for (const auto& o : outside) {
     if (at(r.rip, o.at)) r.rip = address_of(o.stands_for);
   }

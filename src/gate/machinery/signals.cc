@@ -29,7 +29,9 @@ struct Disposition {
 
 Disposition dispositions[signal_count + 1];
 SpinLock dispositions_lock;
-long process_id;  // of the process this memory belongs to
+// What a guest has put handlers of its own in place of, by signal.
+KernelSigaction lent[signal_count + 1];
+std::atomic<uint64_t> lent_signals{0};
 
 bool always_handled(int signal) { return (unblockable_signals & signal_bit(signal)) != 0; }
 
@@ -49,6 +51,16 @@ void write_disposition(int signal, const KernelSigaction& action) {
   d.version.fetch_add(1, std::memory_order_acquire);
   d.action = action;
   d.version.fetch_add(1, std::memory_order_release);
+}
+
+// The lock is held. The owner's own change is there to stay.
+void lend(int signal, bool to_guest) {
+  if (to_guest && (lent_signals & signal_bit(signal)) == 0) {
+    lent[signal] = read_disposition(signal);
+    lent_signals |= signal_bit(signal);
+  } else if (!to_guest) {
+    lent_signals &= ~signal_bit(signal);
+  }
 }
 
 // What the kernel is told when the program wants a handler. SA_RESETHAND is done by us: a held-back signal must find
@@ -219,7 +231,6 @@ extern "C" uint64_t signal_arrived(int signal, SignalInfo* info, SignalContext* 
 }
 
 void signals_start(bool ignored_segv, bool ignored_bus, bool ignored_sys) {
-  process_id = raw_syscall(__NR_getpid);
   const int handled[] = {sig_segv, sig_bus, sig_sys};
   const bool ignored[] = {ignored_segv, ignored_bus, ignored_sys};
   for (int i = 0; i < 3; i++) {
@@ -236,8 +247,8 @@ void signals_start(bool ignored_segv, bool ignored_bus, bool ignored_sys) {
 }
 
 void signals_after_fork() {
-  process_id = raw_syscall(__NR_getpid);
   dispositions_lock.reset();
+  lent_signals = 0;
   // A thread of the parent may have been in the middle of a change.
   for (Disposition& d : dispositions) {
     if ((d.version & 1) != 0) d.version++;
@@ -249,6 +260,15 @@ long raw_sleep(long nr, long a, long b, long c, long d, long e, long f) {
   const auto own = address_of(&nothing_held);
   const std::atomic<uint64_t>* held = on_gate_stack(own) ? &record_of_stack(own).deferred : &nothing_held;
   return sleep_unless_held(held, nr, a, b, c, d, e, f);
+}
+
+void signals_after_guest() {
+  if (lent_signals == 0) return;
+  const Locked lock(dispositions_lock);
+  const uint64_t signals = lent_signals.exchange(0);
+  for (int signal = 1; signal <= signal_count; signal++) {
+    if ((signals & signal_bit(signal)) != 0) write_disposition(signal, lent[signal]);
+  }
 }
 
 bool program_ignores(int signal) { return read_disposition(signal).handler == handler_ignore; }
@@ -266,7 +286,7 @@ long program_sigaction(int signal, const KernelSigaction* action, KernelSigactio
     KernelSigaction wanted = *action;
     wanted.mask &= ~(signal_bit(sig_kill) | signal_bit(sig_stop));
     KernelSigaction told = wanted;
-    const bool guest = always_handled(signal) && raw_syscall(__NR_getpid) != process_id;
+    const bool guest = is_guest();
     if (guest && signal == sig_sys) return 0;
     if (always_handled(signal) && !(guest && wanted.handler <= handler_ignore)) {
       told = always_handled_action(signal, wanted);
@@ -275,7 +295,10 @@ long program_sigaction(int signal, const KernelSigaction* action, KernelSigactio
     }
     // First ours: the kernel may deliver as soon as it knows. Where it will not, our entry is left alone: a child that
     // shares this memory (posix_spawn) resets its own signals, not those of its parent.
-    if (told.handler == address_of(signal_entry)) write_disposition(signal, wanted);
+    if (told.handler == address_of(signal_entry)) {
+      lend(signal, guest);
+      write_disposition(signal, wanted);
+    }
     if (const long r = set_kernel_action(signal, &told, nullptr); r < 0) return r;
   }
   if (old != nullptr) *old = before;

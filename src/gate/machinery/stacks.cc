@@ -64,7 +64,9 @@ void stacks_after_fork(const StackRecord& own) {
   // The other threads' calls stayed with the parent; what they held back must not be found by the next owner.
   for (uint64_t i = 0; i < stack_count; i++) {
     if (i == own.index || (free_stacks[i / 64] & 1ull << i % 64) != 0) continue;
-    record_of_stack(gate_stacks + i * stack_bytes).deferred = 0;
+    StackRecord& record = record_of_stack(gate_stacks + i * stack_bytes);
+    record.deferred = 0;
+    record.owner = nullptr;
   }
   // A thread of the parent may have been at it: what it has mapped is not known to be there.
   if (growing && stack_count < GATE_STACKS)
@@ -84,6 +86,19 @@ StackRecord& record_of_stack(uint64_t address) {
 }
 
 void release_stack(uint64_t index) { free_stacks[index / 64].fetch_or(1ull << index % 64); }
+
+void release_stacks_of(const void* owner) {
+  for (uint64_t i = 0; i < stack_count; i++) {
+    if ((free_stacks[i / 64] & 1ull << i % 64) != 0) continue;
+    StackRecord& record = record_of_stack(gate_stacks + i * stack_bytes);
+    if (record.owner != owner) continue;
+    if (record.left_memory != nullptr) unmap_memory(record.left_memory, record.left_bytes);
+    record.left_memory = nullptr;
+    record.owner = nullptr;
+    record.deferred = 0;
+    release_stack(i);
+  }
+}
 
 void note_alternate_stack(const AlternateStack& stack) {
   if ((stack.flags & alternate_stack_disabled) != 0) return;

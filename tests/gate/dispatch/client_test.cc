@@ -332,10 +332,12 @@ TEST_F(Client, descriptors_of_the_gate_stay_above_those_of_programs) {
   FakeHost host(socket_path(), [](FakeClient& c, uint32_t i) { return c.finish(i, 0), Answer::given; });
   RingCall call(connection, CallNumber::nop, 0);
   ASSERT_EQ(call.run(), 0);
-  EXPECT_TRUE(is_internal(process(), 1000));
+  const int first = first_internal(process(), 0, 1 << 30);
+  EXPECT_GE(first, lowest_internal);
   EXPECT_FALSE(is_internal(process(), 3));
-  make_room_at(process(), 1000);
-  EXPECT_FALSE(is_internal(process(), 1000));
+  make_room_at(process(), first);
+  EXPECT_FALSE(is_internal(process(), first));
+  EXPECT_EQ(::fcntl(first, F_GETFD), -1);
   RingCall next(connection, CallNumber::nop, 0);
   EXPECT_EQ(next.run(), 0);
 }

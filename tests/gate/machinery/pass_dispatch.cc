@@ -33,6 +33,11 @@ long read_exe_link(long to, long room) {
 
 bool inside_reads = false;
 
+constexpr int unnumbered = -2;
+int own_number = 0;
+std::atomic<int> guest_numbers[256];
+std::atomic<int> guests{0};
+
 }  // namespace
 
 extern "C" {
@@ -65,7 +70,33 @@ void dispatch_start(const char* directory, const char*) {
   dispatch_table[__NR_read] = inside_reads ? 1 : 0;
 }
 
-void dispatch_after_fork() {}
+// A record is its process's number; unnumbered: the kernel has not told it.
+void* dispatch_process() {
+  if (guests == 0) return &own_number;
+  const auto self = static_cast<int>(raw_syscall(__NR_getpid));
+  for (auto& number : guest_numbers) {
+    if (number == self) return &number;
+  }
+  return &own_number;
+}
+void dispatch_before_sharing_descriptors() {}
+void dispatch_after_fork(void*, bool) {
+  guests = 0;
+  for (auto& number : guest_numbers) number = 0;
+}
+int* dispatch_prepare_guest(bool) {
+  for (auto& number : guest_numbers) {
+    int free = 0;
+    if (!number.compare_exchange_strong(free, unnumbered)) continue;
+    guests++;
+    return reinterpret_cast<int*>(&number);
+  }
+  return nullptr;
+}
+void dispatch_end_guest(int* guest) {
+  *reinterpret_cast<std::atomic<int>*>(guest) = 0;
+  guests--;
+}
 size_t before_exec(char*, size_t) { return 0; }
 
 int open_for_exec(int dirfd, const char* path, int at_flags, char* resolved, size_t room, bool* virtual_file) {

@@ -105,6 +105,173 @@ TEST(Processes, a_vfork_child_execs_while_the_parent_waits) {
   }
 }
 
+TEST(Processes, a_vfork_child_runs_in_its_parents_memory) {
+  volatile int failed = 0;
+  static volatile int elsewhere;
+  elsewhere = 0;
+  for (int i = 1; i <= 50; i++) {
+    const pid_t child = vfork();
+    if (child == 0) {
+      failed = i;
+      elsewhere = getpid();
+      execl("/nonexistent", "x", nullptr);
+      _exit(3);
+    }
+    ASSERT_GT(child, 0);
+    EXPECT_EQ(i, failed);
+    EXPECT_EQ(child, elsewhere);
+    int status;
+    ASSERT_EQ(child, waitpid(child, &status, 0));
+    EXPECT_EQ(3, WEXITSTATUS(status));
+  }
+}
+
+// Writes over the stack below its caller.
+__attribute__((noinline)) static int use_stack(int depth) {
+  volatile char bytes[512];
+  for (volatile char& b : bytes) b = static_cast<char>(depth);
+  return depth == 0 ? bytes[7] : use_stack(depth - 1) + bytes[9];
+}
+
+TEST(Processes, a_vfork_child_may_use_the_stack_below_its_parents_frame) {
+  for (int i = 0; i < 20; i++) {
+    const pid_t child = vfork();
+    if (child == 0) {
+      struct stat st;
+      stat("/etc/passwd", &st);
+      close(open("/dev/null", O_RDONLY));
+      _exit(use_stack(20) == 210 ? 4 : 5);
+    }
+    int status;
+    ASSERT_EQ(child, waitpid(child, &status, 0));
+    EXPECT_EQ(4, WEXITSTATUS(status));
+  }
+}
+
+// All registers that a call preserves are the parent's after the child has gone; the call is made inline.
+static long vfork_inline(long (&registers)[5]) {
+  long result;
+  asm volatile(
+      "mov $11, %%rdi; mov $12, %%rsi; mov $13, %%rdx; mov $14, %%r8; mov $15, %%r9\n\t"
+      "syscall\n\t"
+      "test %%rax, %%rax; jnz 1f\n\t"
+      "xor %%edi, %%edi; xor %%esi, %%esi; xor %%edx, %%edx; xor %%r8d, %%r8d; xor %%r9d, %%r9d\n\t"
+      "lea -4096(%%rsp), %%rsp; push %%rax; push %%rax; mov $7, %%edi; mov $231, %%eax; syscall\n\t"
+      "1: mov %%rdi, (%1); mov %%rsi, 8(%1); mov %%rdx, 16(%1); mov %%r8, 24(%1); mov %%r9, 32(%1)"
+      : "=a"(result)
+      : "r"(registers), "0"(SYS_vfork)
+      : "rdi", "rsi", "rdx", "r8", "r9", "r10", "rcx", "r11", "memory");
+  return result;
+}
+
+TEST(Processes, the_registers_of_a_vfork_are_its_parents_afterwards) {
+  for (int i = 0; i < 10; i++) {
+    long registers[5] = {};
+    const long child = vfork_inline(registers);
+    int status;
+    ASSERT_EQ(child, waitpid(static_cast<pid_t>(child), &status, 0));
+    EXPECT_EQ(7, WEXITSTATUS(status));
+    for (int k = 0; k < 5; k++) EXPECT_EQ(11 + k, registers[k]);
+  }
+}
+
+TEST(Processes, vforks_nest) {
+  volatile int written = 0;
+  const pid_t child = vfork();
+  if (child == 0) {
+    const pid_t inner = vfork();
+    if (inner == 0) {
+      written = 1;
+      execl("/bin/true", "true", nullptr);
+      _exit(1);
+    }
+    int status = -1;
+    waitpid(inner, &status, 0);
+    _exit(inner > 0 && status == 0 ? 6 : 7);
+  }
+  int status;
+  ASSERT_EQ(child, waitpid(child, &status, 0));
+  EXPECT_EQ(6, WEXITSTATUS(status));
+  EXPECT_EQ(1, written);
+}
+
+// Whether a child that executes the program, if one is given, and ends, was there in the meantime.
+__attribute__((noinline)) static bool vforks_well(const char* program) {
+  volatile int written = 0;
+  const pid_t child = vfork();
+  if (child == 0) {
+    written = 1;
+    if (program != nullptr) execl(program, program, nullptr);
+    _exit(0);
+  }
+  int status = -1;
+  return waitpid(child, &status, 0) == child && status == 0 && written == 1;
+}
+
+TEST(Processes, threads_vfork_at_once) {
+  std::atomic<int> wrong{0};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 6; t++) {
+    threads.emplace_back([&] {
+      for (int i = 0; i < 40; i++) wrong += !vforks_well(i % 2 == 0 ? "/bin/true" : nullptr);
+    });
+  }
+  for (std::thread& t : threads) t.join();
+  EXPECT_EQ(0, wrong);
+}
+
+TEST(Processes, a_vfork_child_that_is_killed_leaves_nothing_behind) {
+  for (int i = 0; i < 600; i++) {  // more often than there are gate stacks
+    const pid_t child = vfork();
+    if (child == 0) {
+      const pid_t self = getpid();
+      std::atomic_signal_fence(std::memory_order_seq_cst);
+      kill(self, SIGKILL);
+      for (;;) close(open("/dev/null", O_RDONLY));
+    }
+    int status;
+    ASSERT_EQ(child, waitpid(child, &status, 0));
+    ASSERT_EQ(SIGKILL, WTERMSIG(status));
+  }
+}
+
+TEST(Processes, a_vfork_childs_handlers_are_not_its_parents) {
+  static std::atomic<int> seen;
+  seen = 0;
+  const Handler handler(SIGUSR1, [](int) { seen += 1; });
+  const pid_t child = vfork();
+  if (child == 0) {
+    signal(SIGUSR1, [](int) { seen += 10; });
+    signal(SIGUSR2, SIG_IGN);
+    kill(getpid(), SIGUSR1);
+    _exit(0);
+  }
+  int status;
+  ASSERT_EQ(child, waitpid(child, &status, 0));
+  EXPECT_EQ(0, status);
+  raise(SIGUSR1);
+  EXPECT_EQ(11, seen);
+}
+
+// A signal that comes while the parent waits is handled when it goes on.
+TEST(Processes, a_parent_waits_for_its_vfork_child_through_signals) {
+  static std::atomic<int> seen;
+  seen = 0;
+  const Handler handler(SIGUSR1, [](int) { seen++; });
+  for (int i = 1; i <= 20; i++) {
+    const pid_t child = vfork();
+    if (child == 0) {
+      kill(getppid(), SIGUSR1);
+      use_stack(4);
+      _exit(0);
+    }
+    int status;
+    ASSERT_EQ(child, waitpid(child, &status, 0));
+    ASSERT_EQ(0, status);
+    ASSERT_EQ(i, seen);
+  }
+}
+
 // As gdb starts programs. A stop of the child before its exec would leave the parent asleep for ever: either the child
 // is not traced, or no such stop may come.
 TEST(Processes, a_vfork_child_that_asks_to_be_traced_does_not_sleep_for_ever) {

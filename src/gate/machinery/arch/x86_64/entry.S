@@ -49,6 +49,10 @@ label clone_out
   syscall
 label clone_back
   jmp clone_done
+label vfork_out
+  syscall
+label vfork_back
+  jmp vfork_done
 
 // ---- the common entry
   .balign 64
@@ -204,6 +208,8 @@ label exit_check
   je exit_fork
   cmp $OUTCOME_CLONE, %eax
   je exit_clone
+  cmp $OUTCOME_VFORK, %eax
+  je exit_vfork
   test %rcx, %rcx
   jnz exit_deferred
   cmp $OUTCOME_PASS, %eax
@@ -265,8 +271,29 @@ label clone_done
   mov %rax, R_RESULT(%rsp)
   movq $OUTCOME_FINISH, R_OUTCOME(%rsp)
   mov %rsp, %rdi
-  call child_has_left
+  call clone_returned
   jmp exit_check
+
+// All signals are blocked but the unblockable ones, so the child leaves this stack to its parent before any can be
+// handled in it. It takes the program's frame; the parent gets it back when the child has gone.
+label exit_vfork
+  cmp $SIGNAL_HELD, %rcx
+  je exit_deferred
+  load_call %rsp, R_NR, R_ARG0, R_ARG1, R_ARG2, R_ARG3, R_ARG4, R_ARG5
+label vfork_call
+  jmp vfork_out
+label vfork_done
+  test %rax, %rax
+  jz vfork_child
+  mov %rax, R_RESULT(%rsp)
+  movq $OUTCOME_FINISH, R_OUTCOME(%rsp)
+  mov %rsp, %rdi
+  call vfork_returned
+  jmp exit_check
+vfork_child:
+  mov R_PROGRAM_SP(%rsp), %rsp
+  jmp child_framed
+
 // The child, on its own stack: clone.cc has put a copy of the frame below its top.
 label child_begin
   lea -ENTRY_GAP(%rsp), %rsp

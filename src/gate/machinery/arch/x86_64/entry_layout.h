@@ -39,7 +39,7 @@
 #define R_ARG3 80
 #define R_ARG4 88
 #define R_ARG5 96
-#define R_SIZE 256
+#define R_SIZE 512
 
 // R_DEFERRED
 #define SIGNAL_HELD 1      // a signal came and was sent again, all are blocked since
@@ -59,6 +59,7 @@
 #define OUTCOME_PASS 1    // make the call with R_NR, R_ARG*, from the program's stack
 #define OUTCOME_FORK 2    // a new process that continues here, on a copy of this memory
 #define OUTCOME_CLONE 3   // a new thread of execution on a stack of its own, in this memory
+#define OUTCOME_VFORK 4   // a new process on this stack, in this memory, while this thread waits
 
 // The signals the program can never block: SIGBUS (7) and SIGSEGV (11), so that the copy routines can meet a bad
 // pointer, and SIGSYS (31), which carries the calls.
