@@ -30,6 +30,29 @@ wait_until waiting
 kill -KILL $sleeper
 wait $sleeper 2>/dev/null
 rule "a program asleep in a call is killed at once" test $? = 137
+# With a handled signal behind it, and one whose handler was taken back.
+for fatal in TERM USR2; do
+  rm -f handling
+  python3 -c '
+import os, signal, time
+signal.signal(signal.SIGUSR1, lambda *_: None)
+signal.signal(signal.SIGUSR2, lambda *_: None)
+signal.signal(signal.SIGUSR2, signal.SIG_DFL)
+open("handling", "w").close()
+os.stat("mnt/asked-too")' &
+  sleeper=$!
+  asleep() { [ -e handling ] && [ "$(cat /sys/fs/fuse/connections/$connection/waiting)" -ge "$1" ]; }
+  before=$(cat /sys/fs/fuse/connections/$connection/waiting)
+  wait_until asleep $((before + 1))
+  kill -USR1 $sleeper
+  interrupted() { grep -q "^SigPnd:.*[1-9a-f]" /proc/$sleeper/status; }
+  wait_until interrupted
+  kill -$fatal $sleeper
+  gone() { ! kill -0 $sleeper 2> /dev/null || grep -q "^State:.Z" /proc/$sleeper/status; }
+  wait_until gone
+  wait $sleeper 2>/dev/null
+  rule "a waiting program that has handled a signal dies of SIG$fatal" test $? = $((128 + $(kill -l $fatal)))
+done
 kill -CONT "$daemon"
 nobody_waits() { [ "$(cat /sys/fs/fuse/connections/$connection/waiting)" = 0 ]; }
 wait_until nobody_waits

@@ -32,6 +32,9 @@ SpinLock dispositions_lock;
 // What a guest has put handlers of its own in place of, by signal.
 KernelSigaction lent[signal_count + 1];
 std::atomic<uint64_t> lent_signals{0};
+uint64_t lent_handled = 0;  // of those, which had a handler
+// The signals that the program has a handler for; the kernel does by itself what the others call for.
+std::atomic<uint64_t> handled_signals{0};
 
 bool always_handled(int signal) { return (unblockable_signals & signal_bit(signal)) != 0; }
 
@@ -57,6 +60,7 @@ void write_disposition(int signal, const KernelSigaction& action) {
 void lend(int signal, bool to_guest) {
   if (to_guest && (lent_signals & signal_bit(signal)) == 0) {
     lent[signal] = read_disposition(signal);
+    lent_handled = (lent_handled & ~signal_bit(signal)) | (handled_signals & signal_bit(signal));
     lent_signals |= signal_bit(signal);
   } else if (!to_guest) {
     lent_signals &= ~signal_bit(signal);
@@ -134,14 +138,15 @@ bool may_sleep(uint64_t nr) {
   }
 }
 
-// Inside a call: the signal waits until the call leaves the gate.
+// Inside a call: the signal waits until the call leaves the gate. So do the others that have a handler; one that ends
+// or stops the program does so while the call waits.
 void hold_back(int signal, const SignalInfo& info, SignalContext& context) {
   StackRecord& record = record_of_stack(context.r.rsp);
   if (record.deferred.load(std::memory_order_relaxed) == 0) {
     record.mask = context.mask;
     record.deferred.store(1, std::memory_order_relaxed);
   }
-  context.mask |= blockable_signals | signal_bit(signal);
+  context.mask |= (handled_signals.load(std::memory_order_relaxed) & blockable_signals) | signal_bit(signal);
   constexpr long interrupted = -4;  // EINTR
   if (context.r.rip == address_of(raw_call) && may_sleep(context.r.rax)) {
     context.r.rax = static_cast<uint64_t>(interrupted);
@@ -267,7 +272,9 @@ void signals_after_guest() {
   const Locked lock(dispositions_lock);
   const uint64_t signals = lent_signals.exchange(0);
   for (int signal = 1; signal <= signal_count; signal++) {
-    if ((signals & signal_bit(signal)) != 0) write_disposition(signal, lent[signal]);
+    if ((signals & signal_bit(signal)) == 0) continue;
+    write_disposition(signal, lent[signal]);
+    if ((lent_handled & signal_bit(signal)) == 0) handled_signals &= ~signal_bit(signal);
   }
 }
 
@@ -298,8 +305,10 @@ long program_sigaction(int signal, const KernelSigaction* action, KernelSigactio
     if (told.handler == address_of(signal_entry)) {
       lend(signal, guest);
       write_disposition(signal, wanted);
+      handled_signals |= signal_bit(signal);
     }
     if (const long r = set_kernel_action(signal, &told, nullptr); r < 0) return r;
+    if (told.handler != address_of(signal_entry) && !guest) handled_signals &= ~signal_bit(signal);
   }
   if (old != nullptr) *old = before;
   return 0;
