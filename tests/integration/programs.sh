@@ -23,6 +23,8 @@ rule_sh "mv within and across" 'mv mnt/copy mnt/moved && test ! -e mnt/copy && m
 rule_sh "ls -la" 'ls -la mnt/moved/a | grep -q "link -> f1"'
 rule_sh "stat" 'test "$(stat -c %s mnt/moved/a/f1)" = "$(stat -c %s src/a/f1)"'
 rule "df" df mnt
+command -v man > /dev/null && rule_sh "man, which confines what it starts" \
+  'printf ".TH X 1\n.SH NAME\nx \\\\- y\n" > x.1 && man -l x.1 < /dev/null > page 2>&1; grep -q "x - y" page'
 rule_sh "touch, ln, ln -s, truncate" 'cd mnt && touch t && ln t t2 && ln -s t t3 && truncate -s 5000 t && test "$(stat -L -c %s t3)" = 5000 -a "$(stat -c %h t2)" = 2'
 rule_sh "dd" 'dd if=/dev/urandom of=mnt/dd bs=64k count=40 status=none && dd if=mnt/dd of=dd bs=1000 status=none && cmp dd mnt/dd'
 rule_sh "sort in place" 'seq 5000 | shuf > mnt/n && sort -n -o mnt/n mnt/n && test "$(sed -n 77p mnt/n)" = 77'

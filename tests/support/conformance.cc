@@ -9,6 +9,7 @@ std::vector<Rule> file_rules();
 std::vector<Rule> name_rules();
 std::vector<Rule> attribute_rules();
 std::vector<Rule> error_rules();
+std::vector<Rule> confinement_rules();
 
 void Place::write_file(std::string_view name, std::string_view text) const {
   Fd fd(open(name, O_WRONLY | O_CREAT | O_TRUNC));
@@ -39,7 +40,8 @@ std::vector<std::string> Place::list(std::string_view name) const {
 const std::vector<Rule>& rules() {
   static const std::vector<Rule> all = [] {
     std::vector<Rule> out = name_rules();
-    for (auto more : {file_rules(), attribute_rules(), error_rules()}) out.insert(out.end(), more.begin(), more.end());
+    for (auto more : {file_rules(), attribute_rules(), error_rules(), confinement_rules()})
+      out.insert(out.end(), more.begin(), more.end());
     return out;
   }();
   return all;

@@ -1,6 +1,7 @@
 // Who answers a caught call: the machinery, the dispatcher, or the kernel.
 #include "gate/machinery/base.h"
 #include "gate/machinery/machinery.h"
+#include "gate/machinery/seccomp.h"
 
 namespace fusewire::gate {
 
@@ -26,6 +27,7 @@ bool belongs_to_machinery(long nr) {
     case __NR_sigaltstack:
     case __NR_prctl:
     case __NR_ptrace:
+    case __NR_seccomp:
       return true;
     default:
       return is_mask_call(nr);
@@ -88,7 +90,10 @@ void answer(StackRecord& record, const CallFrame& call) {
     }
     case __NR_ptrace:
       return ptrace_call(record, call);
+    case __NR_seccomp:
+      return seccomp_call(record, call);
     case __NR_prctl:
+      if (is_seccomp_call(call)) return seccomp_call(record, call);
       if (call.arg[0] == pr_set_syscall_user_dispatch) {
         record.result = invalid;
         return;
@@ -126,8 +131,16 @@ extern "C" void gate_call(StackRecord& record) {
   record.result = 0;
   const bool on_pool = record.index < GATE_STACKS;
   if (on_pool) begin(record);
-  if (!was_judged(record, call)) answer(record, call);
+  record.filters = filters_of_this_thread();
+  const bool done = was_judged(record, call) || (record.filters != nullptr && refused_by_filters(record, call));
+  if (!done) answer(record, call);
   if (on_pool) record.owner.store(nullptr, std::memory_order_relaxed);
+}
+
+void catch_every_call() {
+  for (uint8_t& kind : entry_table) {
+    if (kind == KIND_PASS) kind = KIND_CALL;
+  }
 }
 
 void build_entry_table() {

@@ -8,6 +8,7 @@
 
 #include "gate/machinery/base.h"
 #include "gate/machinery/machinery.h"
+#include "gate/machinery/seccomp.h"
 
 namespace fusewire::gate {
 
@@ -31,6 +32,7 @@ bool put_frame_below(uint64_t stack_top, const StackRecord& record) {
   ProgramFrame frame = *record.program;
   frame.state = record.deferred.load() == SIGNALS_BLOCKED ? 1 : 0;
   frame.mask = record.mask;
+  frame.scratch[0] = filters_for_child(record);
   return copy_to_program(reinterpret_cast<void*>(stack_top - ENTRY_GAP), &frame, sizeof frame) == 0;
 }
 
@@ -72,6 +74,7 @@ void vfork_here(StackRecord& record) {
   block_signals(record);
   record.program->state = 1;
   record.program->mask = record.mask;
+  record.program->scratch[0] = filters_for_child(record);
   record.parents_frame = *record.program;
   record.outcome = OUTCOME_VFORK;
 }
@@ -149,6 +152,7 @@ void new_clone(StackRecord& record, const CallFrame& call) {
 }  // namespace
 
 void clone_call_prepare(StackRecord& record, const CallFrame& call) {
+  if (filters_for_child(record) != 0) block_signals(record);
   switch (call.nr) {
     case __NR_clone:
       return old_clone(record, call);
@@ -193,6 +197,7 @@ extern "C" void after_fork(StackRecord& record) {
   record.guest = nullptr;
   stacks_after_fork(record);
   signals_after_fork();
+  filters_after_fork(record);
   patch_after_fork();
   if (record.new_stack != 0) record.program = reinterpret_cast<ProgramFrame*>(record.new_stack - ENTRY_GAP);
   dispatch_after_fork(record.process, (flags_of(record.call) & CLONE_FILES) != 0);

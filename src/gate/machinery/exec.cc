@@ -6,6 +6,7 @@
 #include "gate/machinery/base.h"
 #include "gate/machinery/elf.h"
 #include "gate/machinery/machinery.h"
+#include "gate/machinery/seccomp.h"
 #include "gate/machinery/start.h"
 
 namespace fusewire::gate {
@@ -233,9 +234,8 @@ void leave_to_parent(StackRecord* record, const Vectors& v) {
   record->left_memory = v.memory;
 }
 
-int become_gate(StackRecord* record, const Plan& plan, uint64_t argv, uint64_t envp) {
+int execute_gate(StackRecord* record, const Plan& plan, uint64_t argv, uint64_t envp, Inheritance& i) {
   char text[512];
-  Inheritance i;
   i.descriptor = plan.fd;
   i.trap = trap_mode();
   i.ignored[0] = program_ignores(sig_segv);
@@ -261,6 +261,16 @@ int become_gate(StackRecord* record, const Plan& plan, uint64_t argv, uint64_t e
     if (record != nullptr) record->left_memory = nullptr;
   }
   if (v.memory != nullptr) unmap_memory(v.memory, v.bytes);
+  return r;
+}
+
+// The filters' file is this image's until the exec succeeds.
+int become_gate(StackRecord* record, const Plan& plan, uint64_t argv, uint64_t envp) {
+  Inheritance i;
+  i.filters = write_filters();
+  if (i.filters < -1) return i.filters;
+  const int r = execute_gate(record, plan, argv, envp, i);
+  if (i.filters >= 0) raw_syscall(__NR_close, i.filters);
   return r;
 }
 

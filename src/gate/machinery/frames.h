@@ -17,7 +17,7 @@ struct ProgramFrame {
   uint64_t resume;
   uint64_t return_address;
   CallFrame call;
-  uint64_t scratch[3];
+  uint64_t scratch[3];  // in a new thread's frame, [0]: see filters_for_child
   long result;
   // Before gate_call: whether the entry has blocked all signals, and the mask before then in `mask`. On the way out
   // with signals to be unblocked: the outcome.
@@ -26,6 +26,8 @@ struct ProgramFrame {
   // JUDGE_*, and JUDGED_ONCE for each time that a result came back; then `result` is the one to be judged.
   uint64_t judge;
 };
+
+struct ProgramFilter;
 
 // At the top of a gate stack, one owner at a time: the thread whose call runs there.
 struct StackRecord {
@@ -36,8 +38,9 @@ struct StackRecord {
   uint64_t mask;
   uint64_t outcome;
   long result;
-  CallFrame call;      // with outcome pass, fork, clone: the call to make
-  uint64_t new_stack;  // with outcome fork: the top of the stack the child continues on, 0: the one it has
+  CallFrame call;                // with outcome pass, fork, clone: the call to make
+  uint64_t new_stack;            // with outcome fork: the top of the stack the child continues on, 0: the one it has
+  const ProgramFilter* filters;  // the thread's seccomp filters when the call began
   unsigned char clone_arguments[128];
   // While gate_call runs: the dispatcher's record of its process. A guest may die there and leave the stack claimed.
   std::atomic<void*> owner;

@@ -85,5 +85,7 @@ bool trap_mode();
 // Makes the outcome "make this call, with these arguments".
 void pass(StackRecord& record, const CallFrame& call);
 void build_entry_table();
+// From now on no call goes past gate_call, whatever its number.
+void catch_every_call();
 
 }  // namespace fusewire::gate

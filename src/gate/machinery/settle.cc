@@ -10,6 +10,7 @@ extern const char stub_begin[], stub_end[];
 extern const char common_entry[], entry_moved[], entry_saved[], pass_call[], pass_done[], pass_leave[];
 extern const char pass_made[], not_passed[], sigreturn_moved[], judge_passed[], judge_begun[], save_registers[];
 extern const char registers_saved[], judge_changed[], judge_noted[];
+extern const char sigreturn_refused[], refused_moved[];
 extern const char stack_claim_test[], stack_claimed[], stack_switched[];
 extern const char exit_check[], exit_switched[], restore_registers[], exit_changed[];
 extern const char changed_switched[], changed_call[], changed_done[], exit_fork[], fork_call[], exit_clone[];
@@ -111,6 +112,10 @@ Place settle_entry(Registers& r) {
   }
   if (pc < address_of(not_passed)) return move_on(r);
   if (pc < address_of(sigreturn_moved)) return turn_back(r);
+  if (at(pc, sigreturn_refused) || at(pc, refused_moved)) {
+    if (at(pc, sigreturn_refused)) r.rsp -= ENTRY_GAP;
+    return move_on(r);
+  }
   if (pc < address_of(judge_passed)) {
     r.rip = r.rcx - syscall_bytes;
     return Place::program;

@@ -14,7 +14,8 @@ namespace fusewire::gate {
 extern "C" {
 extern const char signal_entry[], stub_restorer[], raw_call[], raw_done[], sleep_look[], sleep_call[], sleep_done[],
     copy_begin[], copy_end[], copy_fault[];
-extern const char __executable_start[], etext[], stub_begin[], stub_end[], common_entry[], stack_switched[];
+extern const char __executable_start[], etext[], stub_begin[], stub_end[], common_entry[], stack_switched[],
+    own_calls_begin[], fork_back[], vfork_back[], clone_back[];
 long sleep_unless_held(const std::atomic<uint64_t>* held, long nr, long a, long b, long c, long d, long e, long f);
 extern const uint64_t blockable_signals = ~unblockable_signals;
 }
@@ -191,6 +192,17 @@ bool mend_copy(int signal, const SignalInfo& info, Registers& r) {
   return true;
 }
 
+// A trapped call that is not, or no longer, the program's own: one of the gate's, by a filter from outside (a
+// container's), or a fork that the gate has changed. It is refused, as such filters mean it.
+bool refuse_own_call(Registers& r) {
+  constexpr long not_implemented = -38;  // ENOSYS
+  const bool own = r.rip > address_of(own_calls_begin) && r.rip <= address_of(stub_end);
+  const bool changed =
+      r.rip == address_of(fork_back) || r.rip == address_of(vfork_back) || r.rip == address_of(clone_back);
+  if (own || changed) r.rax = static_cast<uint64_t>(not_implemented);
+  return own || changed;
+}
+
 uint64_t handler_mask(const KernelSigaction& action, int signal, uint64_t interrupted) {
   uint64_t mask = interrupted | action.mask;
   if ((action.flags & sa_nodefer) == 0) mask |= signal_bit(signal);
@@ -203,6 +215,8 @@ uint64_t handler_mask(const KernelSigaction& action, int signal, uint64_t interr
 extern "C" uint64_t signal_arrived(int signal, SignalInfo* info, SignalContext* context, uint64_t* mask) {
   Registers& r = context->r;
   if (signal == sig_sys && redirect_call(*info, r)) return 0;
+  const bool trapped = signal == sig_sys && info->code == code_seccomp_trap;
+  if (trapped && refuse_own_call(r)) return 0;
   if (mend_copy(signal, *info, r)) return 0;
   const bool own = in_gate_code(r.rip);
   if (own && info->code > 0 && (signal == sig_segv || signal == sig_bus)) {
@@ -220,6 +234,7 @@ extern "C" uint64_t signal_arrived(int signal, SignalInfo* info, SignalContext* 
     case Place::program:
       break;
   }
+  if (trapped) info->call_address = reinterpret_cast<void*>(r.rcx);
   const KernelSigaction action = read_disposition(signal);
   const bool raised_by_instruction = info->code > 0;
   if (action.handler == handler_ignore && !raised_by_instruction) return 0;

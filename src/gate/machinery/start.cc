@@ -10,6 +10,7 @@
 #include "gate/machinery/base.h"
 #include "gate/machinery/elf.h"
 #include "gate/machinery/machinery.h"
+#include "gate/machinery/seccomp.h"
 
 namespace fusewire::gate {
 
@@ -176,6 +177,7 @@ void allow_executable_stack(uint64_t* stack) {
   load_program(i);
   stacks_start();
   build_entry_table();
+  if (!read_filters(i.filters)) die("no memory for the program's seccomp filters");
   signals_start(i.ignored[0], i.ignored[1], i.ignored[2]);
   if (loaded.program.is_go) set_cautious_range(loaded.program.code_low, loaded.program.code_high);
   set_command_name(i);
@@ -239,6 +241,7 @@ void write_inheritance(const Inheritance& from, StateText& state, FileText& file
       (from.trap ? 1 : 0) | (from.ignored[0] ? 2 : 0) | (from.ignored[1] ? 4 : 0) | (from.ignored[2] ? 8 : 0);
   state.add(state_variable);
   state.add_decimal(from.descriptor).add(' ').add_decimal(flags).add(' ');
+  state.add_decimal(from.filters + 1).add(' ');
   state.add_digits(from.name_space.size()).add(' ').add_digits(from.exe.size()).add('\n');
   state.add(from.name_space).add(from.exe).add(from.state);
   file.add(file_variable).add(from.file_name);
@@ -248,13 +251,15 @@ bool read_inheritance(const char* state, const char* file, Inheritance& to) {
   std::string_view rest(state), name(file);
   if (!rest.starts_with(state_variable) || !name.starts_with(file_variable)) return false;
   rest.remove_prefix(state_variable.size());
-  uint64_t descriptor, flags, name_space_bytes, exe_bytes;
-  if (!take_number(rest, descriptor) || !take_number(rest, flags) || !take_number(rest, name_space_bytes) ||
-      !take_number(rest, exe_bytes) || rest.size() < name_space_bytes + exe_bytes) {
+  uint64_t descriptor, flags, filters, name_space_bytes, exe_bytes;
+  if (!take_number(rest, descriptor) || !take_number(rest, flags) || !take_number(rest, filters) ||
+      !take_number(rest, name_space_bytes) || !take_number(rest, exe_bytes) ||
+      rest.size() < name_space_bytes + exe_bytes) {
     return false;
   }
   to.descriptor = static_cast<int>(descriptor);
   to.trap = (flags & 1) != 0;
+  to.filters = static_cast<int>(filters) - 1;
   for (int i = 0; i < 3; i++) to.ignored[i] = (flags & (2u << i)) != 0;
   to.name_space = take_field(rest, name_space_bytes);
   to.exe = take_field(rest, exe_bytes);

@@ -23,6 +23,8 @@ constexpr long pr_set_syscall_user_dispatch = 59;
 constexpr uint64_t syscall_bytes = 2;
 bool trap = false;
 
+bool is_in_stub(uint64_t pc) { return pc >= address_of(stub_begin) && pc <= address_of(stub_end); }
+
 long user_dispatch() {
   return raw_syscall(__NR_prctl, pr_set_syscall_user_dispatch, 1, argument(stub_begin), stub_end - stub_begin, 0);
 }
@@ -63,6 +65,7 @@ void catch_calls_again() {
 bool trap_mode() { return trap; }
 
 bool redirect_call(const SignalInfo& info, Registers& r) {
+  if (info.code == code_seccomp_trap && is_in_stub(r.rip)) return false;  // a filter of the program's, or from outside
   if (info.code != code_user_dispatch && !(trap && info.code == code_seccomp_trap)) return false;
   if (info.architecture != AUDIT_ARCH_X86_64) {
     // int $0x80 speaks the numbers of another architecture.

@@ -94,6 +94,11 @@ label not_passed
 label sigreturn_moved
   andq $WITHOUT_UNBLOCKABLE_SIGNALS, UC_SIGMASK(%rsp)
   syscall
+// It does not return, but where a seccomp filter refuses it.
+label sigreturn_refused
+  lea -ENTRY_GAP(%rsp), %rsp
+label refused_moved
+  jmp pass_done
 
 // ---- the pages of the gate's own calls, which no filter of the program's may forbid
   .balign 4096
@@ -308,6 +313,16 @@ label child_framed
   mov $SYS_prctl, %eax
   syscall
 10:
+  cmpq $0, F_SCRATCH(%rsp)
+  je 19f
+  mov %rsp, %rdi
+  lea -16(%rsp), %rsp
+  and $-16, %rsp
+  mov %rdi, (%rsp)
+  cld
+  call child_has_filters
+  mov (%rsp), %rsp
+19:
   cmpq $0, F_STATE(%rsp)
   je 11f
   mov $SIG_SETMASK, %edi
