@@ -11,11 +11,13 @@ namespace fusewire::abi {
 
 enum class LeaderOperation : uint32_t {
   open_device = 1,  // open("/dev/fuse"): the reply carries a descriptor, the daemon's end of the device socket
-  mount,            // with the device's descriptor attached: path, source, type, options (mount(2)'s data), flags
-  umount,           // path; flags: MNT_FORCE 1 (abort), MNT_DETACH 2. Lazy or not, open files live on
+  mount,            // with the device's descriptor attached: path, source, type, options (mount(2)'s data), flags;
+                    // value[0] the mode of what is covered
+  umount,           // path; flags: mount_rules.h, umount_flag. Lazy or not, open files live on
   abort,            // connection
   set_limits,       // connection; value[0] max_background, value[1] congestion_threshold; UINT32_MAX leaves it
   log,              // text: one line for the namespace's log
+  remount,          // path, flags, options (mount(2)'s data): MS_REMOUNT, with MS_BIND of the mount alone
   set_tracing,      // value[0] 1 on, 0 off; options: absolute path of the trace file, JSON lines are appended
 };
 
@@ -28,7 +30,7 @@ struct LeaderRequest {
   char path[mount_path_max];
   char source[256];
   char type[64];
-  char options[1024];  // also the text of log
+  char options[4096];  // a page, as mount(2) takes it; also the text of log
 };
 
 struct LeaderReply {

@@ -12,7 +12,7 @@
 namespace fusewire::abi {
 
 inline constexpr uint32_t mount_table_magic = 0x4657544d;  // "FWTM"
-inline constexpr uint32_t mount_table_version = 1;
+inline constexpr uint32_t mount_table_version = 2;
 inline constexpr uint32_t mount_entries = 128;
 inline constexpr uint32_t mount_path_max = 1024;
 
@@ -34,7 +34,8 @@ struct MountEntry {
   uint32_t daemon_pid;  // who mounted
   uint32_t host_pid;
   uint32_t user_id, group_id;
-  uint32_t flags;  // MS_RDONLY 1, NOSUID 2, NODEV 4, NOEXEC 8, NOATIME 1024, NODIRATIME 2048
+  uint32_t flags;            // of the mount: mount_rules.h, mount_flag::kept
+  uint32_t super_read_only;  // 1: the file system itself is, whatever the mount's flags say
   uint32_t allow_other, default_permissions, max_read;
   uint64_t dev;               // st_dev of its files
   char path[mount_path_max];  // canonical absolute mount point, NUL-terminated

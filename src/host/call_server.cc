@@ -95,6 +95,7 @@ bool CallServer::look() {
 void CallServer::begin(const std::shared_ptr<Client>& client, uint32_t slot) {
   if (client->in_flight[slot] || !client->is_submitted(slot)) return;
   if (!mount_) return answer_at_once(*client, slot, -ENOTCONN);
+  ++begun_;
   std::unique_ptr<Call> call = take_blank();
   call->client = client;
   call->slot = slot;

@@ -44,6 +44,8 @@ class CallServer final : CallEnd {
   LockOwners& lock_owners() { return lock_owners_; }
 
   size_t calls() const { return calls_; }
+  // How many calls there have ever been.
+  uint64_t begun() const { return begun_; }
   uint64_t refused() const { return refused_; }
 
  private:
@@ -73,6 +75,7 @@ class CallServer final : CallEnd {
   std::vector<std::unique_ptr<Call>> blank_;  // finished calls, kept for their memory
   std::vector<Call*> finished_;
   size_t calls_ = 0;
+  uint64_t begun_ = 0;
   uint64_t refused_ = 0;
 };
 

@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -15,6 +16,7 @@
 
 #include "abi/ring.h"
 #include "host/random_bits.h"
+#include "kernel/file.h"
 
 namespace fusewire::host {
 namespace {
@@ -67,6 +69,10 @@ std::expected<UniqueFd, int> FileRegistry::add(syscall::OpenFile& file, uint64_t
 
 void FileRegistry::abandon(uint64_t token) {
   if (auto found = files_.find(token); found != files_.end()) unwatch(found->second);
+}
+
+bool FileRegistry::any_writable() const {
+  return std::any_of(files_.begin(), files_.end(), [](const auto& each) { return each.second.file->writable(); });
 }
 
 RegisteredFile* FileRegistry::use(uint64_t token) {

@@ -47,6 +47,7 @@ class FileRegistry {
   void release_all();
 
   size_t size() const { return files_.size(); }
+  bool any_writable() const;
   uint64_t overflows() const { return overflows_; }
 
  private:

@@ -1,5 +1,7 @@
 // What a leader and its hosts say to each other, over a SOCK_SEQPACKET pair: each HostRequest is answered by one
-// HostMessage of kind reply; a host says the other kinds unasked. The end of the pair is the end of the other side.
+// HostMessage of kind reply that bears its number; a host says the other kinds unasked. A request that is found after
+// its deadline is not carried out any more (ETIMEDOUT): whoever asked has been told so. The end of the pair is the end
+// of the other side.
 #pragma once
 
 #include <cstdint>
@@ -7,19 +9,23 @@
 namespace fusewire::host {
 
 enum class HostOperation : uint32_t {
-  mount = 1,  // text: mount(2)'s data; flags: MS_RDONLY 1; value[0] the daemon's uid; dev. Reply: the options
-  umount,     // flags as umount2(2). EBUSY while files are open, unless MNT_FORCE or MNT_DETACH
+  mount = 1,  // text: mount(2)'s data; flags: MS_RDONLY; value: the daemon's uid, 1 for fuseblk, the mode of what is
+              // covered (0: not known); dev. Reply: the options
+  umount,  // flags as umount2(2), with its errors: EBUSY while files are open, unless MNT_DETACH; EAGAIN of MNT_EXPIRE
   abort,
   set_limits,   // value[0] max_background, value[1] congestion_threshold; UINT32_MAX leaves it
   set_tracing,  // value[0]; text: the trace file's absolute path
+  remount,      // flags: MS_*; text: mount(2)'s data. Reply: read_only of the file system itself
 };
 
 struct HostRequest {
   HostOperation operation{};
+  uint32_t number = 0;    // of the question
+  uint64_t deadline = 0;  // CLOCK_MONOTONIC, nanoseconds; 0: none
   uint32_t flags = 0;
-  uint32_t value[2] = {};
+  uint32_t value[3] = {};
   uint64_t dev = 0;
-  char text[1024] = {};
+  char text[4096] = {};
 };
 
 enum class HostMessageKind : uint32_t {
@@ -30,7 +36,8 @@ enum class HostMessageKind : uint32_t {
 
 struct HostMessage {
   HostMessageKind kind{};
-  int32_t error = 0;  // of a reply: 0 or -errno
+  uint32_t number = 0;  // of a reply: the question's
+  int32_t error = 0;    // of a reply: 0 or -errno
   uint32_t value = 0;
   uint32_t allow_other = 0, default_permissions = 0, max_read = 0, read_only = 0;  // of a reply to mount
 };

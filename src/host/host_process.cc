@@ -3,27 +3,36 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/epoll.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
 
+#include "abi/mount_rules.h"
 #include "host/packet_socket.h"
 #include "kernel/mount_options.h"
 
 namespace fusewire::host {
 namespace {
 
+namespace mount_flag = abi::mount_flag;
+namespace umount_flag = abi::umount_flag;
+
 constexpr int events_per_turn = 64;
-constexpr uint32_t flag_read_only = 1;               // MS_RDONLY
-constexpr uint32_t flag_force = 1, flag_detach = 2;  // MNT_FORCE, MNT_DETACH
 constexpr uint32_t leave_it = UINT32_MAX;
 constexpr int look_for_deaths_every_ms = 100;
 
 uint64_t tag_of(uint32_t source, uint64_t key) { return key << 8 | source; }
 
 int32_t error_of(kernel::Errno error) { return -static_cast<int32_t>(error); }
+
+bool is_past(uint64_t deadline) {
+  timespec now;
+  if (deadline == 0 || ::clock_gettime(CLOCK_MONOTONIC, &now) != 0) return false;
+  return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec) > deadline;
+}
 
 HostMessage reply(int32_t error) { return {.kind = HostMessageKind::reply, .error = error}; }
 
@@ -153,7 +162,8 @@ void HostProcess::take_control() {
     return;
   }
   request.text[sizeof request.text - 1] = '\0';
-  const HostMessage message = carry_out(request);
+  HostMessage message = is_past(request.deadline) ? reply(-ETIMEDOUT) : carry_out(request);
+  message.number = request.number;
   (void)send_message(start_.control.get(), message);
 }
 
@@ -163,6 +173,11 @@ HostMessage HostProcess::carry_out(const HostRequest& request) {
       return mount(request);
     case HostOperation::umount:
       return reply(umount(request.flags));
+    case HostOperation::remount: {
+      HostMessage message = reply(remount(request));
+      message.read_only = super_read_only_;
+      return message;
+    }
     case HostOperation::abort:
       abort();
       return reply(0);
@@ -177,10 +192,12 @@ HostMessage HostProcess::carry_out(const HostRequest& request) {
 
 HostMessage HostProcess::mount(const HostRequest& request) {
   if (mount_ || !device_) return reply(mount_ ? -EBUSY : -ENOTCONN);
-  const kernel::Result<kernel::ParsedMountData> parsed = kernel::parse_mount_data(request.text);
+  const kernel::Result<kernel::ParsedMountData> parsed = kernel::parse_mount_data(request.text, request.value[1] != 0);
   if (!parsed) return reply(error_of(parsed.error()));
+  const uint32_t covered = request.value[2];
+  if (covered != 0 && S_ISDIR(covered) != S_ISDIR(parsed->options.rootmode)) return reply(-ENOTDIR);
   kernel::MountOptions options = parsed->options;
-  options.read_only = options.read_only || (request.flags & flag_read_only) != 0;
+  options.read_only = options.read_only || (request.flags & mount_flag::read_only) != 0;
   options.transport_max_write = SocketDoor::max_write(start_.device_buffer);
   options.privileged_daemon = request.value[0] == 0;
 
@@ -193,6 +210,7 @@ HostMessage HostProcess::mount(const HostRequest& request) {
     return reply(error_of(mount.error()));
   }
   mount_ = *mount;
+  super_read_only_ = options.read_only;
   calls_.set_mount(mount_);
   files_.set_mount(mount_);
   HostMessage message = reply(0);
@@ -205,11 +223,43 @@ HostMessage HostProcess::mount(const HostRequest& request) {
 
 int32_t HostProcess::umount(uint32_t flags) {
   if (!mount_) return -EINVAL;
-  files_.take_events();
-  const bool busy = files_.size() > 0 || calls_.calls() > 0;
-  if (busy && !(flags & (flag_force | flag_detach))) return -EBUSY;
-  if (flags & flag_force) abort();
+  // Linux fuse_umount_begin: the connection ends whether or not the mount can.
+  if (flags & umount_flag::force) {
+    abort();
+    calls_.answer_finished();
+  }
+  if (!(flags & umount_flag::detach) && is_busy()) return -EBUSY;
+  if ((flags & umount_flag::expire) && expiry_mark_ != calls_.begun()) {
+    expiry_mark_ = calls_.begun();
+    return -EAGAIN;
+  }
   unmounting_ = true;
+  return 0;
+}
+
+bool HostProcess::is_busy() {
+  files_.take_events();
+  return files_.size() > 0 || calls_.calls() > 0;
+}
+
+// Linux do_remount and do_reconfigure_mnt: read-only may be the mount's, the file system's, or both.
+int32_t HostProcess::remount(const HostRequest& request) {
+  if (!mount_) return -EINVAL;
+  const bool of_mount = (request.flags & mount_flag::read_only) != 0;
+  bool of_super = super_read_only_;
+  if (!(request.flags & mount_flag::bind)) {
+    const kernel::Result<bool> parsed = kernel::parse_remount_data(request.text, of_mount);
+    if (!parsed) return error_of(parsed.error());
+    if (request.flags & mount_flag::mandatory_locks) return -EINVAL;
+    of_super = *parsed;
+  }
+  const bool read_only = of_mount || of_super;
+  files_.take_events();
+  if (read_only && !connection_->options().read_only && files_.any_writable()) return -EBUSY;
+  super_read_only_ = of_super;
+  kernel::Connection::Entry entry(*connection_);
+  connection_->set_read_only(read_only);
+  if (!(request.flags & mount_flag::bind)) mount_->shrink();
   return 0;
 }
 

@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "abi/mount_table.h"
@@ -62,6 +63,8 @@ class HostProcess {
   HostMessage carry_out(const HostRequest& request);
   HostMessage mount(const HostRequest& request);
   int32_t umount(uint32_t flags);
+  int32_t remount(const HostRequest& request);
+  bool is_busy();
   void set_limits(const HostRequest& request);
   int32_t set_tracing(const HostRequest& request);
   void tell(HostMessageKind kind, uint32_t value = 0);
@@ -90,6 +93,8 @@ class HostProcess {
   syscall::Mount* mount_ = nullptr;           // from mount to the end of umount
   bool leader_gone_ = false;
   bool unmounting_ = false;
+  bool super_read_only_ = false;         // the mount itself may be read-only besides
+  std::optional<uint64_t> expiry_mark_;  // MNT_EXPIRE: how many calls there had been
   bool end_told_ = false;
   bool watches_room_ = false;
   uint32_t daemon_pid_ = 0;

@@ -111,6 +111,8 @@ class Connection : public boost::intrusive::list_base_hook<> {
   LearnedEnosys& learned_enosys() { return learned_enosys_; }
   Counters& counters() { return counters_; }
   const MountOptions& options() const { return options_; }
+  // MS_REMOUNT: the one option that changes later.
+  void set_read_only(bool read_only) { options_.read_only = read_only; }
   Device& device() { return *first_device_; }
   Module& module() { return module_; }
   Host& host();

@@ -23,6 +23,7 @@ int digit_of(char c) {
 // One parse: the result so far, and which of the four mandatory options have been seen.
 class Parser {
  public:
+  explicit Parser(bool is_block) : is_block_(is_block) {}
   Result<void> take(std::string_view option) {
     std::string_view value = option;
     const std::string_view key = take_until(value, '=');
@@ -62,10 +63,13 @@ class Parser {
     if (key == "rootmode") return set_rootmode(*number);
     if (key == "user_id") return user_seen_ = true, set_id(parsed_.options.user_id, *number);
     if (key == "group_id") return group_seen_ = true, set_id(parsed_.options.group_id, *number);
+    if (key == "blksize" && is_block_) return is_block_size(*number) ? Result<void>() : error(Errno::einval);
     if (key == "max_read") return set(parsed_.options.max_read, *number);
     return error(Errno::einval);
   }
 
+  // Of the device, whose blocks nobody reads through the half (sb_set_blocksize).
+  static bool is_block_size(uint32_t size) { return size >= 512 && size <= 4096 && (size & (size - 1)) == 0; }
   template <typename T, typename V>
   static Result<void> set(T& field, V value) {
     field = value;
@@ -88,6 +92,7 @@ class Parser {
     return {};
   }
 
+  const bool is_block_;
   ParsedMountData parsed_{};
   bool fd_seen_ = false, rootmode_seen_ = false, user_seen_ = false, group_seen_ = false;
 };
@@ -126,13 +131,22 @@ bool is_file_type(uint32_t mode) {
   }
 }
 
-Result<ParsedMountData> parse_mount_data(std::string_view data) {
-  Parser parser;
+Result<ParsedMountData> parse_mount_data(std::string_view data, bool is_block) {
+  Parser parser(is_block);
   while (!data.empty()) {
     const std::string_view option = take_until(data, ',');
     TRY_VOID(parser.take(option));
   }
   return parser.finish();
+}
+
+Result<bool> parse_remount_data(std::string_view data, bool read_only) {
+  while (!data.empty()) {
+    const std::string_view option = take_until(data, ',');
+    if (option == "mand") return error(Errno::einval);
+    if (option == "ro" || option == "rw") read_only = option == "ro";
+  }
+  return read_only;
 }
 
 }  // namespace fusewire::kernel

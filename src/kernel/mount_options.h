@@ -41,7 +41,11 @@ struct ParsedMountData {
 
 // The text of mount(2)'s data: "fd=3,rootmode=40000,user_id=0,group_id=0,allow_other,max_read=131072". EINVAL when one
 // of the first four is missing, an option is unknown, has a value where none belongs, or a value is not a number of 32
-// bits; for blksize, which is fuseblk's only. numbers take Linux's prefixes 0 and 0x; rootmode is octal.
-Result<ParsedMountData> parse_mount_data(std::string_view data);
+// bits; for blksize unless is_block (fuseblk). Numbers take Linux's prefixes 0 and 0x; rootmode is octal.
+Result<ParsedMountData> parse_mount_data(std::string_view data, bool is_block = false);
+
+// The data of a MS_REMOUNT, of which only the superblock's own flags count (K004). Takes what the call's flags say of
+// read-only, gives what "ro" and "rw" in the data make of it. EINVAL for "mand".
+Result<bool> parse_remount_data(std::string_view data, bool read_only);
 
 }  // namespace fusewire::kernel

@@ -19,7 +19,7 @@
 namespace fusewire::leader {
 namespace {
 
-constexpr int host_answer_milliseconds = 5000;
+constexpr int messages_per_turn = 16;  // of one host
 
 }  // namespace
 
@@ -72,7 +72,8 @@ void Leader::turn(int milliseconds) {
     fds.push_back({connection.control.get(), POLLIN, 0});
     ids.push_back(id);
   }
-  if (::poll(fds.data(), fds.size(), milliseconds) <= 0) return;
+  const int ready = ::poll(fds.data(), fds.size(), until_next_end(milliseconds));
+  if (ready <= 0) return expire_questions();
   // What hosts say comes first: an umount that a peer asks for must know that the daemon is gone.
   for (size_t i = hosts_from; i < fds.size(); ++i) {
     Connection* connection = fds[i].revents ? find(ids[i - hosts_from]) : nullptr;
@@ -82,10 +83,18 @@ void Leader::turn(int milliseconds) {
     if (fds[i].revents) serve_peer(fds[i].fd);
   if (fds[1].revents) accept_peer();
   if (fds[0].revents) take_signals();
+  expire_questions();
 }
 
 void Leader::accept_peer() {
   UniqueFd socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+  // Without descriptors the queue cannot be emptied: it must not wake us for ever.
+  if (!socket && (errno == EMFILE || errno == ENFILE)) {
+    spare_.reset();
+    UniqueFd(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC)).reset();
+    spare_.reset(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+    return log_.line("cannot: serve another program: no descriptors left");
+  }
   host::Credentials peer;
   if (!socket || !host::read_peer(socket.get(), peer) || !host::may_use(peer.uid, ::geteuid())) return;
   const int fd = socket.get();
@@ -104,37 +113,46 @@ void Leader::serve_peer(int fd) {
   for (const std::span<char> field : {std::span<char>(request.path), std::span<char>(request.source),
                                       std::span<char>(request.type), std::span<char>(request.options)})
     field.back() = '\0';
-  UniqueFd answer_fd;
-  const abi::LeaderReply reply = carry_out(request, peer, packet.fds.empty() ? -1 : packet.fds[0].get(), answer_fd);
-  const int fds[] = {answer_fd.get()};
-  const std::span<const int> attached = answer_fd ? std::span<const int>(fds) : std::span<const int>();
-  if (host::send_message(fd, reply, attached, MSG_DONTWAIT) < 0) peers_.erase(fd);
+  Asker asker{std::move(peers_.at(fd)), true};
+  peers_.erase(fd);
+  carry_out(request, peer, packet.fds.empty() ? -1 : packet.fds[0].get(), std::move(asker));
 }
 
-abi::LeaderReply Leader::carry_out(abi::LeaderRequest& request, const host::Credentials& peer, int attached,
-                                   UniqueFd& answer_fd) {
-  const auto answer = [&](int error) { return abi::LeaderReply{error, request.connection}; };
+void Leader::carry_out(const abi::LeaderRequest& request, const host::Credentials& peer, int attached, Asker asker) {
   switch (abi::LeaderOperation{request.operation}) {
-    case abi::LeaderOperation::open_device:
-      return open_device(peer.pid, answer_fd);
-    case abi::LeaderOperation::mount:
-      return mount(request, peer, attached);
-    case abi::LeaderOperation::umount:
-      return answer(umount(request.path, request.flags));
-    case abi::LeaderOperation::abort: {
-      Connection* connection = find(request.connection);
-      if (!connection) return answer(-ENOENT);
-      return answer(ask_host(*connection, {.operation = host::HostOperation::abort}).error);
+    case abi::LeaderOperation::open_device: {
+      UniqueFd device;
+      const abi::LeaderReply reply = open_device(peer.pid, device);
+      return answer(asker, reply, device);
     }
+    case abi::LeaderOperation::mount:
+      return mount(request, peer, attached, std::move(asker));
+    case abi::LeaderOperation::umount:
+      return umount(request, std::move(asker));
+    case abi::LeaderOperation::remount:
+      return remount(request, std::move(asker));
+    case abi::LeaderOperation::abort:
+      return forward(request.connection, {.operation = host::HostOperation::abort}, std::move(asker));
     case abi::LeaderOperation::set_limits:
-      return answer(set_limits(request));
+      return forward(request.connection,
+                     {.operation = host::HostOperation::set_limits, .value = {request.value[0], request.value[1], 0}},
+                     std::move(asker));
     case abi::LeaderOperation::set_tracing:
-      return answer(set_tracing(request));
+      return set_tracing(request, std::move(asker));
     case abi::LeaderOperation::log:
       log_.line(fmt::format("process {}: {}", peer.pid, request.options));
-      return answer(0);
+      return answer(asker, {0, request.connection});
   }
-  return answer(-EINVAL);
+  answer(asker, {-EINVAL, request.connection});
+}
+
+void Leader::answer(Asker& asker, const abi::LeaderReply& reply, const UniqueFd& attached) {
+  const int fd = asker.socket.get();
+  const int fds[] = {attached.get()};
+  const ssize_t sent =
+      host::send_message(fd, reply, attached ? std::span<const int>(fds) : std::span<const int>(), MSG_DONTWAIT);
+  if (sent >= 0 && asker.stays) peers_.insert_or_assign(fd, std::move(asker.socket));
+  asker.socket.reset();
 }
 
 void Leader::take_signals() {
@@ -181,30 +199,27 @@ Leader::Connection* Leader::find_mounted(const std::string& path) {
   return newest;
 }
 
-// --- hosts
-
-host::HostMessage Leader::ask_host(Connection& connection, const host::HostRequest& request) {
-  host::HostMessage message{.kind = host::HostMessageKind::reply, .error = -ENOTCONN};
-  if (!connection.control || host::send_message(connection.control.get(), request, {}, MSG_DONTWAIT) < 0)
-    return message;
-  while (host::wait_readable(connection.control.get(), host_answer_milliseconds)) {
+void Leader::read_host(Connection& connection) {
+  for (int i = 0; i < messages_per_turn; ++i) {
+    host::HostMessage message;
     const host::Packet packet =
-        host::receive_packet(connection.control.get(), std::as_writable_bytes(std::span(&message, 1)));
-    if (packet.size != sizeof message) break;
-    if (message.kind == host::HostMessageKind::reply) return message;
+        host::receive_packet(connection.control.get(), std::as_writable_bytes(std::span(&message, 1)), MSG_DONTWAIT);
+    if (packet.size == -EAGAIN) return;
+    if (packet.size != sizeof message) {
+      // The host is ending; SIGCHLD says when it has.
+      const uint32_t id = connection.id;
+      connection.control.reset();
+      return give_up_questions(id);
+    }
+    if (message.kind == host::HostMessageKind::reply) {
+      const uint32_t id = connection.id;
+      take_answer(message);
+      // What waited for the answer may have removed the connection.
+      if (Connection* still = find(id); !still || !still->control) return;
+      continue;
+    }
     take_host_message(connection, message);
   }
-  return {.kind = host::HostMessageKind::reply, .error = -ENOTCONN};
-}
-
-void Leader::read_host(Connection& connection) {
-  host::HostMessage message;
-  const host::Packet packet =
-      host::receive_packet(connection.control.get(), std::as_writable_bytes(std::span(&message, 1)), MSG_DONTWAIT);
-  if (packet.size == -EAGAIN) return;
-  if (packet.size == sizeof message) return take_host_message(connection, message);
-  // The host is ending; SIGCHLD says when it has.
-  connection.control.reset();
 }
 
 void Leader::take_host_message(Connection& connection, const host::HostMessage& message) {
@@ -220,8 +235,13 @@ void Leader::take_host_message(Connection& connection, const host::HostMessage& 
 
 void Leader::host_ended(Connection& connection) {
   ::unlink((directory_ + "/" + client_socket_name(connection.id)).c_str());
+  const uint32_t id = connection.id;
   connection.host = -1;
+  // What it said before it ended counts.
+  if (connection.control) read_host(connection);
   connection.control.reset();
+  give_up_questions(id);
+  if (!find(id)) return;
   table_.change([&](abi::MountTable&) {
     abi::MountEntry& entry = entry_of(connection);
     const bool mounted = connection.order != 0;

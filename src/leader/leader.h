@@ -1,8 +1,9 @@
 // Leader: the process that holds a namespace together. It serves leader.sock (leader_protocol.h), starts a host process
 // for each connection, is the one writer of the mount table, reaps every process below it, and cleans up at the end.
 //
-// It waits for nobody but its hosts, and for those only a bounded time; hosts never wait for it.
-// Thread rule: one thread. SIGCHLD, SIGTERM and SIGHUP are blocked in it and read from a descriptor.
+// It waits for nobody: what it asks hosts is answered later, and meanwhile it serves. A host that does not answer in
+// time has not ended: its mount stays, busy. Hosts never wait for the leader. Thread rule: one thread. SIGCHLD, SIGTERM
+// and SIGHUP are blocked in it and read from a descriptor.
 #pragma once
 
 #include <sys/types.h>
@@ -10,6 +11,7 @@
 #include <chrono>
 #include <cstdint>
 #include <expected>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -52,7 +54,23 @@ class Leader {
     UniqueFd control;
     uint64_t daemon_cookie = 0;
     uint32_t daemon_pid = 0;
-    uint64_t order = 0;  // of its mount; 0: not mounted
+    uint64_t order = 0;      // of its mount; 0: not mounted
+    bool mounting = false;   // its host has been asked
+    uint32_t questions = 0;  // not answered yet
+  };
+
+  // Where one answer goes. Who hung up meanwhile gets none.
+  struct Asker {
+    UniqueFd socket;
+    bool stays = false;  // a connection to leader.sock, on which more may be asked
+  };
+
+  using Answered = std::move_only_function<void(const host::HostMessage&)>;
+  struct Question {
+    uint32_t connection;
+    Clock::time_point until;
+    Answered answered;  // empty once the time is over
+    Answered late;      // what a success that comes then needs
   };
 
   Leader(std::string directory, MountTableFile table, UniqueFd listener, UniqueFd signals, host::Log log);
@@ -64,17 +82,31 @@ class Leader {
   void reap();
   void host_ended(Connection& connection);
 
-  abi::LeaderReply carry_out(abi::LeaderRequest& request, const host::Credentials& peer, int attached,
-                             UniqueFd& answer_fd);
+  // Answers the asker, at once or when a host has answered.
+  void carry_out(const abi::LeaderRequest& request, const host::Credentials& peer, int attached, Asker asker);
+  void answer(Asker& asker, const abi::LeaderReply& reply, const UniqueFd& attached = UniqueFd());
   abi::LeaderReply open_device(uint32_t daemon_pid, UniqueFd& daemon_end);
-  abi::LeaderReply mount(const abi::LeaderRequest& request, const host::Credentials& peer, int device);
-  int mount_connection(Connection& connection, const abi::LeaderRequest& request, const host::Credentials& peer);
-  int umount(const std::string& path, uint32_t flags);
-  int umount_connection(Connection& connection, uint32_t flags);
-  int set_limits(const abi::LeaderRequest& request);
-  int set_tracing(const abi::LeaderRequest& request);
+  void mount(const abi::LeaderRequest& request, const host::Credentials& peer, int device, Asker asker);
+  // done: 0 or -errno.
+  void mount_connection(Connection& connection, const abi::LeaderRequest& request, const host::Credentials& peer,
+                        std::move_only_function<void(int)> done);
+  void mounted(Connection& connection, const abi::LeaderRequest& request, const host::Credentials& peer,
+               const host::HostMessage& host);
+  void umount(const abi::LeaderRequest& request, Asker asker);
+  void detach(Connection& connection, uint32_t flags);
+  void tell_to_unmount(Connection& connection, uint32_t flags);
+  void take_out(Connection& connection);
+  void remount(const abi::LeaderRequest& request, Asker asker);
+  void set_tracing(const abi::LeaderRequest& request, Asker asker);
+  void forward(uint32_t connection, const host::HostRequest& request, Asker asker);
 
-  host::HostMessage ask_host(Connection& connection, const host::HostRequest& request);
+  // answered is called once: with the host's answer, ENOTCONN when it has ended, or ETIMEDOUT, also when much
+  // waits for it already. late is called when the host did what was asked, though too late.
+  void ask_host(Connection& connection, host::HostRequest request, Answered answered, Answered late = {});
+  void take_answer(const host::HostMessage& message);
+  void give_up_questions(uint32_t connection);
+  void expire_questions();
+  int until_next_end(int milliseconds) const;
   void take_host_message(Connection& connection, const host::HostMessage& message);
   void read_host(Connection& connection);
   Connection* find(uint32_t id);
@@ -95,6 +127,9 @@ class Leader {
   std::string trace_file_;
   std::map<uint32_t, Connection> connections_;  // by id
   std::map<int, UniqueFd> peers_;
+  std::map<uint32_t, Question> questions_;  // by number
+  uint32_t next_question_ = 1;
+  UniqueFd spare_;  // a descriptor to let go of where there are no more
   uint32_t next_id_ = 1;
   uint64_t next_order_ = 1;
   pid_t command_ = -1;

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "abi/mount_rules.h"
 #include "host/credentials.h"
 #include "leader/host_spawner.h"
 #include "leader/leader.h"
@@ -15,10 +16,9 @@
 namespace fusewire::leader {
 namespace {
 
-constexpr uint32_t flag_force = 1, flag_detach = 2;  // MNT_FORCE, MNT_DETACH
-constexpr uint32_t mount_read_only = 1;              // MS_RDONLY
-// MS_RDONLY, NOSUID, NODEV, NOEXEC, NOATIME, NODIRATIME
-constexpr uint32_t kept_mount_flags = 1 | 2 | 4 | 8 | 1024 | 2048;
+namespace mount_flag = abi::mount_flag;
+namespace umount_flag = abi::umount_flag;
+
 constexpr uint32_t first_minor = 0xf0000;  // of st_dev: far from the kernel's own anonymous devices
 constexpr char control_mount_point[] = "/sys/fs/fuse/connections";
 
@@ -40,8 +40,6 @@ bool is_canonical(std::string_view path) {
   }
   return true;
 }
-
-bool is_fuse_type(std::string_view type) { return type == "fuse" || type.starts_with("fuse."); }
 
 bool is_below(std::string_view path, std::string_view directory) {
   return path.size() > directory.size() && path.starts_with(directory) && path[directory.size()] == '/';
@@ -103,101 +101,181 @@ abi::LeaderReply Leader::open_device(uint32_t daemon_pid, UniqueFd& daemon_end) 
   return {0, id};
 }
 
-abi::LeaderReply Leader::mount(const abi::LeaderRequest& request, const host::Credentials& peer, int device) {
-  const auto refuse = [&](int error, std::string_view why) {
-    log_.line(fmt::format("cannot: mount {} on {} for process {}: {}", request.type, request.path, peer.pid, why));
-    return abi::LeaderReply{error, 0};
+void Leader::mount(const abi::LeaderRequest& request, const host::Credentials& peer, int device, Asker asker) {
+  const auto refuse = [this](const abi::LeaderRequest& refused, uint32_t pid, std::string_view why) {
+    log_.line(fmt::format("cannot: mount {} on {} for process {}: {}", refused.type, refused.path, pid, why));
   };
-  if (!is_fuse_type(request.type)) return refuse(-ENODEV, "only types fuse and fuse.* are served");
-  if (!is_canonical(request.path)) return refuse(-EINVAL, "the mount point is no canonical absolute path");
+  const auto refuse_now = [&](int error, std::string_view why) {
+    refuse(request, peer.pid, why);
+    answer(asker, {error, 0});
+  };
+  if (!abi::is_fuse_type(request.type)) return refuse_now(-ENODEV, "only types fuse and fuseblk are served");
+  if (!is_canonical(request.path)) return refuse_now(-EINVAL, "the mount point is no canonical absolute path");
   const uint64_t cookie = device < 0 ? 0 : host::socket_cookie(device);
   const auto found = std::find_if(connections_.begin(), connections_.end(),
                                   [&](const auto& each) { return cookie != 0 && each.second.daemon_cookie == cookie; });
-  if (found == connections_.end()) return refuse(-EINVAL, "the descriptor is no device of this namespace");
+  if (found == connections_.end()) return refuse_now(-EINVAL, "the descriptor is no device of this namespace");
   Connection& connection = found->second;
-  if (connection.order != 0) return refuse(-EBUSY, "the device is mounted already");
-  if (find_mounted(request.path)) return refuse(-EBUSY, "something is mounted there");
-  const int error = mount_connection(connection, request, peer);
-  if (error < 0) return refuse(error, std::strerror(-error));
-  log_.line(fmt::format("connection {}: {} on {} by process {}", connection.id, request.type, request.path, peer.pid));
-  return {0, connection.id};
+  if (connection.order != 0 || connection.mounting) return refuse_now(-EBUSY, "the device is mounted already");
+  if (find_mounted(request.path)) return refuse_now(-EBUSY, "something is mounted there");
+  mount_connection(
+      connection, request, peer,
+      [this, refuse, request, pid = peer.pid, id = connection.id, asker = std::move(asker)](int error) mutable {
+        if (error < 0) {
+          refuse(request, pid, std::strerror(-error));
+          return answer(asker, {error, 0});
+        }
+        log_.line(fmt::format("connection {}: {} on {} by process {}", id, request.type, request.path, pid));
+        answer(asker, {0, id});
+      });
 }
 
-int Leader::mount_connection(Connection& connection, const abi::LeaderRequest& request, const host::Credentials& peer) {
+void Leader::mount_connection(Connection& connection, const abi::LeaderRequest& request, const host::Credentials& peer,
+                              std::move_only_function<void(int)> done) {
   host::HostRequest host_request{.operation = host::HostOperation::mount,
-                                 .flags = request.flags & mount_read_only,
-                                 .value = {peer.uid, 0},
+                                 .flags = request.flags & mount_flag::read_only,
+                                 .value = {peer.uid, abi::is_block_fuse_type(request.type), request.value[0]},
                                  .dev = makedev(0, first_minor + connection.id)};
   copy_text(host_request.text, request.options);
-  const host::HostMessage answer = ask_host(connection, host_request);
-  if (answer.error < 0) return answer.error;
+  connection.mounting = true;
+  const uint32_t id = connection.id;
+  ask_host(
+      connection, host_request,
+      [this, id, request, peer, done = std::move(done)](const host::HostMessage& host) mutable {
+        Connection* asked = find(id);
+        if (asked) asked->mounting = false;
+        const bool succeeded = asked && host.error == 0;
+        if (succeeded) mounted(*asked, request, peer, host);
+        done(asked ? host.error : -ENOTCONN);
+      },
+      // Nobody knows of this mount.
+      [this, id](const host::HostMessage&) {
+        if (Connection* asked = find(id)) tell_to_unmount(*asked, umount_flag::detach);
+      });
+}
+
+void Leader::mounted(Connection& connection, const abi::LeaderRequest& request, const host::Credentials& peer,
+                     const host::HostMessage& host) {
   connection.order = next_order_++;
   table_.change([&](abi::MountTable&) {
     abi::MountEntry& entry = entry_of(connection);
     entry.state = static_cast<uint32_t>(abi::MountState::mounted);
     entry.daemon_pid = connection.daemon_pid;
     entry.user_id = peer.uid, entry.group_id = peer.gid;
-    entry.flags = (request.flags & kept_mount_flags) | (answer.read_only ? mount_read_only : 0);
-    entry.allow_other = answer.allow_other;
-    entry.default_permissions = answer.default_permissions;
-    entry.max_read = answer.max_read;
-    entry.dev = host_request.dev;
+    entry.flags = request.flags & mount_flag::kept;
+    entry.super_read_only = host.read_only;
+    entry.allow_other = host.allow_other;
+    entry.default_permissions = host.default_permissions;
+    entry.max_read = host.max_read;
+    entry.dev = makedev(0, first_minor + connection.id);
     copy_text(entry.path, request.path);
     copy_text(entry.type, request.type);
     copy_text(entry.source, request.source);
   });
-  return 0;
 }
 
-int Leader::umount(const std::string& path, uint32_t flags) {
-  Connection* connection = find_mounted(path);
-  if (!connection) return -EINVAL;
+void Leader::umount(const abi::LeaderRequest& request, Asker asker) {
+  Connection* connection = find_mounted(request.path);
+  if (!connection) return answer(asker, {-EINVAL, 0});
   std::vector<Connection*> below;
   for (auto& [id, other] : connections_)
-    if (other.order != 0 && is_below(entry_of(other).path, path)) below.push_back(&other);
-  if (!below.empty() && !(flags & flag_detach)) return -EBUSY;
-  std::sort(below.begin(), below.end(), [](const auto* a, const auto* b) { return a->order > b->order; });
-  for (Connection* other : below) (void)umount_connection(*other, flags);
-  return umount_connection(*connection, flags);
+    if (other.order != 0 && is_below(entry_of(other).path, request.path)) below.push_back(&other);
+  if (request.flags & umount_flag::detach) {
+    std::sort(below.begin(), below.end(), [](const auto* a, const auto* b) { return a->order > b->order; });
+    for (Connection* other : below) detach(*other, request.flags);
+    detach(*connection, request.flags);
+    return answer(asker, {0, 0});
+  }
+  if (!below.empty()) {
+    if (request.flags & umount_flag::force)
+      return ask_host(*connection, {.operation = host::HostOperation::abort},
+                      [this, asker = std::move(asker)](const host::HostMessage&) mutable {
+                        answer(asker, {-EBUSY, 0});
+                      });
+    return answer(asker, {-EBUSY, 0});
+  }
+  const uint32_t id = connection->id;
+  const auto unmounted = [this, id] {
+    if (Connection* asked = find(id); asked && asked->order != 0) take_out(*asked);
+  };
+  ask_host(
+      *connection, {.operation = host::HostOperation::umount, .flags = request.flags & umount_flag::known},
+      [this, unmounted, asker = std::move(asker)](const host::HostMessage& host) mutable {
+        // A host that has ended keeps nothing busy; one that does not answer may.
+        const int error = host.error == -ENOTCONN ? 0 : host.error == -ETIMEDOUT ? -EBUSY : host.error;
+        if (error == 0) unmounted();
+        answer(asker, {error, 0});
+      },
+      [unmounted](const host::HostMessage&) { unmounted(); });
 }
 
-int Leader::umount_connection(Connection& connection, uint32_t flags) {
-  if (connection.host > 0) {
-    const int error =
-        ask_host(connection, {.operation = host::HostOperation::umount, .flags = flags & (flag_force | flag_detach)})
-            .error;
-    // A host that is gone keeps nothing busy.
-    if (error < 0 && error != -ENOTCONN) return error;
-  }
+// The mount is gone at once; its host ends it when the last file is closed, or when it goes on at all.
+void Leader::detach(Connection& connection, uint32_t flags) {
+  tell_to_unmount(connection, flags | umount_flag::detach);
+  take_out(connection);
+}
+
+// Whatever it waits for. A host that cannot even be told is hung up on, and ends as without a leader.
+void Leader::tell_to_unmount(Connection& connection, uint32_t flags) {
+  if (!connection.control) return;
+  const host::HostRequest request{.operation = host::HostOperation::umount, .flags = flags & umount_flag::known};
+  if (host::send_message(connection.control.get(), request, {}, MSG_DONTWAIT) < 0) connection.control.reset();
+}
+
+void Leader::take_out(Connection& connection) {
   log_.line(fmt::format("connection {}: {} is unmounted", connection.id, entry_of(connection).path));
   connection.order = 0;
   table_.change([&](abi::MountTable&) { entry_of(connection).state = static_cast<uint32_t>(abi::MountState::free); });
   if (connection.host <= 0) connections_.erase(connection.id);
-  return 0;
 }
 
-int Leader::set_limits(const abi::LeaderRequest& request) {
-  Connection* connection = find(request.connection);
-  if (!connection) return -ENOENT;
-  return ask_host(*connection,
-                  {.operation = host::HostOperation::set_limits, .value = {request.value[0], request.value[1]}})
-      .error;
+void Leader::remount(const abi::LeaderRequest& request, Asker asker) {
+  Connection* connection = find_mounted(request.path);
+  if (!connection) return answer(asker, {-EINVAL, 0});
+  host::HostRequest host_request{.operation = host::HostOperation::remount, .flags = request.flags};
+  copy_text(host_request.text, request.options);
+  const auto changed = [this, id = connection->id,
+                        flags = request.flags & mount_flag::kept](const host::HostMessage& host) {
+    Connection* asked = find(id);
+    if (!asked || asked->order == 0) return;
+    table_.change([&](abi::MountTable&) {
+      entry_of(*asked).flags = flags;
+      entry_of(*asked).super_read_only = host.read_only;
+    });
+  };
+  ask_host(
+      *connection, host_request,
+      [this, changed, asker = std::move(asker)](const host::HostMessage& host) mutable {
+        if (host.error == 0) changed(host);
+        answer(asker, {host.error, 0});
+      },
+      changed);
 }
 
-int Leader::set_tracing(const abi::LeaderRequest& request) {
+// One answer when all hosts have given theirs: the first error, of those that have not ended.
+void Leader::set_tracing(const abi::LeaderRequest& request, Asker asker) {
   const bool on = request.value[0] != 0;
-  if (on && request.options[0] != '/') return -EINVAL;
+  if (on && request.options[0] != '/') return answer(asker, {-EINVAL, 0});
   trace_file_ = on ? request.options : "";
   table_.table().tracing.store(on ? 1 : 0);
-  host::HostRequest host_request{.operation = host::HostOperation::set_tracing, .value = {on ? 1u : 0u, 0}};
+  host::HostRequest host_request{.operation = host::HostOperation::set_tracing, .value = {on ? 1u : 0u}};
   copy_text(host_request.text, trace_file_);
-  int error = 0;
+  struct Common {
+    Asker asker;
+    int error = 0;
+    size_t open = 1;
+  };
+  const auto common = std::make_shared<Common>(Common{.asker = std::move(asker)});
+  const auto one_done = [this, common](int error) {
+    if (error < 0 && error != -ENOTCONN && common->error == 0) common->error = error;
+    if (--common->open == 0) answer(common->asker, {common->error, 0});
+  };
   for (auto& [id, connection] : connections_) {
     if (id == 0 || connection.host <= 0) continue;
-    const int result = ask_host(connection, host_request).error;
-    if (result < 0 && result != -ENOTCONN) error = result;
+    ++common->open;
+    ask_host(connection, host_request, [one_done](const host::HostMessage& host) { one_done(host.error); });
   }
-  return error;
+  one_done(0);
 }
 
 void Leader::start_control(const ControlDaemon& daemon) {
@@ -221,8 +299,11 @@ void Leader::start_control(const ControlDaemon& daemon) {
   host::Credentials self;
   self.uid = ::geteuid(), self.gid = ::getegid();
   copy_text(request.options, fmt::format("fd=0,rootmode=40000,user_id={},group_id={},allow_other", self.uid, self.gid));
-  if (const int error = mount_connection(*connection, request, self); error < 0)
-    log_.line(fmt::format("cannot: mount the control file system: {}", std::strerror(-error)));
+  mount_connection(*connection, request, self, [this](int error) {
+    if (error < 0) log_.line(fmt::format("cannot: mount the control file system: {}", std::strerror(-error)));
+  });
+  // The command finds it mounted.
+  for (Connection* asked = connection; asked && asked->mounting; asked = find(0)) turn(-1);
 }
 
 void Leader::umount_all() {
@@ -230,7 +311,7 @@ void Leader::umount_all() {
   for (auto& [id, connection] : connections_)
     if (connection.order != 0) mounted.push_back(&connection);
   std::sort(mounted.begin(), mounted.end(), [](const auto* a, const auto* b) { return a->order > b->order; });
-  for (Connection* connection : mounted) (void)umount_connection(*connection, flag_detach);
+  for (Connection* connection : mounted) detach(*connection, umount_flag::detach);
 }
 
 }  // namespace fusewire::leader

@@ -92,6 +92,7 @@ Result<Mount*> Mount::create(kernel::Connection& connection, uint64_t dev) {
 }
 
 void Mount::unmount() { impl(*this).unmount(); }
+void Mount::shrink() { impl(*this).sb.shrink(impl(*this).sb.root()); }
 void Mount::release(OpenFile& file) { impl(*this).file_released(file); }
 void Mount::release_locks(uint64_t lock_owner) { kernel::drop_owner_locks(impl(*this).sb, lock_owner); }
 kernel::Connection& Mount::connection() { return impl(*this).sb.connection; }

@@ -56,6 +56,8 @@ class Mount {
   static Result<Mount*> create(kernel::Connection& connection, uint64_t dev);
   // The mount is gone for new walks; files still open live on (K042). Frees everything when the last is released.
   void unmount();
+  // Forgets names that nobody uses, as a remount does (Linux reconfigure_super).
+  void shrink();
 
   // --- by path. nofollow: AT_SYMLINK_NOFOLLOW or O_NOFOLLOW's meaning; empty_path: AT_EMPTY_PATH.
   // flags: O_*, O_PATH and O_DIRECTORY included; mode before the umask of caller. Here, in truncate, statfs and chdir

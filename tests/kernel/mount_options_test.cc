@@ -111,5 +111,19 @@ TEST(MountOptionsTest, flags_common_to_all_file_systems_are_accepted) {
   EXPECT_TRUE(refused(required + ",nosuid")) << "a flag of the mount, not of the file system";
 }
 
+TEST(MountOptions, blksize_is_for_block_devices_alone) {
+  const char* data = "fd=3,rootmode=40000,user_id=0,group_id=0,blksize=1024";
+  EXPECT_FALSE(kernel::parse_mount_data(data));
+  EXPECT_TRUE(kernel::parse_mount_data(data, true));
+  EXPECT_FALSE(kernel::parse_mount_data("fd=3,rootmode=40000,user_id=0,group_id=0,blksize=1000", true));
+}
+
+TEST(MountOptions, of_a_remount_only_the_superblocks_flags_count) {
+  EXPECT_EQ(kernel::parse_remount_data("", true), true);
+  EXPECT_EQ(kernel::parse_remount_data("rw", true), false);
+  EXPECT_EQ(kernel::parse_remount_data("bogus,fd=x,ro", false), true);
+  EXPECT_FALSE(kernel::parse_remount_data("ro,mand", false));
+}
+
 }  // namespace
 }  // namespace fusewire::test

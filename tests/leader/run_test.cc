@@ -13,7 +13,9 @@
 #include <fstream>
 #include <functional>
 #include <string>
+#include <thread>
 
+#include "abi/mount_rules.h"
 #include "host/packet_socket.h"
 #include "leader/leader_client.h"
 #include "leader/process_tree.h"
@@ -314,6 +316,88 @@ TEST_F(Run, a_host_that_is_killed_leaves_an_ended_mount_until_umount) {
   while (mounts().at(0).state != abi::MountState::ended) std::this_thread::yield();
   EXPECT_EQ(umount("/mnt/a"), 0);
   EXPECT_TRUE(mounts().empty());
+}
+
+TEST_F(Run, a_stopped_host_keeps_its_mount_busy_and_nobody_else_waiting) {
+  begin();
+  auto a = serve("/mnt/a");
+  auto b = serve("/mnt/b");
+  const auto host = static_cast<pid_t>(mounts().at(0).host_pid);
+  RingClient client(directory + "/conn-1.sock");
+  ::kill(host, SIGSTOP);
+  std::thread stuck([this] { EXPECT_EQ(umount("/mnt/a"), -EBUSY); });
+  EXPECT_EQ(umount("/mnt/b"), 0);
+  stuck.join();
+  EXPECT_EQ(mounts().at(0).state, abi::MountState::mounted);
+  // What was given up is not done later, and its answer is nobody else's.
+  ::kill(host, SIGCONT);
+  EXPECT_EQ(client.call({.number = abi::CallNumber::statx, .path1 = "file", .arg = {0, 0x7ff}}), 0);
+  EXPECT_EQ(umount("/mnt/a"), 0);
+  a->join();
+  b->join();
+}
+
+TEST_F(Run, a_lazy_umount_takes_the_mount_of_a_stopped_host_away_at_once) {
+  begin();
+  auto daemon = serve("/mnt/a");
+  const auto host = static_cast<pid_t>(mounts().at(0).host_pid);
+  ::kill(host, SIGSTOP);
+  EXPECT_EQ(umount("/mnt/a", abi::umount_flag::detach), 0);
+  EXPECT_TRUE(mounts().empty() || mounts()[0].state != abi::MountState::mounted);
+  ::kill(host, SIGCONT);
+  daemon->join();
+}
+
+TEST_F(Run, an_expiring_umount_asks_twice_and_use_between_makes_it_start_again) {
+  begin();
+  auto daemon = serve("/mnt/a");
+  RingClient client(directory + "/conn-1.sock");
+  EXPECT_EQ(umount("/mnt/a", abi::umount_flag::expire), -EAGAIN);
+  EXPECT_EQ(client.call({.number = abi::CallNumber::statx, .path1 = "file", .arg = {0, 0x7ff}}), 0);
+  EXPECT_EQ(umount("/mnt/a", abi::umount_flag::expire), -EAGAIN);
+  EXPECT_EQ(umount("/mnt/a", abi::umount_flag::expire), 0);
+  daemon->join();
+}
+
+TEST_F(Run, a_forced_umount_aborts_and_is_busy_still_while_files_are_open) {
+  begin();
+  auto daemon = serve("/mnt/a");
+  RingClient client(directory + "/conn-1.sock");
+  auto file = client.open("file", O_RDWR);
+  ASSERT_EQ(file.result, 0);
+  EXPECT_EQ(umount("/mnt/a", abi::umount_flag::force), -EBUSY);
+  daemon->join();
+  file.fd.reset();
+  EXPECT_EQ(umount("/mnt/a"), 0);
+}
+
+TEST_F(Run, a_remount_changes_read_only_unless_a_file_is_open_for_writing) {
+  begin();
+  auto daemon = serve("/mnt/a");
+  RingClient client(directory + "/conn-1.sock");
+  const auto remount = [&](uint32_t flags, const char* options) {
+    abi::LeaderRequest remount = request(abi::LeaderOperation::remount);
+    std::strcpy(remount.path, "/mnt/a");
+    std::strcpy(remount.options, options);
+    remount.flags = abi::mount_flag::remount | flags;
+    return ask(remount).error;
+  };
+  const auto unlink = [&] { return client.call({.number = abi::CallNumber::unlinkat, .path1 = "file", .arg = {0}}); };
+  auto file = client.open("file", O_RDWR);
+  ASSERT_EQ(file.result, 0);
+  EXPECT_EQ(remount(abi::mount_flag::read_only, ""), -EBUSY);
+  file.fd.reset();
+  EXPECT_EQ(remount(0, "ro,what=ever"), 0);
+  EXPECT_EQ(unlink(), -EROFS);
+  EXPECT_EQ(remount(0, "mand"), -EINVAL);
+  EXPECT_EQ(remount(abi::mount_flag::mandatory_locks, ""), -EINVAL);
+  EXPECT_EQ(remount(abi::mount_flag::bind, ""), 0);
+  EXPECT_EQ(unlink(), -EROFS) << "the file system itself is read-only still";
+  EXPECT_EQ(remount(0, ""), 0);
+  EXPECT_EQ(remount(abi::mount_flag::bind | abi::mount_flag::read_only, ""), 0);
+  EXPECT_EQ(unlink(), -EROFS);
+  EXPECT_EQ(remount(abi::mount_flag::bind, ""), 0);
+  EXPECT_EQ(unlink(), 0);
 }
 
 TEST_F(Run, abort_through_the_leader_ends_the_connection) {

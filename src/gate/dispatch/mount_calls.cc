@@ -1,6 +1,7 @@
 // mount and umount of FUSE types, which the leader does; all others are the host kernel's.
 #include <sys/mount.h>
 
+#include "abi/mount_rules.h"
 #include "gate/dispatch/handlers.h"
 #include "gate/dispatch/leader.h"
 #include "gate/dispatch/mounts.h"
@@ -14,14 +15,11 @@ namespace {
 using abi::LeaderOperation;
 using abi::LeaderRequest;
 
-constexpr long names_source = MS_BIND | MS_MOVE;  // else mount(2) ignores the source, or it is no path
-constexpr long changes_old = names_source | MS_REMOUNT | MS_SHARED | MS_PRIVATE | MS_SLAVE | MS_UNBINDABLE;
+constexpr uint32_t names_source = MS_BIND | MS_MOVE;  // else mount(2) ignores the source, or it is no path
+constexpr uint32_t changes_sharing = MS_SHARED | MS_PRIVATE | MS_SLAVE | MS_UNBINDABLE;
+constexpr uint32_t changes_old = names_source | MS_REMOUNT | changes_sharing;
 
 const char* pointer(long argument) { return reinterpret_cast<const char*>(argument); }
-
-bool is_fuse_type(std::string_view type) {
-  return type == "fuse" || type.starts_with("fuse.") || type == "fuseblk" || type.starts_with("fuseblk.");
-}
 
 // N of the option "fd=N" in mount(2)'s data; -1 when there is none.
 int device_option(std::string_view options) {
@@ -48,14 +46,25 @@ long copy_field(char (&field)[room], long from) {
   return n < 0 ? n : 0;
 }
 
-// The mount point's canonical path, of a native file or directory.
-long canonical_path(const Where& where, long original, PathText& path) {
+// The canonical path of a native mount point, and its mode.
+long look_at_native(const Where& where, long original, PathText& path, uint32_t& mode) {
   const long name = where.rewritten ? native::of(where.text.c_str()) : original;
   const long fd = raw_syscall(SYS_openat, AT_FDCWD, name, O_PATH | O_CLOEXEC);
   if (fd < 0) return fd;
-  const long r = native::descriptor_path(static_cast<int>(fd), path);
+  struct stat st;
+  long r = native::fstat(static_cast<int>(fd), &st);
+  mode = st.st_mode;
+  if (r == 0) r = native::descriptor_path(static_cast<int>(fd), path);
   native::close(static_cast<int>(fd));
   return r;
+}
+
+// Linux get_tree_bdev: the source of fuseblk is a block device.
+long check_block_device(const char* source) {
+  struct stat st;
+  const long r = raw_syscall(SYS_newfstatat, AT_FDCWD, native::of(source), native::of(&st), 0);
+  if (r < 0) return r;
+  return S_ISBLK(st.st_mode) ? 0 : -ENOTBLK;
 }
 
 long mount_fuse(const CallFrame& f, LeaderRequest& request) {
@@ -64,19 +73,21 @@ long mount_fuse(const CallFrame& f, LeaderRequest& request) {
   if (r < 0) return r;
   if (where.is_virtual) return refuse(-EINVAL, "mount", where.text.view(), "mounting inside a mount is not served");
   PathText path;
-  r = canonical_path(where, f.arg[1], path);
+  r = look_at_native(where, f.arg[1], path, request.value[0]);
   if (r < 0) return r;
   if (!set_field(request.path, path.view())) return -ENAMETOOLONG;
   r = copy_field(request.source, f.arg[0]);
   if (r == 0) r = copy_field(request.options, f.arg[4]);
   if (r == -ENAMETOOLONG) return refuse(-EINVAL, "mount", path.view(), "the source or the options are too long");
+  if (r == 0 && abi::is_block_fuse_type({request.type, text_length(request.type)}))
+    r = check_block_device(request.source);
   if (r < 0) return r;
   const int device = device_option({request.options, text_length(request.options)});
   VirtualFile unused;
   if (identify(device, unused) != Descriptor::device) {
     return refuse(-EINVAL, "mount", path.view(), "the option fd= names no FUSE device of this namespace");
   }
-  request.flags = static_cast<uint32_t>(f.arg[3]);
+  request.flags = abi::without_magic(static_cast<uint32_t>(f.arg[3]));
   return ask_leader(request, device, nullptr);
 }
 
@@ -96,6 +107,34 @@ bool is_root_of_mount(const Where& where) {
   return path_in_mount(where.start, path) == 0 && path.view() == "/";
 }
 
+// The mount whose root a place is.
+long name_mount(const Where& where, LeaderRequest& request) {
+  PathText path;
+  if (!mount_path_of(where.start.connection, path)) return -EINVAL;
+  request.connection = where.start.connection;
+  return set_field(request.path, path.view()) ? 0 : -ENAMETOOLONG;
+}
+
+// mount(2) of what is mounted already, its flags or how it is shared. False: the target is native, and the call is the
+// host kernel's, unless result is an error.
+bool change_mount(const CallFrame& f, uint32_t flags, long& result) {
+  Where where;
+  result = resolve(AT_FDCWD, pointer(f.arg[1]), {}, where);
+  if (result < 0) return true;
+  if (!where.is_virtual) return false;
+  result = is_root_of_mount(where) ? 0 : -EINVAL;
+  // Nothing in this namespace is told of mounts elsewhere: shared, private and slave mounts are alike.
+  if (result < 0 || (flags & MS_REMOUNT) == 0) return true;
+  LeaderRequest request;
+  start_request(request, LeaderOperation::remount);
+  result = copy_field(request.options, f.arg[4]);
+  if (result == -ENAMETOOLONG) result = -EINVAL;
+  if (result == 0) result = name_mount(where, request);
+  request.flags = flags;
+  if (result == 0) result = ask_leader(request, -1, nullptr);
+  return true;
+}
+
 }  // namespace
 
 long call_mount(const CallFrame& f) {
@@ -103,27 +142,32 @@ long call_mount(const CallFrame& f) {
   start_request(request, LeaderOperation::mount);
   const long n = f.arg[2] == 0 ? 0 : copy_string_from_program(request.type, pointer(f.arg[2]), sizeof request.type);
   if (n == -EFAULT) return n;
-  if ((f.arg[3] & changes_old) == 0 && n > 0 && is_fuse_type({request.type, static_cast<size_t>(n)}))
+  const uint32_t flags = abi::without_magic(static_cast<uint32_t>(f.arg[3]));
+  if ((flags & abi::mount_flag::no_user) != 0) return pass_on;
+  if ((flags & changes_old) == 0 && n > 0 && abi::is_fuse_type({request.type, static_cast<size_t>(n)}))
     return mount_fuse(f, request);
-  long r = refuse_virtual(f, 1, "only FUSE file systems are mounted here, and not changed");
-  if (r == 0 && (f.arg[3] & names_source) != 0) r = refuse_virtual(f, 0, "a mount cannot be bound or moved");
+  long r = pass_on;
+  if ((flags & (MS_REMOUNT | changes_sharing)) != 0 && change_mount(f, flags, r)) return r;
+  r = refuse_virtual(f, 1, "only FUSE file systems are mounted here");
+  if (r == 0 && (flags & names_source) != 0) r = refuse_virtual(f, 0, "a mount cannot be bound or moved");
   return r < 0 ? r : pass_on;
 }
 
 long call_umount2(const CallFrame& f) {
-  const bool follow = (f.arg[1] & UMOUNT_NOFOLLOW) == 0;
+  const auto flags = static_cast<uint32_t>(f.arg[1]);
+  if ((flags & ~abi::umount_flag::known) != 0) return -EINVAL;
   Where where;
-  long r = resolve(AT_FDCWD, pointer(f.arg[0]), {.follow = follow}, where);
+  long r = resolve(AT_FDCWD, pointer(f.arg[0]), {.follow = (flags & UMOUNT_NOFOLLOW) == 0}, where);
   if (r < 0) return r;
   if (!where.is_virtual) return pass_natively(f, {}, where);
   if (!is_root_of_mount(where)) return -EINVAL;
-  PathText path;
-  if (!mount_path_of(where.start.connection, path)) return -EINVAL;
+  // Linux can_umount.
+  if ((flags & MNT_EXPIRE) != 0 && (flags & (MNT_FORCE | MNT_DETACH)) != 0) return -EINVAL;
   LeaderRequest request;
   start_request(request, LeaderOperation::umount);
-  if (!set_field(request.path, path.view())) return -ENAMETOOLONG;
-  request.connection = where.start.connection;
-  request.flags = static_cast<uint32_t>(f.arg[1]);
+  r = name_mount(where, request);
+  if (r < 0) return r;
+  request.flags = flags;
   return ask_leader(request, -1, nullptr);
 }
 
@@ -131,7 +175,7 @@ long call_umount2(const CallFrame& f) {
 long call_fsopen(const CallFrame& f) {
   char type[64];
   const long n = copy_string_from_program(type, pointer(f.arg[0]), sizeof type);
-  return n > 0 && is_fuse_type({type, static_cast<size_t>(n)}) ? -ENOSYS : pass_on;
+  return n > 0 && abi::is_fuse_type({type, static_cast<size_t>(n)}) ? -ENOSYS : pass_on;
 }
 
 }  // namespace fusewire::gate

@@ -89,8 +89,10 @@ class MountinfoReader {
 
 std::string_view text_of(const char* text) { return {text, text_length(text)}; }
 
-void add_mount_flags(Output& out, const MountEntry& e) {
-  out.add((e.flags & 1) != 0 ? "ro" : "rw");
+bool is_read_only(const MountEntry& e) { return (e.flags & 1) != 0 || e.super_read_only != 0; }
+
+void add_mount_flags(Output& out, const MountEntry& e, bool read_only) {
+  out.add(read_only ? "ro" : "rw");
   if ((e.flags & 2) != 0) out.add(",nosuid");
   if ((e.flags & 4) != 0) out.add(",nodev");
   if ((e.flags & 8) != 0) out.add(",noexec");
@@ -121,7 +123,7 @@ void add_mounts_line(Output& out, const MountEntry& e) {
   out.add(" ");
   out.add_escaped(text_of(e.type));
   out.add(" ");
-  add_mount_flags(out, e);
+  add_mount_flags(out, e, is_read_only(e));
   add_fuse_options(out, e);
   out.add(" 0 0\n");
 }
@@ -137,12 +139,12 @@ void add_mountinfo_line(Output& out, const MountEntry& e, uint64_t id, uint64_t 
   out.add(" / ");
   out.add_escaped(text_of(e.path));
   out.add(" ");
-  add_mount_flags(out, e);
+  add_mount_flags(out, e, (e.flags & 1) != 0);
   out.add(" - ");
   out.add_escaped(text_of(e.type));
   out.add(" ");
   out.add_escaped(source_of(e));
-  out.add((e.flags & 1) != 0 ? " ro" : " rw");
+  out.add(e.super_read_only != 0 ? " ro" : " rw");
   add_fuse_options(out, e);
   out.add("\n");
 }
