@@ -1,5 +1,7 @@
 // The program `fusewire`. Under the name of a fusermount helper it is that helper.
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -213,9 +215,20 @@ class Program {
   bool json_ = false, force_ = false, lazy_ = false;
 };
 
+// A standard descriptor that is closed would be the number of the next file opened, a device or a socket. Programs that
+// are started find it closed.
+void fill_standard_descriptors() {
+  int fd;
+  do {
+    fd = ::open("/dev/null", O_RDWR | O_CLOEXEC);
+  } while (fd >= 0 && fd <= STDERR_FILENO);
+  if (fd > STDERR_FILENO) ::close(fd);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
+  fill_standard_descriptors();
   if (argc > 0 && std::ranges::find(fusermount_names, base_name(argv[0])) != fusermount_names.end()) {
     return daemon::fusermount_main(argc, argv);
   }

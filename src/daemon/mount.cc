@@ -89,6 +89,20 @@ void add_option(MountOptions& out, std::string_view option) {
   out.kernel += option;
 }
 
+// The first of the options for the kernel's half that it has never heard of; else what it was told.
+std::string blame_of_options(std::string_view options) {
+  const std::string all(options);
+  while (!options.empty()) {
+    const size_t length = first_option(options);
+    const std::string_view option = options.substr(0, length);
+    const bool known = option == "default_permissions" || option == "allow_other" || option.starts_with("max_read=") ||
+                       option.starts_with("blksize=") || option.empty();
+    if (!known) return "unknown mount option '" + std::string(option) + "'";
+    options.remove_prefix(length < options.size() ? length + 1 : length);
+  }
+  return "the mount options are '" + all + "'";
+}
+
 std::string sentence(const std::string& what, int why) { return what + ": " + std::strerror(why); }
 
 int device_in_name(const std::string& mount_point) {
@@ -214,6 +228,8 @@ std::expected<Mount, std::string> Mount::make(const std::string& mount_point, co
     return mount;
   }
   std::string tried = (device ? "mount(2) on " + mount_point : std::string("opening /dev/fuse"));
+  if (device && why == EINVAL && !options.kernel.empty())
+    return std::unexpected(sentence(tried, why) + ": " + blame_of_options(options.kernel));
   if (device && why != EPERM) return std::unexpected(sentence(tried, why));
 
   auto helped = mount_by_helper(mount_point, options);

@@ -1,5 +1,6 @@
 #include "filesystems/serve.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <charconv>
@@ -98,6 +99,13 @@ int serve_memfs(const ServeOptions& options) {
   if (!parsed) {
     std::fprintf(stderr, "fusewire fs memfs: %s\n", parsed.error().c_str());
     return 2;
+  }
+  // The kernel would cover a file with this root, and nobody could use it.
+  struct stat status;
+  if (::stat(options.mount_point.c_str(), &status) == 0 && S_ISREG(status.st_mode)) {
+    std::fprintf(stderr, "fusewire fs memfs: cannot mount on '%s': it is a file, and memfs a directory\n",
+                 options.mount_point.c_str());
+    return 1;
   }
   MemFs file_system(*parsed);
   daemon::ServeOptions serve;

@@ -13,6 +13,8 @@ namespace fusewire::host {
 namespace {
 
 constexpr size_t page_bytes = 4096;
+// A daemon that floods must not keep its clients and the leader waiting: they are served between.
+constexpr int messages_per_turn = 64;
 // libfuse's own buffer: no daemon reads less, none answers more before it has negotiated.
 constexpr size_t message_min = 1024 * 1024 + page_bytes;
 // libfuse splices replies of two pages and more.
@@ -119,6 +121,7 @@ void SocketDoor::fail_request(uint64_t unique) {
 
 bool SocketDoor::receive() {
   bool any = false;
+  int taken = 0;
   do {
     const ssize_t size = receive_one();
     if (size < 0) {
@@ -131,7 +134,7 @@ bool SocketDoor::receive() {
     }
     any = true;
     deliver({reply_.data(), std::min(static_cast<size_t>(size), reply_.size())});
-  } while (unanswered_ > 0);
+  } while (unanswered_ > 0 && ++taken < messages_per_turn);
   return any;
 }
 

@@ -35,7 +35,7 @@ class SocketDoor final : kernel::DeviceListener {
   int fd() const { return socket_.get(); }
   // Hands requests to the daemon, until there are none or the socket is full.
   void pump();
-  // Takes what the daemon wrote. True when it was anything.
+  // Takes some of what the daemon wrote; what is left keeps fd() readable. True when it was anything.
   bool receive();
   // A request waits for room: fd() is to be watched for writing, and pump called then.
   bool blocked() const { return blocked_; }

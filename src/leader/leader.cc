@@ -140,10 +140,15 @@ void Leader::carry_out(const abi::LeaderRequest& request, const host::Credential
     case abi::LeaderOperation::set_tracing:
       return set_tracing(request, std::move(asker));
     case abi::LeaderOperation::log:
-      log_.line(fmt::format("process {}: {}", peer.pid, request.options));
+      log_of_process(peer.pid, request.options);
       return answer(asker, {0, request.connection});
   }
   answer(asker, {-EINVAL, request.connection});
+}
+
+// Programs that meet the same refusal a thousand times must not fill the disk.
+void Leader::log_of_process(uint32_t pid, std::string_view text) {
+  for (const std::string& line : log_limit_.take(pid, text, Clock::now())) log_.line(line);
 }
 
 void Leader::answer(Asker& asker, const abi::LeaderReply& reply, const UniqueFd& attached) {

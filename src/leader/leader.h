@@ -17,12 +17,14 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 
 #include "abi/leader_protocol.h"
 #include "host/credentials.h"
 #include "host/host_control.h"
 #include "host/log.h"
 #include "host/packet_socket.h"
+#include "leader/log_limit.h"
 #include "leader/mount_table_file.h"
 #include "leader/run.h"
 
@@ -84,6 +86,7 @@ class Leader {
 
   // Answers the asker, at once or when a host has answered.
   void carry_out(const abi::LeaderRequest& request, const host::Credentials& peer, int attached, Asker asker);
+  void log_of_process(uint32_t pid, std::string_view text);
   void answer(Asker& asker, const abi::LeaderReply& reply, const UniqueFd& attached = UniqueFd());
   abi::LeaderReply open_device(uint32_t daemon_pid, UniqueFd& daemon_end);
   void mount(const abi::LeaderRequest& request, const host::Credentials& peer, int device, Asker asker);
@@ -124,6 +127,7 @@ class Leader {
   MountTableFile table_;
   UniqueFd listener_, signals_;
   host::Log log_;
+  LogLimit log_limit_;
   std::string trace_file_;
   std::map<uint32_t, Connection> connections_;  // by id
   std::map<int, UniqueFd> peers_;

@@ -33,6 +33,7 @@ void Leader::end() {
   umount_all();
   end_processes();
   end_hosts();
+  for (const std::string& line : log_limit_.rest()) log_.line(line);
 }
 
 std::set<pid_t> Leader::hosts() const {

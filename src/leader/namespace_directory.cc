@@ -6,6 +6,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -21,17 +22,22 @@ namespace {
 // Sockets in the directory must fit into sockaddr_un.
 constexpr size_t parent_path_max = 60;
 
-std::string fallback_parent() { return fmt::format("/tmp/fusewire-{}", ::geteuid()); }
+// Of a variable that names a directory this program may write in; what it says else (a session's directory in a
+// container, or another user's after sudo) says nothing about this program.
+const char* writable_directory(const char* variable) {
+  const char* path = std::getenv(variable);
+  return path && path[0] == '/' && ::access(path, W_OK | X_OK) == 0 ? path : nullptr;
+}
 
 std::vector<std::string> parents() {
   std::vector<std::string> paths;
-  const char* runtime = std::getenv("XDG_RUNTIME_DIR");
-  // A session's directory that is not there, or not ours to write (a container, sudo), says nothing about this program.
-  if (runtime && runtime[0] == '/' && ::access(runtime, W_OK | X_OK) == 0) {
-    std::string path = std::string(runtime) + "/fusewire";
-    if (path.size() <= parent_path_max) paths.push_back(std::move(path));
-  }
-  paths.push_back(fallback_parent());
+  const auto add = [&](std::string path) {
+    if (path.size() <= parent_path_max && std::find(paths.begin(), paths.end(), path) == paths.end())
+      paths.push_back(std::move(path));
+  };
+  if (const char* runtime = writable_directory("XDG_RUNTIME_DIR")) add(fmt::format("{}/fusewire", runtime));
+  if (const char* temporary = writable_directory("TMPDIR")) add(fmt::format("{}/fusewire-{}", temporary, ::geteuid()));
+  add(fmt::format("/tmp/fusewire-{}", ::geteuid()));
   return paths;
 }
 

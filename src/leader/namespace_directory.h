@@ -1,5 +1,6 @@
 // NamespaceDirectory: the private directory (0700) of one namespace, <parent>/<leader pid>.<random>, and its parent,
-// $XDG_RUNTIME_DIR/fusewire, or /tmp/fusewire-<uid> where that variable names no directory to write in. The leader
+// $XDG_RUNTIME_DIR/fusewire, else $TMPDIR/fusewire-<uid>, else /tmp/fusewire-<uid>: the first whose variable names a
+// directory to write in. The leader
 // holds a lock (flock) on the directory as long as it lives: who gets the lock knows that the namespace is dead, and
 // removes it.
 #pragma once

@@ -72,6 +72,7 @@ std::expected<std::string, std::string> find_gate(const RunOptions& options) {
 class LeaderSetting {
  public:
   LeaderSetting() {
+    umask_ = ::umask(077);
     ::prctl(PR_GET_CHILD_SUBREAPER, &subreaper_);
     ::prctl(PR_SET_CHILD_SUBREAPER, 1);
     terminal_ = ::open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
@@ -82,10 +83,15 @@ class LeaderSetting {
     if (foreground_ && ::tcgetpgrp(terminal_) != ::getpgrp()) take_terminal_back();
     if (terminal_ >= 0) ::close(terminal_);
     ::prctl(PR_SET_CHILD_SUBREAPER, subreaper_);
+    ::umask(umask_);
   }
   LeaderSetting(const LeaderSetting&) = delete;
 
-  void restore_signals() const { signals_.restore(); }
+  // What the command starts with is what run itself got.
+  void restore() const {
+    signals_.restore();
+    ::umask(umask_);
+  }
 
  private:
   void take_terminal_back() const {
@@ -97,6 +103,7 @@ class LeaderSetting {
   }
 
   const SignalSetting signals_;
+  mode_t umask_ = 0;
   int subreaper_ = 0;
   int terminal_ = -1;
   bool foreground_ = false;
@@ -117,9 +124,9 @@ void put_programs_on_path(const std::string& directory) {
 
 [[noreturn]] void become_command(const LeaderSetting& setting, const std::string& gate, const std::string& directory,
                                  const std::string& program, const std::vector<std::string>& command) {
-  setting.restore_signals();
   ::setenv(namespace_variable, directory.c_str(), 1);
   put_programs_on_path(directory);
+  setting.restore();
   std::vector<const char*> arguments{"fusewire-gate", "--namespace", directory.c_str(), program.c_str()};
   for (const std::string& argument : command) arguments.push_back(argument.c_str());
   arguments.push_back(nullptr);
@@ -138,9 +145,8 @@ std::expected<std::string, std::string> make_trace_file(const std::string& path)
   return std::filesystem::absolute(path).string();
 }
 
-std::expected<int, std::string> run_in(NamespaceDirectory& directory, const RunOptions& options,
-                                       const std::string& gate, const std::string& program) {
-  const LeaderSetting setting;
+std::expected<int, std::string> run_in(NamespaceDirectory& directory, const LeaderSetting& setting,
+                                       const RunOptions& options, const std::string& gate, const std::string& program) {
   auto leader = Leader::create(directory.path(), options);
   if (!leader) return std::unexpected(leader.error());
   if (options.control_daemon) (*leader)->start_control(options.control_daemon);
@@ -174,9 +180,10 @@ std::expected<int, std::string> run(const RunOptions& options) {
                program.error() == not_found ? "no such program" : "it is not an executable file");
     return program.error();
   }
+  const LeaderSetting setting;
   auto directory = NamespaceDirectory::create();
   if (!directory) return std::unexpected(directory.error());
-  const auto status = run_in(*directory, complete, *gate, *program);
+  const auto status = run_in(*directory, setting, complete, *gate, *program);
   directory->remove();
   return status;
 }

@@ -3,9 +3,11 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <latch>
+#include <thread>
 
 #include "support/host_rig.h"
 
@@ -114,6 +116,20 @@ TEST_F(SocketDoor, malformed_messages_are_counted_and_the_connection_goes_on) {
   EXPECT_EQ(client->call({.number = abi::CallNumber::statx, .path1 = "missing"}), -ENOENT);
   EXPECT_EQ(client->call({.number = abi::CallNumber::nop}), 0);
   EXPECT_GT(rig.statistics.rejected.load(), before);
+}
+
+// What is wrong with a notification is the daemon's loss; there is no end to them while the calls are made.
+TEST_F(SocketDoor, a_flood_of_notifications_keeps_no_client_waiting) {
+  open();
+  std::atomic<bool> over{false};
+  std::thread flood([&] {
+    const wire::OutHeader notification{sizeof notification, 1, 0};
+    while (!over) rig.daemon->send(std::as_bytes(std::span(&notification, 1)));
+  });
+  for (int i = 0; i < 50; ++i)
+    EXPECT_EQ(client->call({.number = CallNumber::statx, .path1 = "missing", .arg = {0, 0x7ff}}), -ENOENT);
+  over = true;
+  flood.join();
 }
 
 TEST_F(SocketDoor, a_reply_that_is_too_long_is_eio) {

@@ -18,6 +18,11 @@ rule "an unknown file system is status 2" status 2 fusewire fs nosuchfs /tmp
 rule "umount of nothing is status 2 or 1 with one line" bash -c 'fusewire umount /nowhere 2> err; test $? -ge 1 -a $(wc -l < err) = 1'
 rule "abort of nothing fails with one line" bash -c 'fusewire abort 4711 2> err; test $? -ge 1 -a $(wc -l < err) = 1'
 mkdir -p mnt
+rule "with standard descriptors closed a file system is served" fusewire run -- bash -c 'timeout 20 fusewire fs memfs mnt <&- >&- && echo x > mnt/f && grep -q x mnt/f'
+rule "and with all three" fusewire run -- bash -c '(timeout 20 fusewire fs memfs mnt <&- >&- 2>&-) && echo x > mnt/f && grep -q x mnt/f'
+rule_fails "a mount option that nobody knows is named" "unknown mount option 'bogus'" fusewire run -- fusewire fs memfs -o bogus mnt
+: > file
+rule_fails "a directory is not mounted on a file" "it is a file" fusewire fs memfs file
 rule "a mount made inside ends with the namespace" fusewire run -- bash -c 'fusewire fs memfs mnt && echo x > mnt/f && cat mnt/f'
 rule "nothing was written beneath" test -z "$(ls -A mnt)"
 rule "a trace has every step" bash -c 'fusewire run --trace t.jsonl -- bash -c "fusewire fs memfs mnt && : > mnt/f && rm mnt/f" && grep -q "\"UNLINK\"" t.jsonl && python3 -c "import json; [json.loads(l) for l in open(\"t.jsonl\")]"'

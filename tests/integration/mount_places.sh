@@ -25,6 +25,16 @@ mkdir mnt
 bindfs behind mnt
 exec 7< mnt/file
 rule_fails "an open file keeps the mount busy" "busy" umount mnt
+sleep 1000 < mnt/file & holder=$!
+rule "another process's open file is read by its path" test "$(readlink /proc/$holder/fd/0)" = "$PWD/mnt/file"
+if command -v fuser > /dev/null; then
+  rule_sh "fuser names who keeps the mount busy" "fuser -m mnt 2> /dev/null | tr ' ' '\n' | sed 's/[a-z]*$//' | grep -qx $holder"
+fi
+if command -v lsof > /dev/null; then
+  rule_sh "and lsof the file" "lsof -b -w -p $holder 2> /dev/null | grep -q '$PWD/mnt/file'"
+fi
+kill $holder
+wait $holder
 rule "a lazy umount takes the name away at once" fusermount3 -uz mnt
 rule "nothing shows" test -z "$(ls -A mnt)"
 rule "the open file lives on" test "$(cat <&7)" = data

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 
@@ -25,6 +26,7 @@ class NamespaceDirectoryTest : public testing::Test {
   void TearDown() override {
     std::filesystem::remove_all(runtime);
     ::unsetenv("XDG_RUNTIME_DIR");
+    ::unsetenv("TMPDIR");
   }
   // Others may run namespaces at the same time.
   std::vector<std::string> live_here() {
@@ -106,9 +108,22 @@ TEST_F(NamespaceDirectoryTest, a_link_as_parent_is_refused) {
 
 TEST_F(NamespaceDirectoryTest, a_runtime_directory_that_is_not_there_is_not_used) {
   ::setenv("XDG_RUNTIME_DIR", (runtime + "/nowhere").c_str(), 1);
+  ::unsetenv("TMPDIR");
   auto directory = NamespaceDirectory::create();
   ASSERT_TRUE(directory) << directory.error();
   EXPECT_TRUE(directory->path().starts_with("/tmp/fusewire-")) << directory->path();
+  directory->remove();
+}
+
+TEST_F(NamespaceDirectoryTest, without_a_runtime_directory_it_is_made_where_temporary_files_are) {
+  ::unsetenv("XDG_RUNTIME_DIR");
+  ::setenv("TMPDIR", runtime.c_str(), 1);
+  auto directory = NamespaceDirectory::create();
+  ASSERT_TRUE(directory) << directory.error();
+  EXPECT_TRUE(directory->path().starts_with(runtime + "/fusewire-")) << directory->path();
+  // This user may have others elsewhere.
+  const std::vector<std::string> live = live_namespaces();
+  EXPECT_NE(std::find(live.begin(), live.end(), directory->path()), live.end());
   directory->remove();
 }
 

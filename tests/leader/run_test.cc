@@ -230,6 +230,11 @@ TEST_F(Run, the_command_takes_signals_as_run_did) {
   EXPECT_EQ(run({"grep", "-qx", masked, "/proc/self/status"}), 0);
 }
 
+TEST_F(Run, an_odd_umask_is_the_commands_alone) {
+  before_run = [] { ::umask(0777); };
+  EXPECT_EQ(run({"sh", "-c", "test $(umask) = 0777"}), 0);
+}
+
 TEST_F(Run, a_hangup_that_nohup_ignores_is_no_end) {
   before_run = [] { ::signal(SIGHUP, SIG_IGN); };
   begin();

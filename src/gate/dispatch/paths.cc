@@ -188,11 +188,19 @@ Step follow_magic(Walk& walk, const ProcLink& link, Where& where) {
   return Step::on;
 }
 
+// The link itself is meant. Who looks at another process (lsof, fuser) is told of its virtual files by their paths too.
+Magic look_at_magic(Walk& walk, const ProcLink& link, VirtualFile& file) {
+  const Magic magic = magic_of(link, file);
+  if (magic != Magic::none || link.own || link.kind != ProcLink::fd) return magic;
+  const long n = native::readlink(walk.prefix.c_str(), walk.scratch.data(), path_room - 1);
+  return n > 0 && parse_shadow_link({walk.scratch.data(), static_cast<size_t>(n)}, file) ? Magic::file : Magic::none;
+}
+
 Step follow_link(Walk& walk, bool last, How how, int& links, Where& where) {
   const bool stop_here = last && !how.follow;
   const ProcLink magic = parse_proc_link(walk.prefix.view());
   if (stop_here) {
-    if (magic.kind != ProcLink::none) where.magic = magic_of(magic, where.start);
+    if (magic.kind != ProcLink::none) where.magic = look_at_magic(walk, magic, where.start);
     return Step::native;
   }
   const long n = native::readlink(walk.prefix.c_str(), walk.scratch.data(), path_room - 1);
