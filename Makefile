@@ -6,6 +6,7 @@
 #   make install PREFIX=/usr/local DESTDIR=   the program, its manual pages and completions
 #   make package a .deb and a .tar.gz, in build/package
 #   make bench   side by side with the real kernel's FUSE, where there is one
+#   make zoo     programs in the wild on mounts, each beside a plain directory (the quick ones are part of make test)
 #   make soak    the long versions of the stress tests
 #   make format, make lint
 
@@ -14,7 +15,7 @@ BUILD = cmake --build
 
 PREFIX ?= /usr/local
 
-.PHONY: all deps build install package demo test test-release test-asan test-tsan test-fuzz bench soak format lint clean packages
+.PHONY: all deps build install package demo test test-release test-asan test-tsan test-fuzz bench zoo soak format lint clean packages
 
 all: build
 
@@ -47,6 +48,13 @@ bench:
 	@cmake --preset release -DFUSEWIRE_TESTS=ON >/dev/null
 	@$(BUILD) build -j $(JOBS)
 	@bench/compare.py build/bin
+
+zoo:
+	@scripts/install-packages test
+	@scripts/install-packages zoo
+	@cmake --preset release -DFUSEWIRE_TESTS=ON >/dev/null
+	@$(BUILD) build -j $(JOBS)
+	@tests/zoo/run root build/bin; root=$$?; tests/zoo/run user build/bin && [ $$root -eq 0 -o $$root -eq 77 ]
 
 soak:
 	@scripts/install-packages test

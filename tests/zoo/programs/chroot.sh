@@ -1,0 +1,4 @@
+# packages: busybox-static
+# root only
+set -e
+mkdir -p r/bin && cp /bin/busybox r/bin/ && ln -s busybox r/bin/sh && echo hello > r/f && chroot r /bin/sh -c 'cat /f; busybox ls /' 2>&1

@@ -1,0 +1,3 @@
+# packages: emacs-nox
+set -e
+printf 'one\ntwo\n' > f; emacs -nw -Q --batch f --eval '(progn (replace-string "two" "three") (save-buffer))' 2> /dev/null; cat f; ls

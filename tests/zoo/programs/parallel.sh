@@ -1,0 +1,4 @@
+# packages: parallel
+set -e
+export PARALLEL_HOME=$PWD/.p; mkdir .p; touch .p/will-cite
+seq 200 | parallel -j8 'echo {} > f{}; cat f{}' | sort -n | tail -1; ls f* | wc -l

@@ -1,0 +1,3 @@
+# packages: linux-perf
+set -e
+perf stat -x, -e task-clock true 2>&1 | grep -c task-clock

@@ -1,0 +1,3 @@
+# packages: proot
+set -e
+mkdir -p r && echo hello > r/f && proot -r / -b "$PWD/r:/mnt" cat /mnt/f
