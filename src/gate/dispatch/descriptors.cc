@@ -78,10 +78,15 @@ bool parse_shadow_link(std::string_view link, VirtualFile& file) {
 }
 
 Descriptor identify(int fd, VirtualFile& file) {
+  struct stat st;
+  return identify(fd, file, st);
+}
+
+Descriptor identify(int fd, VirtualFile& file, struct stat& st) {
+  st.st_mode = 0;
   const bool may_be_virtual = possible.virtual_file.load(std::memory_order_relaxed);
   const bool may_be_device = possible.device.load(std::memory_order_relaxed);
   if (fd < 0 || (!may_be_virtual && !may_be_device)) return Descriptor::native;
-  struct stat st;
   if (native::fstat(fd, &st) != 0) return Descriptor::native;
   if (may_be_device && S_ISSOCK(st.st_mode)) return is_device(fd, st.st_ino) ? Descriptor::device : Descriptor::native;
   if (!may_be_virtual || !is_shadow(st)) return Descriptor::native;

@@ -5,6 +5,8 @@
 // Thread rule: any thread, any signal handler; never sleeps.
 #pragma once
 
+#include <sys/stat.h>
+
 #include <cstdint>
 #include <string_view>
 
@@ -25,6 +27,8 @@ void descriptors_start();
 
 // What fd is; file is filled for virtual_file. While the process can hold neither kind, no system call is made.
 Descriptor identify(int fd, VirtualFile& file);
+// The same, and what fstat(2) said of it; st.st_mode is 0 where it was not asked.
+Descriptor identify(int fd, VirtualFile& file, struct stat& st);
 inline bool is_virtual(int fd, VirtualFile& file) { return identify(fd, file) == Descriptor::virtual_file; }
 
 // "/memfd:fusewire:<connection>:<token> (deleted)", as /proc/<pid>/fd/<n> shows a shadow.

@@ -80,7 +80,7 @@ constexpr Table make_table() {
 
   h[SYS_sendfile] = call_sendfile, h[SYS_copy_file_range] = call_copy_file_range;
   h[SYS_splice] = call_splice, h[SYS_tee] = call_tee, h[SYS_vmsplice] = call_vmsplice;
-  h[SYS_poll] = call_poll;
+  h[SYS_poll] = call_poll, h[SYS_select] = call_select, h[SYS_pselect6] = call_select;
   h[SYS_io_submit] = call_io_submit, h[SYS_io_uring_setup] = call_io_uring_setup;
 
   h[SYS_fcntl] = call_fcntl, h[SYS_flock] = call_flock, h[SYS_ioctl] = call_ioctl;

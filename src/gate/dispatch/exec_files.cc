@@ -4,6 +4,7 @@
 #include "gate/dispatch/file_call.h"
 #include "gate/dispatch/leader.h"
 #include "gate/dispatch/path_engine.h"
+#include "gate/dispatch/process.h"
 #include "gate/native.h"
 
 namespace fusewire::gate {
@@ -130,8 +131,9 @@ long open_virtual(const Request& q, const CallFrame& frame, bool& is_virtual_fil
 // The directory that the path starts from may be another one by the time its token is used.
 long open_surely(const Request& q, const CallFrame& frame, bool& is_virtual_file) {
   for (int tries = 0; tries < 100; tries++) {
+    const uint32_t seen = process().cwd.version;
     const long r = open_virtual(q, frame, is_virtual_file);
-    if (r != abi::stale_token) return r;
+    if (r != abi::stale_token && (r != -ENOENT || process().cwd.version == seen)) return r;
   }
   return -ENOENT;
 }

@@ -135,6 +135,9 @@ long call_prlimit64(const CallFrame&);
 long call_unshare(const CallFrame&);
 long call_set_credentials(const CallFrame&);
 
+// polling_calls.cc
+long call_select(const CallFrame&);
+
 // device_calls.cc
 long call_poll(const CallFrame&);
 

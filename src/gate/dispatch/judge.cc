@@ -17,7 +17,8 @@ constexpr uint64_t times_max = 32;          // a call that never gets through: i
 constexpr uint64_t doubtful_times_max = 3;  // for results that are mostly true
 
 // What a call needs of a descriptor that it takes.
-enum class Need : uint8_t { none, open, read, write, start };
+// path: the argument is a path that starts at the working directory.
+enum class Need : uint8_t { none, open, read, write, start, path };
 
 struct Use {
   int16_t nr;
@@ -118,6 +119,36 @@ constexpr Use uses[] = {
     {SYS_futimesat, 0, Need::start},
     {SYS_utimensat, 0, Need::start},
     {SYS_name_to_handle_at, 0, Need::start},
+    {SYS_open, 0, Need::path},
+    {SYS_creat, 0, Need::path},
+    {SYS_stat, 0, Need::path},
+    {SYS_lstat, 0, Need::path},
+    {SYS_statfs, 0, Need::path},
+    {SYS_access, 0, Need::path},
+    {SYS_readlink, 0, Need::path},
+    {SYS_mkdir, 0, Need::path},
+    {SYS_mknod, 0, Need::path},
+    {SYS_symlink, 1, Need::path},
+    {SYS_unlink, 0, Need::path},
+    {SYS_rmdir, 0, Need::path},
+    {SYS_rename, 0, Need::path},
+    {SYS_rename, 1, Need::path},
+    {SYS_link, 0, Need::path},
+    {SYS_link, 1, Need::path},
+    {SYS_chmod, 0, Need::path},
+    {SYS_chown, 0, Need::path},
+    {SYS_lchown, 0, Need::path},
+    {SYS_truncate, 0, Need::path},
+    {SYS_utime, 0, Need::path},
+    {SYS_utimes, 0, Need::path},
+    {SYS_setxattr, 0, Need::path},
+    {SYS_lsetxattr, 0, Need::path},
+    {SYS_getxattr, 0, Need::path},
+    {SYS_lgetxattr, 0, Need::path},
+    {SYS_listxattr, 0, Need::path},
+    {SYS_llistxattr, 0, Need::path},
+    {SYS_removexattr, 0, Need::path},
+    {SYS_lremovexattr, 0, Need::path},
 };
 
 struct Uses {
@@ -179,7 +210,23 @@ long error_on_file(const Use& use) {
 int descriptor_of(const CallFrame& f, const Use& use) { return static_cast<int>(f.arg[use.argument]); }
 
 bool is_meant(const CallFrame& f, const Use& use) {
-  return use.need != Need::none && !(use.need == Need::start && descriptor_of(f, use) == AT_FDCWD);
+  if (use.need == Need::none || use.need == Need::path) return false;
+  return use.need != Need::start || descriptor_of(f, use) != AT_FDCWD;
+}
+
+bool is_relative(long path) {
+  char first = 0;
+  return copy_from_program(&first, reinterpret_cast<const void*>(path), 1) == 0 && first != 0 && first != '/';
+}
+
+// Whether a path of the call starts at the working directory.
+bool starts_at_cwd(const CallFrame& f) {
+  for (const Use& use : table.of[f.nr].use) {
+    const bool at = use.need == Need::start && descriptor_of(f, use) == AT_FDCWD;
+    if (at && is_relative(f.arg[use.argument + 1])) return true;
+    if (use.need == Need::path && is_relative(f.arg[use.argument])) return true;
+  }
+  return false;
 }
 
 // Whether a native descriptor gives EBADF to this use by what it was opened for.
@@ -194,7 +241,7 @@ bool is_wrong_for(const Use& use, long flags) {
 // EBADF.
 long judge_descriptors(const CallFrame& f, uint64_t times) {
   const Uses& all = table.of[f.nr];
-  bool is_true = all.use[0].need == Need::none;
+  bool is_true = !is_meant(f, all.use[0]) && !is_meant(f, all.use[1]);
   long error = 0;
   for (const Use& use : all.use) {
     if (!is_meant(f, use)) continue;
@@ -224,6 +271,13 @@ long judge_start(const CallFrame& f, long result, uint64_t times) {
   return result;
 }
 
+// ENOENT of a path that starts at the working directory.
+long judge_cwd(const CallFrame& f, long result, uint64_t times) {
+  VirtualFile cwd;
+  if (!possible.virtual_cwd || !starts_at_cwd(f)) return result;
+  return times < (virtual_cwd(process(), cwd) ? times_max : doubtful_times_max) ? pass_on : result;
+}
+
 bool has_start(const CallFrame& f) {
   for (const Use& use : table.of[f.nr].use) {
     if (use.need == Need::start && is_meant(f, use)) return true;
@@ -236,13 +290,14 @@ bool has_start(const CallFrame& f) {
 unsigned judged_results(const CallFrame& f) {
   if (!possible.virtual_file.load(std::memory_order_relaxed) || f.nr < 0 || f.nr >= long{table_size}) return 0;
   if (f.nr == SYS_poll || f.nr == SYS_ppoll) return judge_success;
-  return has_start(f) ? judge_errors : 0;
+  return has_start(f) || (possible.virtual_cwd && starts_at_cwd(f)) ? judge_errors : 0;
 }
 
 long judge_call(const CallFrame& f, long result, uint64_t times) {
   if (!possible.virtual_file.load(std::memory_order_relaxed) || f.nr < 0 || f.nr >= long{table_size}) return result;
   if (is_polling(f.nr)) return judge_polling(f, result, times < times_max);
   if (result == -EBADF) return judge_descriptors(f, times);
+  if (result == -ENOENT) return judge_cwd(f, result, times);
   return result == -ENOTDIR ? judge_start(f, result, times) : result;
 }
 

@@ -138,10 +138,7 @@ Magic magic_of(const ProcLink& link, VirtualFile& file) {
   if (!link.own) return Magic::none;
   if (link.kind == ProcLink::exe) return Magic::exe;
   if (link.kind == ProcLink::fd) return is_virtual(link.number, file) ? Magic::file : Magic::none;
-  const VirtualCwd& cwd = process().cwd;
-  if (link.kind != ProcLink::cwd || cwd.fd < 0) return Magic::none;
-  file = {cwd.connection, cwd.token};
-  return Magic::cwd;
+  return link.kind == ProcLink::cwd && virtual_cwd(process(), file) ? Magic::cwd : Magic::none;
 }
 
 // The symlink at the end of prefix, its text in scratch, is replaced by what it leads to.
@@ -245,11 +242,7 @@ long walk_on(Walk& walk, How how, Where& where) {
 // Whether a relative path starts in a mount.
 bool virtual_start(int dirfd, VirtualFile& start) {
   if (dirfd != AT_FDCWD) return is_virtual(dirfd, start);
-  if (!possible.virtual_cwd) return false;
-  const VirtualCwd& cwd = process().cwd;
-  if (cwd.fd < 0) return false;
-  start = {cwd.connection, cwd.token};
-  return true;
+  return possible.virtual_cwd && virtual_cwd(process(), start);
 }
 
 bool canonical_base(int dirfd, PathText& base) {

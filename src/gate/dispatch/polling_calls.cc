@@ -3,6 +3,8 @@
 #include <sys/mman.h>
 
 #include "gate/dispatch/file_call.h"
+#include "gate/dispatch/handlers.h"
+#include "gate/dispatch/process.h"
 #include "gate/native.h"
 
 namespace fusewire::gate {
@@ -176,7 +178,7 @@ Selected take_files_out(const Sets& asked, const Sets& found, size_t count, long
     s.any_bad |= kind == Kind::bad;
     if (kind != Kind::file) continue;
     s.any_file = true;
-    for (const int which : {0, 1, 2}) {
+    for (int which = 0; which < 3; which++) {
       const bool ready = which != 2 && asked.has(which, fd);
       found.put(which, fd, ready);
       s.ready += ready;
@@ -209,8 +211,18 @@ size_t table_room() {
   return limits[1] < (1u << 20) ? limits[1] : 1u << 20;
 }
 
-long judge_select(const CallFrame& f, long result, bool may_begin_anew) {
-  if (result != -EBADF) return result;
+}  // namespace
+
+bool is_polling(long nr) { return nr == SYS_poll || nr == SYS_ppoll; }
+
+long judge_polling(const CallFrame& f, long result, bool may_begin_anew) {
+  return result <= 0 ? result : judge_poll(f, result, may_begin_anew);
+}
+
+// The kernel's select finds a shadow ready for everything: rightly, but for exceptions, which files do not have.
+long call_select(const CallFrame& f) {
+  if (f.arg[3] == 0 || !possible.virtual_file) return pass_on;
+  if (static_cast<int>(f.arg[0]) < 0) return -EINVAL;
   const auto given = static_cast<size_t>(static_cast<int>(f.arg[0]));
   const size_t room = table_room(), count = given < room ? given : room;
   const size_t words = (count + word_bits - 1) / word_bits;
@@ -222,22 +234,11 @@ long judge_select(const CallFrame& f, long result, bool may_begin_anew) {
     if (copy_from_program(asked.set[i], pointer<void>(f.arg[1 + i]), words * sizeof(uint64_t)) != 0) return -EFAULT;
   }
   const Selected s = take_files_out(asked, found, count, f.nr);
-  if (s.any_bad) return -EBADF;
-  if (!s.any_file) return may_begin_anew ? pass_on : -EBADF;
+  if (!s.any_file || s.any_bad) return pass_on;
   const long r = select_the_rest(f, asked, s.ready != 0);
-  if (r == -EBADF && may_begin_anew) return pass_on;
   if (r < 0) return r;
   const long copied = give_sets(f, asked, found);
   return copied < 0 ? copied : r + s.ready;
-}
-
-}  // namespace
-
-bool is_polling(long nr) { return nr == SYS_poll || nr == SYS_ppoll || nr == SYS_select || nr == SYS_pselect6; }
-
-long judge_polling(const CallFrame& f, long result, bool may_begin_anew) {
-  if (f.nr == SYS_select || f.nr == SYS_pselect6) return judge_select(f, result, may_begin_anew);
-  return result <= 0 ? result : judge_poll(f, result, may_begin_anew);
 }
 
 }  // namespace fusewire::gate

@@ -1,5 +1,5 @@
-// poll, select and their kin, which take many descriptors. Natively they find a shadow bad, at once and without waiting;
-// a file of a mount is always ready, as a file of FUSE whose daemon knows no POLL.
+// poll, select and their kin, which take many descriptors. Natively poll finds a shadow bad, at once and without
+// waiting; a file of a mount is always ready, as a file of FUSE whose daemon knows no POLL.
 #pragma once
 
 #include "gate/gate.h"

@@ -4,6 +4,7 @@
 
 #include <new>
 
+#include "abi/leader_protocol.h"
 #include "gate/native.h"
 
 namespace fusewire::gate {
@@ -65,9 +66,13 @@ bool is_gone(Process& record) {
 void start_as_copy(Process& child, Process& parent) {
   child.start_time = 0;
   child.umask = parent.umask.load();
-  child.cwd.connection = parent.cwd.connection;
-  child.cwd.token = parent.cwd.token;
-  child.cwd.fd = parent.cwd.fd.load();
+  {
+    const CwdChange none(parent.cwd);
+    child.cwd.connection = parent.cwd.connection.load();
+    child.cwd.token = parent.cwd.token.load();
+    child.cwd.fd = parent.cwd.fd.load();
+  }
+  child.cwd.version = 0;
   child.mount_table = parent.mount_table.load();
   child.shared_descriptors = parent.shared_descriptors.load();
   for (size_t i = 0; i < own_room; i++) child.descriptors.number[i] = parent.descriptors.number[i].load();
@@ -129,9 +134,38 @@ Process* claim(int pid) {
   return record;
 }
 
+// In the child of a fork that another thread's change of directory was cut by: the real one tells how far that was.
+void settle_cwd(Process& p) {
+  if ((p.cwd.version & 1) == 0) return;
+  char path[path_room];
+  const long n = native::getcwd(path, path_room);
+  const bool is_void = n < 0 || std::string_view(path).starts_with(in_namespace(abi::void_name).view());
+  if (!is_void) p.cwd.fd = -1;
+  p.cwd.version++;
+}
+
 }  // namespace
 
 Possible possible;
+
+CwdChange::CwdChange(VirtualCwd& cwd) : cwd_(cwd) {
+  uint32_t seen = cwd.version;
+  while ((seen & 1) != 0 || !cwd.version.compare_exchange_weak(seen, seen + 1)) {
+    raw_syscall(SYS_sched_yield);
+    seen = cwd.version;
+  }
+}
+
+CwdChange::~CwdChange() { cwd_.version++; }
+
+bool virtual_cwd(const Process& p, VirtualFile& where) {
+  for (;; raw_syscall(SYS_sched_yield)) {
+    const uint32_t before = p.cwd.version;
+    const bool is_virtual = p.cwd.fd >= 0;
+    where = {p.cwd.connection, p.cwd.token};
+    if ((before & 1) == 0 && p.cwd.version == before) return is_virtual;
+  }
+}
 
 Process& process() {
   if (guest_count.load(std::memory_order_acquire) == 0) return own_record;
@@ -180,6 +214,7 @@ void process_start() {
 void process_after_fork(Process& parent, bool shares_descriptors) {
   // From here on this is the only process in this memory.
   guest_count = 0;
+  settle_cwd(parent);
   if (!shares_descriptors) own_descriptors_of_a_copy(parent);
   forget_rings(parent, !shares_descriptors);
   if (&parent != &own_record) {

@@ -2,7 +2,8 @@
 // CLONE_VM) has its own record, found by its pid, so that its cwd, rings and descriptors never mix with its parent's.
 //
 // Thread rule: plain fields are written by the call that changes them (chdir, umask); everything that two threads may
-// change at once is atomic. Nothing here is ever locked: a signal handler may enter in the middle of any call.
+// change at once is atomic. Only a change of the working directory is locked, for a few system calls: a signal handler
+// may enter in the middle of any other call.
 #pragma once
 
 #include <atomic>
@@ -10,16 +11,30 @@
 #include <cstdint>
 
 #include "gate/dispatch/client.h"
+#include "gate/dispatch/descriptors.h"
 #include "gate/dispatch/own_descriptors.h"
 #include "gate/text.h"
 
 namespace fusewire::gate {
 
-// A virtual working directory: an open directory of a mount, kept by a descriptor. The real one is then `void`.
+// A virtual working directory: an open directory of a mount, kept by a descriptor. The real one is then a directory in
+// which there is nothing and nothing can be made. It is changed by CwdChange alone, and read by virtual_cwd.
 struct VirtualCwd {
-  std::atomic<int> fd{-1};  // -1: the cwd is native
-  uint32_t connection = 0;
-  uint64_t token = 0;
+  std::atomic<uint32_t> version{0};  // odd while it changes, and the real one with it
+  std::atomic<int> fd{-1};           // -1: the cwd is native
+  std::atomic<uint32_t> connection{0};
+  std::atomic<uint64_t> token{0};
+};
+
+// A change of the working directory, one thread at a time. Others wait meanwhile: a few system calls long.
+class CwdChange {
+ public:
+  explicit CwdChange(VirtualCwd& cwd);
+  ~CwdChange();
+  CwdChange(const CwdChange&) = delete;
+
+ private:
+  VirtualCwd& cwd_;
 };
 
 struct Process {
@@ -50,6 +65,9 @@ extern Possible possible;
 
 // The record of the calling process; never fails.
 Process& process();
+
+// Whether the process stands in a mount; then where.
+bool virtual_cwd(const Process& p, VirtualFile& where);
 
 // The namespace's directory, absolute.
 const char* namespace_directory();

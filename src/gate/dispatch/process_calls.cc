@@ -26,6 +26,21 @@ bool has_threads() {
   return r < 0 || st.st_nlink > links_of_one_thread;
 }
 
+// A directory that is removed already: not even root can make a file in it. Who may not make one in the namespace's
+// directory, which is another user, goes to the one that is there.
+long enter_nowhere() {
+  PathText path = in_namespace(abi::void_name);
+  path.add('-').add_decimal(native::gettid());
+  raw_syscall(SYS_mkdir, native::of(path.c_str()), 0500);
+  raw_syscall(SYS_chmod, native::of(path.c_str()), 0500);  // whatever the umask is
+  const int directory = native::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (directory < 0) return native::chdir(in_namespace(abi::void_name).c_str());
+  raw_syscall(SYS_rmdir, native::of(path.c_str()));
+  const long r = raw_syscall(SYS_fchdir, directory);
+  native::close(directory);
+  return r;
+}
+
 // The directory opened becomes the cwd; the real one is then an empty directory, so that a call that is not ours cannot
 // reach a wrong file by a relative path.
 long enter_virtual_cwd(RingCall& call, long result) {
@@ -38,7 +53,10 @@ long enter_virtual_cwd(RingCall& call, long result) {
   }
   Process& p = process();
   const int fd = keep_internal(p, static_cast<int>(opened), false);
-  const long moved = native::chdir(in_namespace(abi::void_name).c_str());
+  // Other threads look from now on.
+  possible.virtual_cwd = true;
+  const CwdChange change(p.cwd);
+  const long moved = enter_nowhere();
   if (moved < 0) {
     forget_internal(p, fd);
     return moved;
@@ -47,12 +65,17 @@ long enter_virtual_cwd(RingCall& call, long result) {
   p.cwd.connection = call.connection();
   p.cwd.token = call.opened_token();
   p.cwd.fd = fd;
-  possible.virtual_cwd = true;
   return 0;
 }
 
-long after_native_chdir(long r) {
-  if (r == 0 && possible.virtual_cwd) leave_virtual_cwd(process());
+// A native chdir or fchdir. seen: the version of the cwd when the call was looked at; it may have changed since.
+long change_natively(const CallFrame& f, uint32_t seen) {
+  if (!possible.virtual_cwd) return native::call(f);
+  Process& p = process();
+  const CwdChange change(p.cwd);
+  if (p.cwd.version != seen + 1) return abi::stale_token;
+  const long r = native::call(f);
+  if (r == 0) leave_virtual_cwd(p);
   return r;
 }
 
@@ -60,20 +83,25 @@ long after_native_chdir(long r) {
 
 long call_chdir(const CallFrame& f) {
   bool entered = false;
+  const uint32_t seen = process().cwd.version & ~1u;
   const long r =
       path_call(f, {-1, 0, {}}, abi::CallNumber::chdir, start_itself, no_fill, [&](RingCall& call, long result) {
         entered = true;
         return enter_virtual_cwd(call, result);
       });
   if (entered) return r;
-  return after_native_chdir(r == pass_on ? native::call(f) : r);
+  return r == pass_on ? change_natively(f, seen) : r;
 }
 
 long call_fchdir(const CallFrame& f) {
   VirtualFile file;
   const auto fd = static_cast<int>(f.arg[0]);
   if (possible.internal && is_internal(process(), fd)) return -EBADF;
-  if (!is_virtual(fd, file)) return after_native_chdir(native::call(f));
+  const uint32_t seen = process().cwd.version & ~1u;
+  if (!is_virtual(fd, file)) {
+    const long r = change_natively(f, seen);
+    return r == -ENOTDIR && is_virtual(fd, file) ? long{abi::stale_token} : r;
+  }
   RingCall call(file.connection, abi::CallNumber::chdir, f.nr);
   if (call.error() != 0) return call.error();
   call.set_file(file.token);
@@ -83,10 +111,13 @@ long call_fchdir(const CallFrame& f) {
 
 long call_getcwd(const CallFrame& f) {
   if (!possible.virtual_cwd) return pass_on;
-  const VirtualCwd& cwd = process().cwd;
-  if (cwd.fd < 0) return pass_on;
+  VirtualFile cwd;
+  if (!virtual_cwd(process(), cwd)) {
+    const long r = native::call(f);
+    return virtual_cwd(process(), cwd) ? long{abi::stale_token} : r;
+  }
   PathText path;
-  const long r = path_of_file({cwd.connection, cwd.token}, path);
+  const long r = path_of_file(cwd, path);
   if (r < 0) return r;
   if (path.view().ends_with(" (deleted)")) return -ENOENT;
   const size_t bytes = path.length() + 1;

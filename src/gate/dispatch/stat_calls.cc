@@ -6,6 +6,7 @@
 #include "gate/dispatch/handlers.h"
 #include "gate/dispatch/mounts.h"
 #include "gate/dispatch/path_engine.h"
+#include "gate/dispatch/process.h"
 #include "gate/native.h"
 
 namespace fusewire::gate {
@@ -116,6 +117,22 @@ long stat_file(const CallFrame& f, VirtualFile file, long to) {
   return give_stat(call, call.run(), to);
 }
 
+// fstat(2). A native file's answer is that of the very look which found it native: a second one might meet a shadow.
+long stat_descriptor(const CallFrame& f, int fd, long to) {
+  VirtualFile file;
+  struct stat st;
+  const Descriptor kind = identify(fd, file, st);
+  if (kind == Descriptor::virtual_file) return stat_file(f, file, to);
+  return st.st_mode == 0 ? pass_on : copy_to_program(pointer(to), &st, sizeof st);
+}
+
+// A native look at a descriptor, which a shadow would answer too: if that has come here meanwhile, begin anew.
+long look_natively(const CallFrame& f) {
+  VirtualFile file;
+  const long r = native::call(f);
+  return is_virtual(static_cast<int>(f.arg[0]), file) ? long{abi::stale_token} : r;
+}
+
 bool is_empty(long path) {
   char first = 1;
   return copy_from_program(&first, pointer(path), 1) == 0 && first == 0;
@@ -179,17 +196,12 @@ long call_stat(const CallFrame& f) { return stat_path(f, {-1, 0, {}}, 0, f.arg[1
 
 long call_lstat(const CallFrame& f) { return stat_path(f, {-1, 0, {}}, AT_SYMLINK_NOFOLLOW, f.arg[1]); }
 
-long call_fstat(const CallFrame& f) {
-  VirtualFile file;
-  if (!is_virtual(static_cast<int>(f.arg[0]), file)) return pass_on;
-  return stat_file(f, file, f.arg[1]);
-}
+long call_fstat(const CallFrame& f) { return stat_descriptor(f, static_cast<int>(f.arg[0]), f.arg[1]); }
 
 long call_newfstatat(const CallFrame& f) {
   const int dirfd = static_cast<int>(f.arg[0]);
   if (dirfd != AT_FDCWD && is_plain_fstat(f.arg[1], f.arg[3])) {
-    VirtualFile file;
-    return is_virtual(dirfd, file) ? stat_file(f, file, f.arg[2]) : pass_on;
+    return stat_descriptor(f, dirfd, f.arg[2]);
   }
   return stat_path(f, {0, 1, {}}, f.arg[3], f.arg[2]);
 }
@@ -204,6 +216,11 @@ long call_statx(const CallFrame& f) {
     static const char nothing[1] = {0};
     empty.arg[1] = native::of(nothing);
     return call_statx(empty);
+  }
+  const int dirfd = static_cast<int>(f.arg[0]);
+  VirtualFile file;
+  if (possible.virtual_file && dirfd != AT_FDCWD && is_plain_fstat(f.arg[1], f.arg[2]) && !is_virtual(dirfd, file)) {
+    return look_natively(f);
   }
   return path_call(
       f, {0, 1, how_of(f.arg[2])}, CallNumber::statx, {0, f.arg[2]},
@@ -221,7 +238,7 @@ long call_statfs(const CallFrame& f) {
 
 long call_fstatfs(const CallFrame& f) {
   VirtualFile file;
-  if (!is_virtual(static_cast<int>(f.arg[0]), file)) return pass_on;
+  if (!is_virtual(static_cast<int>(f.arg[0]), file)) return possible.virtual_file ? look_natively(f) : pass_on;
   RingCall call(file.connection, CallNumber::fstatfs, f.nr);
   if (call.error() != 0) return call.error();
   call.set_file(file.token);

@@ -100,8 +100,11 @@ void answer(StackRecord& record, const CallFrame& call) {
       }
       return dispatch(record, call);
     default:
-      if (is_mask_call(call.nr)) return mask_call(record, call);
-      return dispatch(record, call);
+      if (!is_mask_call(call.nr)) return dispatch(record, call);
+      if (dispatch_table[call.nr] == 0) return mask_call(record, call);
+      record.result = dispatch_call(call);
+      if (record.result == pass_on) mask_call(record, call);
+      return;
   }
 }
 
