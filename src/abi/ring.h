@@ -25,7 +25,10 @@ inline constexpr uint32_t call_magic = 0x46575243;  // "FWRC"
 inline constexpr uint32_t call_version = 1;
 inline constexpr uint32_t slot_count = 64;
 inline constexpr uint32_t slot_data_bytes = 128 * 1024 + 16 * 1024;  // paths, then data
-inline constexpr uint32_t io_bytes_max = 128 * 1024;                 // of one read or write call
+inline constexpr uint32_t io_bytes_max = 128 * 1024;                 // of one read or write call, in the slot
+// Longer transfers go through the slot's area: memory of its own that the client asks for (CallNumber::memory).
+inline constexpr uint64_t transfer_bytes_max = 0x7ffff000;  // Linux's MAX_RW_COUNT
+inline constexpr uint64_t area_bytes_min = 1 << 20, area_bytes_max = uint64_t{1} << 31;
 
 enum class CallState : uint32_t { free = 0, submitted = 1, done = 2 };
 
@@ -61,8 +64,10 @@ enum class CallNumber : uint32_t {
   listxattr,    // arg0 room, arg1 AT_ flags. Result: size; data
   removexattr,  // path2 the name; arg1 AT_ flags
   // calls on an open file: file
-  read = 64,     // arg0 offset or -1, arg1 bytes (<= io_bytes_max). Result: bytes; data
-  write,         // arg0 offset or -1, data_length bytes of data. Result: bytes
+  // read: arg0 offset or -1, arg1 bytes, arg2 RWF_ flags. Result: bytes; data, or when more than io_bytes_max were
+  // asked for they stand in the slot's area
+  read = 64,
+  write,         // arg0 offset or -1, arg1 bytes in the slot's area (0: data), arg2 RWF_ flags. Result: bytes
   lseek,         // arg0 offset, arg1 whence. Result: the new offset
   getdents64,    // arg0 room. Result: bytes; data: struct linux_dirent64 records
   fstat,         // arg0 mask. Data: syscall::Stat
@@ -87,6 +92,10 @@ enum class CallNumber : uint32_t {
   ioctl,         // arg0 cmd, arg1 argument, data in place, data_length. Result: the ioctl's
   // calls on the connection
   nop = 128,
+  // memory: a sparse memfd of at least arg0 bytes, as FileMessage. It becomes the slot's area in place of the last one,
+  // and cannot change its size. arg0 0: the slot has none any more. Result: its bytes, fewer than asked for when
+  // memory is short, at least area_bytes_min
+  memory,
 };
 
 struct alignas(128) Slot {
@@ -101,9 +110,11 @@ struct alignas(128) Slot {
   int64_t arg[6];
   int64_t result;
   uint64_t token;  // of the file opened
-  uint32_t leave_which, leave_from_parent, leave_length, reserved;
-  uint64_t entered;  // CLOCK_MONOTONIC ns at the gate, for traces; 0: not traced
-  uint32_t nr;       // the Linux system call number behind it, for traces
+  uint32_t leave_which, leave_from_parent, leave_length;
+  uint32_t over_file_size;   // result: 1: the call ran into file_size_limit, SIGXFSZ is due
+  uint64_t file_size_limit;  // RLIMIT_FSIZE of the caller, + 1; 0: none
+  uint64_t entered;          // CLOCK_MONOTONIC ns at the gate, for traces; 0: not traced
+  uint32_t nr;               // the Linux system call number behind it, for traces
 };
 
 struct RingHeader {

@@ -1,4 +1,6 @@
-// Calls on an open file.
+// Calls on an open file, and on the connection.
+#include <optional>
+
 #include "host/call_parts.h"
 
 namespace fusewire::host {
@@ -22,25 +24,33 @@ kernel::LockOf owner_of(const Call& call) {
   return arg32(call, 1) == 1 ? kernel::LockOf::open_file : kernel::LockOf::process;
 }
 
+// Where `bytes` of a transfer stand: in the slot, or in its area. Empty: there is no such room.
+std::optional<std::span<std::byte>> transfer_room(const Call& call, uint64_t bytes) {
+  const std::span<std::byte> area = bytes <= abi::io_bytes_max ? call.slot_data() : call.client->area(call.slot);
+  if (bytes > area.size() || bytes > abi::transfer_bytes_max) return {};
+  return area.first(bytes);
+}
+
 }  // namespace
 
 Task<Number> run_read(Call& call) {
   OpenFile& file = file_of(call);
   const int64_t offset = call.fields.arg[0];
-  const uint64_t size = arg64(call, 1);
-  if (offset < -1 || size > abi::io_bytes_max) co_return kernel::error(Errno::einval);
-  const std::span<std::byte> to = call.slot_data().first(size);
-  auto result = co_await call.mount->sys_read(call.caller, file, to, offset);
+  const auto to = transfer_room(call, arg64(call, 1));
+  if (offset < -1 || !to) co_return kernel::error(Errno::einval);
+  auto result = co_await call.mount->sys_read(call.caller, file, *to, offset, arg32(call, 2));
   co_return number(result);
 }
 
 Task<Number> run_write(Call& call) {
   OpenFile& file = file_of(call);
   const int64_t offset = call.fields.arg[0];
-  if (offset < -1) co_return kernel::error(Errno::einval);
+  const uint64_t in_area = arg64(call, 1);
+  std::span<const std::byte> from = call.client->area(call.slot);
+  if (offset < -1 || in_area > std::min(from.size(), abi::transfer_bytes_max)) co_return kernel::error(Errno::einval);
   const uint64_t start = abi::call_data_offset(call.fields.path1_length, call.fields.path2_length);
-  const std::span<const std::byte> from = call.slot_data().subspan(start, call.fields.data_length);
-  auto result = co_await call.mount->sys_write(call.caller, file, from, offset);
+  from = in_area != 0 ? from.first(in_area) : call.slot_data().subspan(start, call.fields.data_length);
+  auto result = co_await call.mount->sys_write(call.caller, file, from, offset, arg32(call, 2));
   co_return number(result);
 }
 
@@ -152,5 +162,17 @@ Task<Number> run_ioctl(Call& call) {
 }
 
 Task<Number> run_nop(Call&) { co_return Number(0); }
+
+Task<Number> run_memory(Call& call) {
+  const uint64_t bytes = arg64(call, 0);
+  if (bytes == 0) {
+    call.client->drop_area(call.slot);
+    co_return Number(0);
+  }
+  auto made = call.client->make_area(call.slot, bytes);
+  if (!made) co_return kernel::error(Errno::enomem);
+  call.memory = std::move(*made);
+  co_return static_cast<int64_t>(call.client->area(call.slot).size());
+}
 
 }  // namespace fusewire::host

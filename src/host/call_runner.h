@@ -40,6 +40,7 @@ struct Call {
   RegisteredFile* file = nullptr;
   RegisteredFile* file2 = nullptr;
   syscall::OpenFile* opened = nullptr;
+  UniqueFd memory;  // for the client, with the answer
   syscall::Mount* mount = nullptr;
   CallEnd* end = nullptr;
   bool interrupted = false;

@@ -31,6 +31,7 @@ void fill_caller(Call& call) {
   caller.tgid = who.pid;
   caller.umask = call.fields.umask & 0777;
   caller.privileged = who.privileged;
+  caller.file_size_limit = call.fields.file_size_limit - 1;  // 0: none, which is UINT64_MAX
   caller.lock_owner = call.client->lock_owner->id;
 }
 
@@ -178,6 +179,7 @@ void CallServer::answer(Call& call) {
   }
   host_.forget_traced_call(call.caller.pid);
   if (call.opened) hand_over_file(call);
+  if (call.memory) hand_over_memory(call);
   put_result(call);
   const std::shared_ptr<Client> client = std::move(call.client);
   client->in_flight[call.slot] = nullptr;
@@ -207,8 +209,18 @@ void CallServer::hand_over_file(Call& call) {
   files_.abandon(token);
 }
 
+void CallServer::hand_over_memory(Call& call) {
+  const UniqueFd memory = std::move(call.memory);
+  const uint64_t token = host_.random();
+  call.client->slot(call.slot).token = token;
+  if (!call.client->gone && call.client->send_file(token, call.slot, memory.get()) == 0) return;
+  call.client->drop_area(call.slot);
+  call.result = -ENFILE;
+}
+
 void CallServer::put_result(Call& call) {
   abi::Slot& slot = call.client->slot(call.slot);
+  slot.over_file_size = call.caller.over_file_size ? 1 : 0;
   const std::span<std::byte> area = call.slot_data();
   if (call.result >= 0 && call.output > 0) std::memcpy(area.data(), call.data.data(), call.output);
   if (call.result == -static_cast<int64_t>(kernel::Errno::eleave)) {

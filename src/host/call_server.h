@@ -58,6 +58,7 @@ class CallServer final : CallEnd {
   void answer(Call& call);
   void answer_at_once(Client& client, uint32_t slot, int64_t result);
   void hand_over_file(Call& call);
+  void hand_over_memory(Call& call);
   void put_result(Call& call);
   void forget(const Client& client);
   void release_locks(uint64_t owner);

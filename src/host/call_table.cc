@@ -65,6 +65,7 @@ constexpr CallInfo calls[] = {
     {path, open_file, run_path, nothing},
     {ioctl, open_file, run_ioctl, ioctl_argument},
     {nop, connection, run_nop, nothing},
+    {memory, connection, run_memory, nothing},
 };
 
 // Row of a number, + 1; 0: none. Whether no number stands twice, and each fits.

@@ -79,6 +79,7 @@ kernel::Task<Number> run_flock(Call&);
 kernel::Task<Number> run_path(Call&);
 kernel::Task<Number> run_ioctl(Call&);
 kernel::Task<Number> run_nop(Call&);
+kernel::Task<Number> run_memory(Call&);
 
 // call_xattrs.cc
 kernel::Task<Number> run_setxattr(Call&);

@@ -6,10 +6,14 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
+#include <algorithm>
 #include <atomic>
+#include <bit>
 #include <cerrno>
 #include <climits>
+#include <fstream>
 #include <new>
+#include <string>
 
 #include "host/packet_socket.h"
 
@@ -22,13 +26,35 @@ T once(T& word) {
   return std::atomic_ref<T>(word).load(std::memory_order_relaxed);
 }
 
-// The ring cannot shrink under us: a client that truncates it must fail, not kill the host by SIGBUS.
-int make_ring() {
-  UniqueFd ring(::memfd_create("fusewire-ring", MFD_CLOEXEC | MFD_ALLOW_SEALING));
-  if (!ring || ::ftruncate(ring.get(), abi::ring_bytes) != 0 ||
-      ::fcntl(ring.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0)
+constexpr uint64_t area_bytes_of_client_max = 4 * abi::area_bytes_max;
+
+// Shared memory cannot shrink under us: a client that truncates it must fail, not kill the host by SIGBUS.
+int make_shared_memory(const char* name, uint64_t bytes) {
+  UniqueFd memory(::memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  if (!memory || ::ftruncate(memory.get(), static_cast<off_t>(bytes)) != 0 ||
+      ::fcntl(memory.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0)
     return -errno;
-  return ring.release();
+  return memory.release();
+}
+
+// What the system could give away now, in bytes (MemAvailable); UINT64_MAX: it does not say.
+uint64_t available_memory() {
+  std::ifstream file("/proc/meminfo");
+  for (std::string word; file >> word;) {
+    if (word != "MemAvailable:") continue;
+    uint64_t kilobytes = 0;
+    return file >> kilobytes ? kilobytes * 1024 : UINT64_MAX;
+  }
+  return UINT64_MAX;
+}
+
+// A power of two, so that one area serves many transfers; less than asked for when memory is short: the transfer
+// stands in memory a second time.
+uint64_t area_size_for(uint64_t bytes) {
+  uint64_t size = std::bit_ceil(std::clamp(bytes, abi::area_bytes_min, abi::area_bytes_max));
+  const uint64_t available = available_memory();
+  while (size > abi::area_bytes_min && size > available / 2) size /= 2;
+  return size;
 }
 
 }  // namespace
@@ -36,7 +62,7 @@ int make_ring() {
 std::shared_ptr<Client> Client::welcome(UniqueFd socket, uint32_t connection, uint32_t owner_uid) {
   std::shared_ptr<Client> client(new Client);
   if (!read_peer(socket.get(), client->credentials_) || !may_use(client->credentials_.uid, owner_uid)) return nullptr;
-  UniqueFd ring(make_ring());
+  UniqueFd ring(make_shared_memory("fusewire-ring", abi::ring_bytes));
   client->doorbell_.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (ring.get() < 0 || !client->doorbell_) return nullptr;
   void* memory = ::mmap(nullptr, abi::ring_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, ring.get(), 0);
@@ -54,7 +80,29 @@ std::shared_ptr<Client> Client::welcome(UniqueFd socket, uint32_t connection, ui
 }
 
 Client::~Client() {
+  for (uint32_t slot = 0; slot < abi::slot_count; ++slot) drop_area(slot);
   if (ring_) ::munmap(ring_, abi::ring_bytes);
+}
+
+std::expected<UniqueFd, int> Client::make_area(uint32_t slot, uint64_t bytes) {
+  drop_area(slot);
+  const uint64_t size = area_size_for(bytes);
+  if (size > area_bytes_of_client_max - area_bytes_) return std::unexpected(-ENOMEM);
+  UniqueFd memory(make_shared_memory("fusewire-area", size));
+  if (memory.get() < 0) return std::unexpected(memory.get());
+  void* at = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, memory.get(), 0);
+  if (at == MAP_FAILED) return std::unexpected(-ENOMEM);
+  areas_[slot] = {static_cast<std::byte*>(at), size};
+  area_bytes_ += size;
+  return memory;
+}
+
+void Client::drop_area(uint32_t slot) {
+  std::span<std::byte>& area = areas_[slot];
+  if (area.empty()) return;
+  ::munmap(area.data(), area.size());
+  area_bytes_ -= area.size();
+  area = {};
 }
 
 bool Client::has_submitted() const { return static_cast<abi::RingHeader*>(ring_)->submitted.load() != 0; }
@@ -83,7 +131,8 @@ CallFields Client::copy_fields(uint32_t i) const {
                     .file2 = once(from.file2),
                     .arg = {},
                     .entered = once(from.entered),
-                    .nr = once(from.nr)};
+                    .nr = once(from.nr),
+                    .file_size_limit = once(from.file_size_limit)};
   for (size_t a = 0; a < std::size(fields.arg); ++a) fields.arg[a] = once(from.arg[a]);
   return fields;
 }

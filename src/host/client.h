@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cstdint>
+#include <expected>
 #include <memory>
 #include <span>
 
@@ -26,6 +27,7 @@ struct CallFields {
   int64_t arg[6];
   uint64_t entered;
   uint32_t nr;
+  uint64_t file_size_limit;
 };
 
 class Client {
@@ -51,6 +53,12 @@ class Client {
   bool interrupt_asked(uint32_t slot) const;
   // The whole data area of a slot.
   std::span<std::byte> data(uint32_t slot) const;
+  // The slot's area for long transfers, empty when it has none. Its calls must have ended when it changes.
+  std::span<std::byte> area(uint32_t slot) const { return areas_[slot]; }
+  // A fresh memfd of at least `bytes`, mapped as the slot's area in place of the last one: for the client. Sparse, its
+  // size sealed. -errno: ENOMEM when this client has had as much as one may have.
+  std::expected<UniqueFd, int> make_area(uint32_t slot, uint64_t bytes);
+  void drop_area(uint32_t slot);
   abi::Slot& slot(uint32_t i) const { return abi::ring_slot(ring_, i); }
   // The result is in the slot: wakes the thread that waits for it.
   void finish(uint32_t slot) const;
@@ -66,6 +74,8 @@ class Client {
   Client() = default;
 
   UniqueFd socket_, doorbell_;
+  std::array<std::span<std::byte>, abi::slot_count> areas_{};
+  uint64_t area_bytes_ = 0;  // of all areas
   void* ring_ = nullptr;
   Credentials credentials_;
   Threads threads_;

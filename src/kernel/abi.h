@@ -39,6 +39,8 @@ inline constexpr uint32_t seek_set = 0, seek_cur = 1, seek_end = 2, seek_data = 
 inline constexpr uint32_t rename_noreplace = 1, rename_exchange = 2, rename_whiteout = 4;
 inline constexpr uint32_t falloc_keep_size = 1, falloc_punch_hole = 2, falloc_collapse_range = 8,
                           falloc_zero_range = 0x10, falloc_insert_range = 0x20, falloc_unshare_range = 0x40;
+inline constexpr uint32_t rwf_hipri = 1, rwf_dsync = 2, rwf_sync = 4, rwf_nowait = 8, rwf_append = 0x10,
+                          rwf_noappend = 0x20, rwf_atomic = 0x40, rwf_dontcache = 0x80, rwf_nosignal = 0x100;
 inline constexpr uint32_t f_rdlck = 0, f_wrlck = 1, f_unlck = 2;
 inline constexpr uint32_t lock_sh = 1, lock_ex = 2, lock_nb = 4, lock_un = 8;
 inline constexpr int64_t utime_now = 0x3fffffff, utime_omit = 0x3ffffffe;

@@ -149,6 +149,7 @@ wire::SetattrIn message_of(Inode& inode, Caller& caller, const SetAttributes& se
 Task<Result<void>> do_setattr(Inode& inode, Caller& caller, const SetAttributes& set) {
   Superblock& sb = inode.sb;
   const bool truncates = (set.valid & wire::fattr::size) != 0;
+  if (truncates && set.size > inode.attr.size && !is_size_allowed(caller, set.size)) co_return error(Errno::efbig);
   const bool done_by_open = set.opened_with_trunc && set.file && set.file->has_handle;
   if (truncates && done_by_open && sb.has(wire::init_flag::atomic_o_trunc)) {
     inode.attr.size = 0;

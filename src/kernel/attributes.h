@@ -59,6 +59,12 @@ struct SetAttributes {
   bool changes_owner = false;  // chown, even one that names neither
   bool opened_with_trunc = false;
 };
+// inode_newsize_ok: whether the caller may make a file longer, up to size bytes. If not: EFBIG, and SIGXFSZ is due.
+inline bool is_size_allowed(Caller& caller, uint64_t size) {
+  if (size <= caller.file_size_limit) return true;
+  caller.over_file_size = true;
+  return false;
+}
 // Takes the inode's lock. EPERM and EACCES by default_permissions, or the daemon's errno (K103).
 Task<Result<void>> set_attributes(Inode& inode, Caller& caller, SetAttributes& set);
 // The set-id bits that a change of size or owner takes away go into set.mode (K116, K117).

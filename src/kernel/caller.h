@@ -21,7 +21,9 @@ struct Caller {
   uint32_t pid = 0;                  // the thread, as the daemon shall see it
   uint32_t tgid = 0;                 // the process; with lock_owner the identity of POSIX locks
   uint32_t umask = 022;
-  bool privileged = false;  // CAP_DAC_OVERRIDE, CAP_FOWNER and kin: root of the namespace
+  bool privileged = false;                // CAP_DAC_OVERRIDE, CAP_FOWNER and kin: root of the namespace
+  uint64_t file_size_limit = UINT64_MAX;  // RLIMIT_FSIZE, in bytes
+  bool over_file_size = false;            // set by a call that ran into it: SIGXFSZ is due
   uint64_t lock_owner = 0;  // one per file table (files_struct); scrambled before the daemon sees it (K138)
 
   // Set by Connection while a request of this caller waits.

@@ -125,6 +125,9 @@ Task<Result<void>> allocate_file(File& file, Caller& caller, uint32_t mode, uint
   if (sb.connection.learned_enosys().fallocate) co_return error(Errno::eopnotsupp);
   auto guard = co_await inode.lock.exclusive(sb.ready(), caller);
   if (!guard) co_return error(guard.error());
+  // fuse_file_fallocate: inode_newsize_ok.
+  const bool new_size = !(mode & abi::falloc_keep_size) && offset + length > inode.attr.size;
+  if (new_size && !is_size_allowed(caller, offset + length)) co_return error(Errno::efbig);
   auto privileges = co_await remove_privileges(inode, caller);
   if (!privileges) co_return privileges;
   const bool extends = !(mode & (abi::falloc_keep_size | abi::falloc_punch_hole));

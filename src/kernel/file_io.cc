@@ -116,13 +116,15 @@ Task<Result<size_t>> read_cached(File& file, Caller& caller, std::span<std::byte
 }
 
 // One WRITE; the reply may not claim more than was sent (K154).
-Task<Result<size_t>> send_write(File& file, Caller& caller, std::span<const std::byte> from, uint64_t offset) {
+// flags: as the message carries them.
+Task<Result<size_t>> send_write(File& file, Caller& caller, std::span<const std::byte> from, uint64_t offset,
+                                uint32_t flags) {
   Superblock& sb = file.sb;
   wire::WriteIn in{};
   in.fh = file.fh;
   in.offset = offset;
   in.size = static_cast<uint32_t>(from.size());
-  in.flags = file.flags;
+  in.flags = flags;
   const bool direct = file.has_flag(wire::fopen_flag::direct_io);
   if (direct) {
     in.write_flags = wire::write_lockowner;
@@ -145,14 +147,15 @@ Task<Result<size_t>> send_write(File& file, Caller& caller, std::span<const std:
   co_return size_t{out.size};
 }
 
-Task<Result<size_t>> write_at(File& file, Caller& caller, std::span<const std::byte> from, uint64_t offset) {
+Task<Result<size_t>> write_at(File& file, Caller& caller, std::span<const std::byte> from, uint64_t offset,
+                              uint32_t flags) {
   Inode& inode = *file.inode;
   size_t done = 0;
   Result<void> failure;
   inode.size_unstable = offset + from.size() > inode.attr.size;
   while (done < from.size()) {
     const size_t wanted = smaller(from.size() - done, write_limit(file, offset + done));
-    auto written = co_await send_write(file, caller, from.subspan(done, wanted), offset + done);
+    auto written = co_await send_write(file, caller, from.subspan(done, wanted), offset + done, flags);
     if (!written) failure = error(written.error());
     if (!written) break;
     done += *written;
@@ -166,27 +169,56 @@ Task<Result<size_t>> write_at(File& file, Caller& caller, std::span<const std::b
   co_return done;
 }
 
+// kiocb_set_rw_flags: the file's flags for one call. FUSE promises neither FMODE_NOWAIT nor the two younger ones.
+Result<uint32_t> flags_of_call(const File& file, uint32_t rwf) {
+  constexpr uint32_t served =
+      abi::rwf_hipri | abi::rwf_dsync | abi::rwf_sync | abi::rwf_append | abi::rwf_noappend | abi::rwf_nosignal;
+  if (rwf & ~served) return error(Errno::eopnotsupp);
+  uint32_t flags = file.flags;
+  if (rwf & abi::rwf_dsync) flags |= abi::o_dsync;
+  if (rwf & abi::rwf_sync) flags |= abi::o_sync;
+  if ((rwf & abi::rwf_append) && (rwf & abi::rwf_noappend)) return error(Errno::einval);
+  if (rwf & abi::rwf_append) flags |= abi::o_append;
+  if (rwf & abi::rwf_noappend) flags &= ~abi::o_append;
+  return flags;
+}
+// What of them the WRITE carries (fuse_write_flags): O_APPEND stays as the file has it.
+uint32_t flags_in_message(const File& file, uint32_t flags) {
+  return (flags & ~abi::o_append) | (file.flags & abi::o_append);
+}
+
+// generic_write_check_limits: how many of the bytes at offset may be written.
+Result<size_t> count_within_limits(Caller& caller, uint64_t offset, size_t bytes) {
+  if (offset >= caller.file_size_limit) {
+    caller.over_file_size = true;
+    return error(Errno::efbig);
+  }
+  if (offset >= abi::max_file_size) return error(Errno::efbig);
+  return smaller(bytes, smaller(caller.file_size_limit, abi::max_file_size) - offset);
+}
+
 // generic_write_sync, which direct_io writes do without: their flags tell the daemon (K159).
-Task<Result<void>> sync_written(File& file, Caller& caller) {
-  if (!(file.flags & abi::o_dsync) || file.has_flag(wire::fopen_flag::direct_io)) co_return Result<void>();
-  const bool datasync = (file.flags & abi::o_sync) != abi::o_sync;
+Task<Result<void>> sync_written(File& file, Caller& caller, uint32_t flags) {
+  if (!(flags & abi::o_dsync) || file.has_flag(wire::fopen_flag::direct_io)) co_return Result<void>();
+  const bool datasync = (flags & abi::o_sync) != abi::o_sync;
   auto synced = co_await sync_file(file, caller, datasync);
   co_return synced;
 }
 
 // generic_write_checks, the privileges, and the writing, with the file's size held still.
-Task<Result<size_t>> write_locked(File& file, Caller& caller, std::span<const std::byte> from, uint64_t& offset) {
+Task<Result<size_t>> write_locked(File& file, Caller& caller, std::span<const std::byte> from, uint64_t& offset,
+                                  uint32_t flags) {
   Inode& inode = *file.inode;
   auto guard = co_await inode.lock.exclusive(file.sb.ready(), caller);
   if (!guard) co_return error(guard.error());
-  if (file.flags & abi::o_append) offset = inode.attr.size;
-  if (offset >= abi::max_file_size) co_return error(Errno::efbig);
-  const size_t room = smaller(from.size(), abi::max_file_size - offset);
+  if (flags & abi::o_append) offset = inode.attr.size;
+  const Result<size_t> room = count_within_limits(caller, offset, from.size());
+  if (!room) co_return error(room.error());
   if (!file.has_flag(wire::fopen_flag::direct_io)) {
     auto privileges = co_await remove_privileges(inode, caller);
     if (!privileges) co_return error(privileges.error());
   }
-  auto written = co_await write_at(file, caller, from.first(room), offset);
+  auto written = co_await write_at(file, caller, from.first(*room), offset, flags_in_message(file, flags));
   co_return written;
 }
 
@@ -213,7 +245,7 @@ Task<Result<size_t>> read_at(File& file, Caller& caller, std::span<std::byte> to
 
 }  // namespace
 
-Task<Result<size_t>> read_file(File& file, Caller& caller, std::span<std::byte> to, int64_t offset) {
+Task<Result<size_t>> read_file(File& file, Caller& caller, std::span<std::byte> to, int64_t offset, uint32_t rwf) {
   if (offset < -1) co_return error(Errno::einval);
   if (file.is_path()) co_return error(Errno::ebadf);
   if (offset >= 0 && without_offsets(file)) co_return error(Errno::espipe);
@@ -229,6 +261,7 @@ Task<Result<size_t>> read_file(File& file, Caller& caller, std::span<std::byte> 
     CO_TRY_VOID(check_range(offset, to.size()));
     to = to.first(smaller(to.size(), max_count));
     if (to.empty()) co_return size_t{0};
+    if (auto flags = flags_of_call(file, rwf); !flags) co_return error(flags.error());
     auto got = co_await read_at(file, caller, to, static_cast<uint64_t>(offset));
     co_return got;
   }
@@ -237,12 +270,14 @@ Task<Result<size_t>> read_file(File& file, Caller& caller, std::span<std::byte> 
   CO_TRY_VOID(check_range(static_cast<int64_t>(file.position), to.size()));
   to = to.first(smaller(to.size(), max_count));
   if (to.empty()) co_return size_t{0};
+  if (auto flags = flags_of_call(file, rwf); !flags) co_return error(flags.error());
   auto got = co_await read_at(file, caller, to, file.position);
   if (got) file.position += *got;
   co_return got;
 }
 
-Task<Result<size_t>> write_file(File& file, Caller& caller, std::span<const std::byte> from, int64_t offset) {
+Task<Result<size_t>> write_file(File& file, Caller& caller, std::span<const std::byte> from, int64_t offset,
+                                uint32_t rwf) {
   if (offset < -1) co_return error(Errno::einval);
   if (file.is_path()) co_return error(Errno::ebadf);
   if (offset >= 0 && without_offsets(file)) co_return error(Errno::espipe);
@@ -253,10 +288,12 @@ Task<Result<size_t>> write_file(File& file, Caller& caller, std::span<const std:
     CO_TRY_VOID(check_range(offset, from.size()));
     from = from.first(smaller(from.size(), max_count));
     if (from.empty()) co_return size_t{0};
+    const Result<uint32_t> flags = flags_of_call(file, rwf);
+    if (!flags) co_return error(flags.error());
     auto at = static_cast<uint64_t>(offset);
-    auto written = co_await write_locked(file, caller, from, at);
+    auto written = co_await write_locked(file, caller, from, at, *flags);
     if (!written) co_return written;
-    auto synced = co_await sync_written(file, caller);
+    auto synced = co_await sync_written(file, caller, *flags);
     if (!synced) co_return error(synced.error());
     co_return written;
   }
@@ -265,10 +302,12 @@ Task<Result<size_t>> write_file(File& file, Caller& caller, std::span<const std:
   CO_TRY_VOID(check_range(static_cast<int64_t>(file.position), from.size()));
   from = from.first(smaller(from.size(), max_count));
   if (from.empty()) co_return size_t{0};
+  const Result<uint32_t> flags = flags_of_call(file, rwf);
+  if (!flags) co_return error(flags.error());
   uint64_t at = file.position;
-  auto written = co_await write_locked(file, caller, from, at);
+  auto written = co_await write_locked(file, caller, from, at, *flags);
   if (!written) co_return written;
-  auto synced = co_await sync_written(file, caller);
+  auto synced = co_await sync_written(file, caller, *flags);
   if (!synced) co_return error(synced.error());
   file.position = at + *written;
   co_return written;

@@ -16,8 +16,11 @@ namespace fusewire::kernel {
 
 // offset -1: at the file's position, which moves. A short count is the end of the file; an error after some bytes is
 // told by the next call.
-Task<Result<size_t>> read_file(File& file, Caller& caller, std::span<std::byte> to, int64_t offset);
-// O_APPEND writes at the end as the half knows it (K158). O_SYNC and O_DSYNC add an FSYNC (K159).
-Task<Result<size_t>> write_file(File& file, Caller& caller, std::span<const std::byte> from, int64_t offset);
+// rwf: RWF_ flags of preadv2 and pwritev2; EOPNOTSUPP for those that FUSE has no answer to (RWF_NOWAIT and kin).
+Task<Result<size_t>> read_file(File& file, Caller& caller, std::span<std::byte> to, int64_t offset, uint32_t rwf = 0);
+// O_APPEND writes at the end as the half knows it (K158). O_SYNC and O_DSYNC add an FSYNC (K159). The whole of it is
+// one transfer under the inode's lock. EFBIG beyond the caller's file_size_limit; what crosses it is cut.
+Task<Result<size_t>> write_file(File& file, Caller& caller, std::span<const std::byte> from, int64_t offset,
+                                uint32_t rwf = 0);
 
 }  // namespace fusewire::kernel

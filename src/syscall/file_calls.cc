@@ -12,15 +12,16 @@ constexpr uint32_t changeable_flags = abi::o_append | abi::o_nonblock | abi::o_n
 
 wire::FileLock wire_lock(const Lock& lock) { return {lock.start, lock.end, lock.type, lock.pid}; }
 
-Task<Result<size_t>> read_use(File& file, Caller& caller, std::span<std::byte> to, int64_t offset) {
+Task<Result<size_t>> read_use(File& file, Caller& caller, std::span<std::byte> to, int64_t offset, uint32_t rwf) {
   FileUse use(file);
-  auto got = co_await kernel::read_file(file, caller, to, offset);
+  auto got = co_await kernel::read_file(file, caller, to, offset, rwf);
   co_return got;
 }
 
-Task<Result<size_t>> write_use(File& file, Caller& caller, std::span<const std::byte> from, int64_t offset) {
+Task<Result<size_t>> write_use(File& file, Caller& caller, std::span<const std::byte> from, int64_t offset,
+                               uint32_t rwf) {
   FileUse use(file);
-  auto written = co_await kernel::write_file(file, caller, from, offset);
+  auto written = co_await kernel::write_file(file, caller, from, offset, rwf);
   co_return written;
 }
 
@@ -85,12 +86,14 @@ Task<Result<void>> flush_use(File& file, Caller& caller) {
 
 }  // namespace
 
-Task<Result<size_t>> Mount::sys_read(Caller& caller, OpenFile& file, std::span<std::byte> to, int64_t offset) {
-  return run(impl(*this), caller, "read", read_use(file, caller, to, offset));
+Task<Result<size_t>> Mount::sys_read(Caller& caller, OpenFile& file, std::span<std::byte> to, int64_t offset,
+                                     uint32_t rwf) {
+  return run(impl(*this), caller, "read", read_use(file, caller, to, offset, rwf));
 }
 
-Task<Result<size_t>> Mount::sys_write(Caller& caller, OpenFile& file, std::span<const std::byte> from, int64_t offset) {
-  return run(impl(*this), caller, "write", write_use(file, caller, from, offset));
+Task<Result<size_t>> Mount::sys_write(Caller& caller, OpenFile& file, std::span<const std::byte> from, int64_t offset,
+                                      uint32_t rwf) {
+  return run(impl(*this), caller, "write", write_use(file, caller, from, offset, rwf));
 }
 
 Task<Result<uint64_t>> Mount::sys_lseek(Caller& caller, OpenFile& file, int64_t offset, uint32_t whence) {

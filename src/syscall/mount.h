@@ -95,9 +95,9 @@ class Mount {
 
   // --- by open file. O_PATH files give EBADF where Linux does.
   // offset: -1 for read(2), write(2) at the file position (which they move); else pread(2), pwrite(2).
-  // append: RWF_APPEND or O_APPEND is honoured from f_flags. Any length; split by max_read and max_write.
-  Task<Result<size_t>> sys_read(Caller&, OpenFile&, std::span<std::byte> to, int64_t offset);
-  Task<Result<size_t>> sys_write(Caller&, OpenFile&, std::span<const std::byte> from, int64_t offset);
+  // rwf: RWF_ flags. Any length; split by max_read and max_write.
+  Task<Result<size_t>> sys_read(Caller&, OpenFile&, std::span<std::byte> to, int64_t offset, uint32_t rwf = 0);
+  Task<Result<size_t>> sys_write(Caller&, OpenFile&, std::span<const std::byte> from, int64_t offset, uint32_t rwf = 0);
   Task<Result<uint64_t>> sys_lseek(Caller&, OpenFile&, int64_t offset, uint32_t whence);
   // Fills `to` with struct linux_dirent64 records; 0 at the end; EINVAL when not even one record fits.
   Task<Result<size_t>> sys_getdents64(Caller&, OpenFile&, std::span<std::byte> to);

@@ -1,7 +1,10 @@
 // Rules of file contents: read, write, truncate, holes.
 #include <linux/falloc.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/statvfs.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 
 #include <algorithm>
 #include <random>
@@ -66,6 +69,91 @@ void append_writes_go_to_the_end(const Place& p) {
   must(write(other, "three", 5), "write by another");
   must(write(fd, "four", 4), "write again");
   expect_equal(p.read_file("f"), std::string("onetwothreefour"), "content");
+}
+
+// Two processes: one write holds the inode for its whole length, whatever that is.
+void long_appends_of_two_processes_are_whole(const Place& p) {
+  constexpr size_t bytes = 768 * 1024;
+  constexpr int records = 6, writers = 2;
+  p.write_file("f", "");
+  pid_t children[writers];
+  for (int k = 0; k < writers; ++k) {
+    children[k] = fork();
+    if (children[k] != 0) continue;
+    const std::string record(bytes, static_cast<char>('a' + k));
+    Fd fd(p.open("f", O_WRONLY | O_APPEND));
+    for (int i = 0; i < records; ++i)
+      if (write(fd, record.data(), bytes) != static_cast<ssize_t>(bytes)) _exit(1);
+    _exit(0);
+  }
+  for (const pid_t child : children) {
+    int status = -1;
+    must(waitpid(child, &status, 0), "waitpid");
+    expect_equal(status, 0, "a writer's end");
+  }
+  const std::string text = p.read_file("f");
+  expect_equal(text.size(), bytes * records * writers, "size");
+  for (size_t at = 0; at < text.size(); at += bytes)
+    expect(text.compare(at, bytes, std::string(bytes, text[at])) == 0, "a record is torn");
+}
+
+// Two processes read through one open file description: together they get each byte once.
+void long_reads_of_one_position_share_no_byte(const Place& p) {
+  constexpr size_t bytes = 512 * 1024, count = 12;
+  std::string text;
+  for (size_t i = 0; i < count; ++i) text += std::string(bytes, static_cast<char>('a' + i));
+  p.write_file("f", text);
+  Fd fd(p.open("f", O_RDONLY));
+  const auto read_all = [&fd] {
+    std::string buffer(bytes, 0), seen;
+    while (read(fd, buffer.data(), bytes) == static_cast<ssize_t>(bytes)) {
+      if (buffer != std::string(bytes, buffer[0])) _exit(99);
+      seen += buffer[0];
+    }
+    return seen;
+  };
+  int ends[2];
+  must(pipe(ends), "pipe");
+  const pid_t child = fork();
+  if (child == 0) {
+    const std::string seen = read_all();
+    _exit(write(ends[1], seen.data(), seen.size()) == static_cast<ssize_t>(seen.size()) ? 0 : 1);
+  }
+  close(ends[1]);
+  std::string seen = read_all();
+  int status = -1;
+  must(waitpid(child, &status, 0), "waitpid");
+  expect_equal(status, 0, "the other reader's end");
+  char others[count];
+  seen.append(others, static_cast<size_t>(must(read(ends[0], others, sizeof others), "read of the pipe")));
+  close(ends[0]);
+  std::sort(seen.begin(), seen.end());
+  expect_equal(seen, std::string("abcdefghijkl"), "blocks read");
+}
+
+void the_file_size_limit_holds(const Place& p) {
+  p.write_file("f", "");
+  const pid_t child = fork();
+  if (child == 0) {
+    signal(SIGXFSZ, SIG_IGN);
+    const rlimit limit{100, 100};
+    setrlimit(RLIMIT_FSIZE, &limit);
+    const std::string data(200, 'x');
+    Fd fd(p.open("f", O_RDWR));
+    int step = 0;
+    const auto check = [&step](bool held) { held ? (void)++step : _exit(step + 1); };
+    check(write(fd, data.data(), 200) == 100);
+    check(pwrite(fd, data.data(), 10, 100) == -1 && errno == EFBIG);
+    check(ftruncate(fd, 101) == -1 && errno == EFBIG);
+    check(truncate(p.path("f").c_str(), 101) == -1 && errno == EFBIG);
+    check(ftruncate(fd, 50) == 0 && ftruncate(fd, 100) == 0);
+    signal(SIGXFSZ, SIG_DFL);
+    (void)!pwrite(fd, data.data(), 1, 100);
+    _exit(90);
+  }
+  int status = -1;
+  must(waitpid(child, &status, 0), "waitpid");
+  expect(WIFSIGNALED(status) && WTERMSIG(status) == SIGXFSZ, "SIGXFSZ: status " + std::to_string(status));
 }
 
 void truncation_forgets_what_was_behind(const Place& p) {
@@ -249,6 +337,9 @@ std::vector<Rule> file_rules() {
           RULE(access_modes_are_kept),
           RULE(writes_behind_the_end_leave_zeros),
           RULE(append_writes_go_to_the_end),
+          RULE(long_appends_of_two_processes_are_whole),
+          RULE(long_reads_of_one_position_share_no_byte),
+          RULE(the_file_size_limit_holds),
           RULE(truncation_forgets_what_was_behind),
           RULE(open_with_truncate_empties),
           RULE(an_open_file_sees_a_truncation),

@@ -12,6 +12,7 @@ namespace fusewire::gate {
 
 namespace {
 
+using abi::CallNumber;
 using abi::CallState;
 using abi::Slot;
 
@@ -89,6 +90,11 @@ void* map_ring(int fd) {
   return nullptr;
 }
 
+void unmap_area(Area& area) {
+  if (area.memory != nullptr) raw_syscall(SYS_munmap, native::of(area.memory), static_cast<long>(area.bytes));
+  area = {};
+}
+
 // Frees a retired ring that nobody uses any more. The state is taken before `taken` is looked at: see take_slot.
 void free_if_unused(Process& p, Ring& ring) {
   RingState retired = RingState::retired;
@@ -99,6 +105,7 @@ void free_if_unused(Process& p, Ring& ring) {
   }
   raw_syscall(SYS_munmap, native::of(ring.memory), abi::ring_bytes);
   ring.memory = nullptr;
+  for (Area& area : ring.area) unmap_area(area);
   forget_own(p, ring.socket);
   forget_own(p, ring.doorbell);
   ring.state = RingState::free;
@@ -255,6 +262,14 @@ Taken take(Process& p, uint32_t connection) {
   return take_live(p, connection);
 }
 
+// Of the calls that make files longer the frequent one alone goes by memory.
+uint64_t file_size_limit_for(Process& p, CallNumber number) {
+  if (number == CallNumber::write) p.file_size.look_now_and_then();
+  if (number == CallNumber::truncate || number == CallNumber::ftruncate || number == CallNumber::fallocate)
+    p.file_size.look();
+  return p.file_size.known();
+}
+
 uint64_t monotonic_ns() {
   Time now{};
   raw_syscall(SYS_clock_gettime, 1, native::of(&now));
@@ -299,6 +314,7 @@ void make_free(Ring& ring) {
   ring.memory = nullptr;
   ring.taken = 0;
   for (auto& r : ring.received) r = 0;
+  for (Area& area : ring.area) area = {};
   ring.socket = ring.doorbell = -1;
   ring.state = RingState::free;
 }
@@ -324,6 +340,7 @@ void forget_rings(Process& p, bool close) {
 void drop_rings(Process& p, bool close) {
   for (Ring& ring : p.rings.ring) {
     if (has_descriptors(ring)) raw_syscall(SYS_munmap, native::of(ring.memory), abi::ring_bytes);
+    for (Area& area : ring.area) unmap_area(area);
   }
   forget_rings(p, close);
 }
@@ -337,6 +354,11 @@ RingCall::RingCall(uint32_t connection, abi::CallNumber number, long nr) {
     error_ = taken.error;
     return;
   }
+  begin(number, nr);
+}
+
+void RingCall::begin(CallNumber number, long nr) {
+  Process& p = process();
   Slot& s = slot();
   s.interrupt = 0;
   s.number = static_cast<uint32_t>(number);
@@ -347,14 +369,69 @@ RingCall::RingCall(uint32_t connection, abi::CallNumber number, long nr) {
   for (auto& a : s.arg) a = 0;
   s.result = 0;
   s.token = 0;
-  s.leave_which = s.leave_from_parent = s.leave_length = s.reserved = 0;
+  s.leave_which = s.leave_from_parent = s.leave_length = s.over_file_size = 0;
+  s.file_size_limit = file_size_limit_for(p, number) + 1;
   s.entered = tracing() ? monotonic_ns() : 0;
   s.nr = static_cast<uint32_t>(nr);
   data()[0] = data()[1] = 0;
 }
 
+// The slot makes the call for its area first, and is begun anew for the transfer itself.
+bool RingCall::ask_for_area(size_t bytes) {
+  const auto number = CallNumber{slot().number};
+  const long nr = slot().nr;
+  unmap_area(area());
+  begin(CallNumber::memory, nr);
+  set_arg(0, static_cast<int64_t>(bytes));
+  const long size = run();
+  const int fd = size > 0 ? take_descriptor(true) : -1;
+  begin(number, nr);
+  if (fd < 0) return false;
+  const long at = map_aside(static_cast<size_t>(size), PROT_READ | PROT_WRITE, MAP_SHARED, fd);
+  native::close(fd);
+  if (at < 0 && at > -4096) return false;
+  raw_syscall(SYS_madvise, at, size, MADV_DONTFORK);
+  area() = {reinterpret_cast<char*>(at), static_cast<size_t>(size)};
+  return true;
+}
+
+size_t RingCall::make_transfer_room(size_t bytes) {
+  if (bytes <= abi::io_bytes_max) return bytes;
+  if (CallNumber{slot().number} == CallNumber::write) {
+    Process& p = process();
+    p.file_size.look();
+    slot().file_size_limit = p.file_size.known() + 1;
+  }
+  if (area().bytes < bytes && !ask_for_area(bytes)) return abi::io_bytes_max;
+  return bytes < area().bytes ? bytes : area().bytes;
+}
+
+std::span<char> RingCall::transfer_data(size_t bytes) {
+  if (bytes <= abi::io_bytes_max) return {data(), bytes};
+  const size_t n = bytes < area().bytes ? bytes : area().bytes;
+  if (n > area_used_) area_used_ = n;
+  return {area().memory, n};
+}
+
+// Pages that a long transfer has filled go back to the system; the first ones stay for the next. A very large area goes
+// altogether: idle ones shall not use up the address space.
+void RingCall::tidy_area() {
+  constexpr size_t area_kept = 64 << 20, bytes_kept = 4 << 20;
+  constexpr uint32_t slots_that_keep = 4;
+  if (area_used_ == 0) return;
+  const size_t kept = index_ < slots_that_keep ? bytes_kept : 0;
+  if (area().bytes > area_kept) {
+    unmap_area(area());
+    begin(CallNumber::memory, 0);
+    run();
+  } else if (area_used_ > kept) {
+    raw_syscall(SYS_madvise, native::of(area().memory + kept), static_cast<long>(area_used_ - kept), MADV_REMOVE);
+  }
+}
+
 RingCall::~RingCall() {
   if (ring_ == nullptr) return;
+  tidy_area();
   const int unclaimed = ring_->received[index_].exchange(0);
   if (unclaimed > 0) native::close(unclaimed - 1);
   slot().state.store(static_cast<uint32_t>(CallState::free), std::memory_order_relaxed);
@@ -431,6 +508,7 @@ long RingCall::run() {
     }
   }
   opened_ = s.token;
+  if (s.over_file_size == 1) send_file_size_signal();
   return s.result;
 }
 

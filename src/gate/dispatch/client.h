@@ -22,6 +22,12 @@ enum class RingState : uint32_t {
   retired = 3,  // takes no new call; freed when its last slot is given back
 };
 
+// A slot's memory for long transfers (CallNumber::memory), shared with the host. Belongs to who has the slot.
+struct Area {
+  char* memory = nullptr;
+  size_t bytes = 0;
+};
+
 struct Ring {
   std::atomic<RingState> state{RingState::free};
   uint32_t connection = 0;
@@ -31,6 +37,7 @@ struct Ring {
   std::atomic<uint64_t> taken{0};  // a bit a slot
   // What came for the slot: a descriptor's number + 1, or -EMFILE when the process had no room for it.
   std::atomic<int> received[abi::slot_count];
+  Area area[abi::slot_count];
 };
 
 inline constexpr size_t ring_pool = 24;
@@ -72,8 +79,14 @@ class RingCall {
   std::span<char> data_area();  // where the call's data goes; then set_data_length
   void set_data_length(size_t bytes) { slot().data_length = static_cast<uint32_t>(bytes); }
 
+  // For a call that transfers more than io_bytes_max: makes sure of an area, and says how many of `bytes` it has room
+  // for; io_bytes_max or less when there can be none: those go through the slot. Before the call's fields are set.
+  size_t make_transfer_room(size_t bytes);
+  // Where the data of a transfer of so many bytes stands, as far as there is room.
+  std::span<char> transfer_data(size_t bytes);
+
   // Sleeps until the host has answered: the result, 0.. or -errno. A signal asks the host to interrupt the request;
-  // the host's answer still decides, as in FUSE.
+  // the host's answer still decides, as in FUSE. SIGXFSZ is sent when the call ran into RLIMIT_FSIZE.
   long run();
 
   // Whether the program may open one more file: 0, -EMFILE or -ENFILE.
@@ -90,6 +103,10 @@ class RingCall {
   std::string_view leave_rest() const;
 
  private:
+  void begin(abi::CallNumber number, long nr);
+  bool ask_for_area(size_t bytes);
+  void tidy_area();
+  Area& area() const { return ring_->area[index_]; }
   abi::Slot& slot() const { return abi::ring_slot(ring_->memory, index_); }
   char* data() const { return abi::ring_data(ring_->memory, index_); }
   long wait_for_answer(bool interruptible);
@@ -101,6 +118,7 @@ class RingCall {
   uint32_t index_ = 0;
   long error_ = 0;
   bool too_long_ = false;
+  size_t area_used_ = 0;  // bytes of the area that this call may have filled
   uint64_t opened_ = 0;
 };
 

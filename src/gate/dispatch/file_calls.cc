@@ -2,7 +2,7 @@
 #include "gate/dispatch/device_calls.h"
 #include "gate/dispatch/file_call.h"
 #include "gate/dispatch/handlers.h"
-#include "gate/dispatch/vectors.h"
+#include "gate/dispatch/transfer.h"
 #include "gate/native.h"
 
 namespace fusewire::gate {
@@ -12,81 +12,14 @@ namespace {
 using abi::CallNumber;
 using abi::io_bytes_max;
 
-constexpr int64_t at_position = -1;
-constexpr size_t transfer_max = 0x7ffff000;  // MAX_RW_COUNT
-
 void* pointer(long argument) { return reinterpret_cast<void*>(argument); }
-
-// A transfer in pieces of io_bytes_max. A short piece ends it; an error behind the first piece only ends it.
-long transfer_result(size_t done, long piece) { return done == 0 && piece < 0 ? piece : static_cast<long>(done); }
-
-size_t piece_of(size_t left) { return left < io_bytes_max ? left : size_t{io_bytes_max}; }
-
-// unmoved: what was read but found no room in the program's memory.
-long read_piece(VirtualFile file, long nr, Vectors& to, size_t bytes, int64_t offset, int64_t& unmoved) {
-  RingCall call(file.connection, CallNumber::read, nr);
-  if (call.error() != 0) return call.error();
-  call.set_file(file.token);
-  call.set_arg(0, offset);
-  call.set_arg(1, static_cast<int64_t>(bytes));
-  const long n = call.run();
-  if (n <= 0) return n;
-  const auto data = call.result_data(static_cast<size_t>(n));
-  const long moved = to.scatter(data.data(), data.size() < bytes ? data.size() : bytes);
-  unmoved = n - (moved > 0 ? moved : 0);
-  return moved;
-}
-
-long read_file(VirtualFile file, long nr, Vectors to, int64_t offset) {
-  if (to.error() != 0 || to.is_empty_array()) return if_readable(file, nr, to.error());
-  size_t done = 0;
-  for (;;) {
-    const size_t bytes = piece_of(to.total() - done);
-    int64_t unmoved = 0;
-    const long n =
-        read_piece(file, nr, to, bytes, offset == at_position ? offset : offset + static_cast<int64_t>(done), unmoved);
-    if (unmoved != 0 && offset == at_position) file_call(file, CallNumber::lseek, nr, {-unmoved, SEEK_CUR});
-    if (n > 0) done += static_cast<size_t>(n);
-    if (n < static_cast<long>(bytes) || done == to.total()) return transfer_result(done, n);
-  }
-}
-
-long write_piece(VirtualFile file, long nr, Vectors& from, size_t bytes, int64_t offset) {
-  RingCall call(file.connection, CallNumber::write, nr);
-  if (call.error() != 0) return call.error();
-  call.set_file(file.token);
-  call.set_arg(0, offset);
-  const long gathered = from.gather(call.data_area().data(), bytes);
-  if (gathered < 0) return gathered;
-  call.set_data_length(static_cast<size_t>(gathered));
-  return call.run();
-}
-
-// rw_verify_area, which comes before the memory is touched.
-bool ends_beyond_any_file(int64_t offset, size_t bytes) {
-  return offset != at_position && offset > INT64_MAX - static_cast<int64_t>(bytes);
-}
-
-long write_file(VirtualFile file, long nr, Vectors from, int64_t offset) {
-  if (from.error() != 0 || from.is_empty_array()) return if_writable(file, nr, from.error());
-  if (ends_beyond_any_file(offset, from.total())) return if_writable(file, nr, -EINVAL);
-  size_t done = 0;
-  for (;;) {
-    const size_t bytes = piece_of(from.total() - done);
-    const long n =
-        write_piece(file, nr, from, bytes, offset == at_position ? offset : offset + static_cast<int64_t>(done));
-    if (n > 0) done += static_cast<size_t>(n);
-    if (n == -EFAULT && done == 0) return if_writable(file, nr, n);
-    if (n < static_cast<long>(bytes) || done == from.total()) return transfer_result(done, n);
-  }
-}
 
 Vectors one_buffer(long base, long bytes) {
   const auto n = static_cast<size_t>(bytes);
-  return Vectors::single(pointer(base), n < transfer_max ? n : transfer_max);
+  return Vectors::single(pointer(base), n < abi::transfer_bytes_max ? n : size_t{abi::transfer_bytes_max});
 }
 
-using Transfer = long (*)(VirtualFile, long, Vectors, int64_t);
+using Transfer = long (*)(VirtualFile, long, Vectors, int64_t, uint32_t);
 using DeviceTransfer = long (*)(int, const iovec*, long);
 
 Vectors vectors_of(const CallFrame& f, bool vectored) {
@@ -101,7 +34,7 @@ long unpositioned(const CallFrame& f, bool vectored) {
   const int fd = static_cast<int>(f.arg[0]);
   const Descriptor kind = identify(fd, file);
   if (kind == Descriptor::native) return pass_on;
-  if (kind == Descriptor::virtual_file) return transfer(file, f.nr, vectors_of(f, vectored), at_position);
+  if (kind == Descriptor::virtual_file) return transfer(file, f.nr, vectors_of(f, vectored), at_position, 0);
   if (vectored) return device(fd, static_cast<const iovec*>(pointer(f.arg[1])), f.arg[2]);
   const iovec one{pointer(f.arg[1]), static_cast<size_t>(f.arg[2])};
   return device(fd, &one, 1);
@@ -111,24 +44,18 @@ long positioned(const CallFrame& f, Transfer transfer, bool vectored) {
   VirtualFile file;
   if (!is_virtual(static_cast<int>(f.arg[0]), file)) return pass_on;
   if (f.arg[3] < 0) return -EINVAL;
-  return transfer(file, f.nr, vectors_of(f, vectored), f.arg[3]);
+  return transfer(file, f.nr, vectors_of(f, vectored), f.arg[3], 0);
 }
 
-constexpr long rwf_hipri = 1, rwf_dsync = 2, rwf_sync = 4;
-
-// The flags that mean nothing here (HIPRI), and those that a following fsync keeps.
-long positioned_with_flags(const CallFrame& f, Transfer transfer, bool writes) {
+long positioned_with_flags(const CallFrame& f, Transfer transfer) {
+  constexpr uint32_t hipri = 1;  // RWF_HIPRI
   VirtualFile file;
   if (!is_virtual(static_cast<int>(f.arg[0]), file)) return pass_on;
-  const long flags = static_cast<int>(f.arg[5]);
-  if ((flags & ~(rwf_hipri | rwf_dsync | rwf_sync)) != 0) return -EOPNOTSUPP;
+  const auto flags = static_cast<uint32_t>(f.arg[5]);
   if (f.arg[3] < -1) return -EINVAL;
-  const long n = transfer(file, f.nr, vectors_of(f, true), f.arg[3]);
+  const long n = transfer(file, f.nr, vectors_of(f, true), f.arg[3], flags);
   // A directory has no read that knows of flags.
-  if (n == -EISDIR && (flags & ~rwf_hipri) != 0) return -EOPNOTSUPP;
-  if (n <= 0 || !writes || (flags & (rwf_dsync | rwf_sync)) == 0) return n;
-  const long synced = file_call(file, CallNumber::fsync, f.nr, {(flags & rwf_sync) == 0 ? 1 : 0});
-  return synced < 0 && synced != abi::stale_token ? synced : n;
+  return n == -EISDIR && (flags & ~hipri) != 0 ? -EOPNOTSUPP : n;
 }
 
 long run_getdents(VirtualFile file, long bytes, RingCall& call) {
@@ -197,8 +124,8 @@ long call_pread64(const CallFrame& f) { return positioned(f, read_file, false); 
 long call_pwrite64(const CallFrame& f) { return positioned(f, write_file, false); }
 long call_preadv(const CallFrame& f) { return positioned(f, read_file, true); }
 long call_pwritev(const CallFrame& f) { return positioned(f, write_file, true); }
-long call_preadv2(const CallFrame& f) { return positioned_with_flags(f, read_file, false); }
-long call_pwritev2(const CallFrame& f) { return positioned_with_flags(f, write_file, true); }
+long call_preadv2(const CallFrame& f) { return positioned_with_flags(f, read_file); }
+long call_pwritev2(const CallFrame& f) { return positioned_with_flags(f, write_file); }
 
 long call_lseek(const CallFrame& f) { return descriptor_call(f, CallNumber::lseek, {f.arg[1], f.arg[2]}); }
 

@@ -1,8 +1,10 @@
-// RLIMIT_NOFILE: the program sees and sets its own, which leaves the gate a few numbers above (own_descriptors.h).
+// RLIMIT_FSIZE, which the half judges by (file_size.h), is looked at anew. RLIMIT_NOFILE: the program sees and sets its
+// own, which leaves the gate a few numbers above (own_descriptors.h).
 #include <sys/resource.h>
 
 #include "gate/dispatch/handlers.h"
 #include "gate/dispatch/own_descriptors.h"
+#include "gate/dispatch/process.h"
 #include "gate/native.h"
 
 namespace fusewire::gate {
@@ -21,13 +23,24 @@ long write_limit(long from) {
   return set_shown_limit({limit.rlim_cur, limit.rlim_max});
 }
 
+// Made natively; what is known of the limit is then as old as the change.
+long change_file_size(const CallFrame& f) {
+  const long r = native::call(f);
+  process().file_size.look();
+  return r;
+}
+
 }  // namespace
 
 long call_getrlimit(const CallFrame& f) { return f.arg[0] == RLIMIT_NOFILE ? read_limit(f.arg[1]) : pass_on; }
 
-long call_setrlimit(const CallFrame& f) { return f.arg[0] == RLIMIT_NOFILE ? write_limit(f.arg[1]) : pass_on; }
+long call_setrlimit(const CallFrame& f) {
+  if (static_cast<uint32_t>(f.arg[0]) == RLIMIT_FSIZE) return change_file_size(f);
+  return f.arg[0] == RLIMIT_NOFILE ? write_limit(f.arg[1]) : pass_on;
+}
 
 long call_prlimit64(const CallFrame& f) {
+  if (static_cast<uint32_t>(f.arg[1]) == RLIMIT_FSIZE && f.arg[2] != 0) return change_file_size(f);
   const auto pid = static_cast<int>(f.arg[0]);
   if (f.arg[1] != RLIMIT_NOFILE || (pid != 0 && pid != native::getpid())) return pass_on;
   // As the kernel: the new limit is read first, the old one told last.

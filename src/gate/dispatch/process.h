@@ -12,6 +12,7 @@
 
 #include "gate/dispatch/client.h"
 #include "gate/dispatch/descriptors.h"
+#include "gate/dispatch/file_size.h"
 #include "gate/dispatch/own_descriptors.h"
 #include "gate/text.h"
 
@@ -43,6 +44,7 @@ struct Process {
   uint64_t generation = 0;  // of two with one pid, the later one lives
   uint64_t start_time = 0;  // of the process as first seen, in clock ticks since boot; 0: not seen yet
   std::atomic<uint32_t> umask{022};
+  FileSizeLimit file_size;
   VirtualCwd cwd;
   // The mount table, for an image of a user who may not open it; -1: the user has not changed. Survives exec.
   std::atomic<int> mount_table{-1};
