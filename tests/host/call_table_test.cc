@@ -36,8 +36,8 @@ TEST(CallTable, a_call_on_an_open_file_wants_a_token) {
   for (uint32_t i = 0; i < beyond_any_number; ++i) {
     const host::CallInfo* row = find_call(CallNumber{i});
     if (!row || row->on != StandsOn::open_file) continue;
-    EXPECT_EQ(client->call({.number = row->number}), -EBADF) << i;
-    EXPECT_EQ(client->call({.number = row->number, .file = 0x1234}), -EBADF) << i;
+    EXPECT_EQ(client->call({.number = row->number}), abi::stale_token) << i;
+    EXPECT_EQ(client->call({.number = row->number, .file = 0x1234}), abi::stale_token) << i;
   }
 }
 
