@@ -1,6 +1,15 @@
-// What gates and the fusewire program ask of a namespace's leader: one LeaderRequest, one LeaderReply, over a
-// SOCK_SEQPACKET connection to `leader.sock` in the namespace's directory. The leader checks SO_PEERCRED: its own user
-// (or root) only. Freestanding.
+// What gates and the fusewire program ask of a namespace's leader: one LeaderRequest, one LeaderReply. Freestanding.
+//
+// Inside, every process holds the *line*: one end of a SOCK_SEQPACKET pair that fusewire run made, inherited by fork
+// and exec, the same open file for all. Nobody reads from it. A request goes out on it with one end of a fresh
+// socketpair as its first descriptor, and the answer comes on that pair; so late answers reach nobody, and no path is
+// needed: chroot, private mount namespaces and changes of user do not matter. Who asks is what the kernel says of that
+// end (SO_PEERCRED: whoever made the pair, at that moment), which must be an unnamed SOCK_SEQPACKET pair made by the
+// process that sends. A message without descriptors is a line for the log and has no answer.
+//
+// From outside, requests go over a connection to `leader.sock` in the namespace's directory, one answer each.
+//
+// The leader's own user and root may ask anything; others may only be connected to hosts, which decide for themselves.
 #pragma once
 
 #include <cstdint>
@@ -19,6 +28,10 @@ enum class LeaderOperation : uint32_t {
   log,              // text: one line for the namespace's log
   remount,          // path, flags, options (mount(2)'s data): MS_REMOUNT, with MS_BIND of the mount alone
   set_tracing,      // value[0] 1 on, 0 off; options: absolute path of the trace file, JSON lines are appended
+  reach_host,  // connection: the asker's end becomes a client's socket of its host (ring.h: Welcome); a LeaderReply
+               // comes instead when there is none. Also over leader.sock, with the asker's end attached as on the line
+  open_drop_in,  // the reply carries a descriptor of the program fusewire, the fusermount drop-in
+  open_void,     // the reply carries a descriptor (O_PATH) of the directory `void`
 };
 
 struct LeaderRequest {
@@ -37,6 +50,14 @@ struct LeaderReply {
   int32_t error;  // 0 or -errno
   uint32_t connection;
 };
+
+// What `fusewire run` hands to the first gate and every image to the next: words "<name><descriptor>", a space between.
+inline constexpr char line_word[] = "line:";
+inline constexpr char table_word[] = "mounts:";  // the mount table, to be mapped
+inline constexpr char gate_word[] = "gate:";     // the gate's own file, for execveat(2)
+inline constexpr char first_word[] = "first";    // from `fusewire run`: no image of the gate came before
+// They stand from here on, where the limits allow, out of the way of programs.
+inline constexpr int own_descriptors_from = 1000;
 
 // Files of a namespace's directory (0700).
 inline constexpr char leader_socket_name[] = "leader.sock";

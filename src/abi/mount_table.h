@@ -41,7 +41,6 @@ struct MountEntry {
   char path[mount_path_max];  // canonical absolute mount point, NUL-terminated
   char type[64];              // "fuse", "fuse.sshfs", ...
   char source[256];
-  char socket[128];  // where clients connect: path relative to the namespace's directory
   MountStatistics statistics;
 };
 

@@ -1,9 +1,10 @@
 // The call ring: shared memory between one client process (the gate in a program) and one host process, and the numbers
 // of the calls that go through it. Freestanding: the gate includes it.
 //
-// A client connects to the connection's socket (SOCK_SEQPACKET, mount_table.h), and receives one Welcome with two
-// descriptors: the ring (a memfd, `ring_bytes` long) and the doorbell (an eventfd). The socket stays open: its end is
-// the end of the client. Descriptors of opened files come as FileMessage over it, before their call is done.
+// A client asks the leader to reach the connection's host (leader_protocol.h) with one end of a SOCK_SEQPACKET pair,
+// and receives on the other one Welcome with two descriptors: the ring (a memfd, `ring_bytes` long) and the doorbell
+// (an eventfd); or a LeaderReply with the error. The pair stays open: its end is the end of the client. Descriptors of
+// opened files come as FileMessage over it, before their call is done.
 //
 // A call: take a free slot (client's own bookkeeping), fill it, state = submitted, set the slot's bit in `submitted`,
 // write 1 to the doorbell unless the host is `watching`, sleep on `state` (futex, shared) until it is done. Result and

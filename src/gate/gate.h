@@ -60,6 +60,8 @@ int open_for_exec(int dirfd, const char* path, int at_flags, char* resolved, siz
 int open_for_load(const char* path);
 // What /proc/self/exe is for this image; kept by the machinery, read by the dispatcher.
 const char* exe_path();
+// A descriptor of the gate's own file, for the next image; -1: there is none.
+int gate_descriptor();
 // One line for the namespace's log: "cannot: …". Never blocks for long, never fails.
 void log_line(const char* text);
 
@@ -80,8 +82,6 @@ long copy_string_from_program(char* to, const char* from, size_t room);
 // Maps memory of the gate's own where programs, sanitizers and runtimes do not look for theirs; flags and fd as
 // mmap(2). The address, or -errno.
 long map_aside(size_t bytes, int protection, int flags, int fd = -1);
-// The path of the gate's own file, to exec again and to find its neighbours (fusewire, fusermount drop-in).
-const char* gate_path();
 [[noreturn]] void die(const char* what, const char* detail = "");
 
 }  // namespace fusewire::gate

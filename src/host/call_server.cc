@@ -201,8 +201,9 @@ void CallServer::hand_over_file(Call& call) {
     call.mount->release(*call.opened);
     return;
   }
+  // Before the message: whoever receives it compares them.
+  std::atomic_ref<uint64_t>(call.client->slot(call.slot).token).store(token);
   const int sent = call.client->gone ? -EPIPE : call.client->send_file(token, call.slot, shadow->get());
-  call.client->slot(call.slot).token = token;
   if (sent == 0) return;
   // Nobody has the descriptor: no close will ever tell of it.
   call.result = -ENFILE;

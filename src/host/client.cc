@@ -15,6 +15,7 @@
 #include <new>
 #include <string>
 
+#include "abi/leader_protocol.h"
 #include "host/packet_socket.h"
 
 namespace fusewire::host {
@@ -61,12 +62,17 @@ uint64_t area_size_for(uint64_t bytes) {
 
 std::shared_ptr<Client> Client::welcome(UniqueFd socket, uint32_t connection, uint32_t owner_uid) {
   std::shared_ptr<Client> client(new Client);
-  if (!read_peer(socket.get(), client->credentials_) || !may_use(client->credentials_.uid, owner_uid)) return nullptr;
+  const auto refuse = [&](int error) {
+    (void)send_message(socket.get(), abi::LeaderReply{error, connection}, {}, MSG_DONTWAIT);
+    return nullptr;
+  };
+  if (!read_peer(socket.get(), client->credentials_)) return refuse(-ENOTCONN);
+  if (!may_use(client->credentials_.uid, owner_uid)) return refuse(-EACCES);
   UniqueFd ring(make_shared_memory("fusewire-ring", abi::ring_bytes));
   client->doorbell_.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (ring.get() < 0 || !client->doorbell_) return nullptr;
+  if (ring.get() < 0 || !client->doorbell_) return refuse(-ENFILE);
   void* memory = ::mmap(nullptr, abi::ring_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, ring.get(), 0);
-  if (memory == MAP_FAILED) return nullptr;
+  if (memory == MAP_FAILED) return refuse(-ENOMEM);
   client->ring_ = memory;
   auto* header = ::new (memory) abi::RingHeader;
   header->magic = abi::call_magic, header->version = abi::call_version;
@@ -81,6 +87,8 @@ std::shared_ptr<Client> Client::welcome(UniqueFd socket, uint32_t connection, ui
 
 Client::~Client() {
   for (uint32_t slot = 0; slot < abi::slot_count; ++slot) drop_area(slot);
+  // Said aloud: whoever forked while he connected may have left a copy of our end with a child.
+  if (socket_) ::shutdown(socket_.get(), SHUT_RDWR);
   if (ring_) ::munmap(ring_, abi::ring_bytes);
 }
 

@@ -33,7 +33,7 @@ struct CallFields {
 class Client {
  public:
   // Makes ring and doorbell for the process at the other end of socket and sends them. nullptr when it may not come
-  // in, or is gone already.
+  // in, which it is told (a LeaderReply), or is gone already.
   static std::shared_ptr<Client> welcome(UniqueFd socket, uint32_t connection, uint32_t owner_uid);
   ~Client();
   Client(const Client&) = delete;

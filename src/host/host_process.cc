@@ -21,6 +21,7 @@ namespace mount_flag = abi::mount_flag;
 namespace umount_flag = abi::umount_flag;
 
 constexpr int events_per_turn = 64;
+constexpr int clients_per_turn = 16;
 constexpr uint32_t leave_it = UINT32_MAX;
 constexpr int look_for_deaths_every_ms = 100;
 
@@ -61,9 +62,8 @@ int HostProcess::set_up() {
   connection_->set_tracing(traces_.on());
   const int device_fd = start_.device.get();
   door_ = std::make_unique<SocketDoor>(*device_, std::move(start_.device), start_.device_buffer);
-  ::fcntl(start_.listener.get(), F_SETFL, O_NONBLOCK);
   const int errors[] = {watch(start_.control.get(), EPOLLIN, Source::control),
-                        watch(start_.listener.get(), EPOLLIN, Source::listener),
+                        watch(start_.clients.get(), EPOLLIN, Source::clients),
                         watch(device_fd, EPOLLIN, Source::device), watch(files_.event_fd(), EPOLLIN, Source::files),
                         watch(calls_.lock_owners().event_fd(), EPOLLIN, Source::deaths)};
   return *std::min_element(std::begin(errors), std::end(errors));
@@ -105,8 +105,8 @@ void HostProcess::handle(Source source, uint64_t key, uint32_t events) {
   switch (source) {
     case Source::control:
       return take_control();
-    case Source::listener:
-      return accept_clients();
+    case Source::clients:
+      return take_clients();
     case Source::device:
       if (door_ && (events & (EPOLLIN | EPOLLHUP | EPOLLERR))) door_->receive();
       return;
@@ -330,28 +330,32 @@ void HostProcess::tell(HostMessageKind kind, uint32_t value) {
   (void)send_message(start_.control.get(), HostMessage{.kind = kind, .value = value}, {}, MSG_DONTWAIT);
 }
 
-void HostProcess::accept_clients() {
-  for (;;) {
-    UniqueFd socket(::accept4(start_.listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
-    if (!socket) {
-      // Without descriptors the queue cannot be emptied: its sockets must not wake us for ever.
-      if (errno == EMFILE || errno == ENFILE) turn_one_away();
+// Some at a time: those that are served already must not wait for a crowd that comes.
+void HostProcess::take_clients() {
+  for (int i = 0; i < clients_per_turn; ++i) {
+    std::byte nothing[1];
+    Packet packet = receive_packet(start_.clients.get(), nothing, MSG_DONTWAIT);
+    if (packet.size < 0) return;
+    if (packet.size == 0) {
+      // The leader is going: its control socket says so.
+      ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, start_.clients.get(), nullptr);
       return;
     }
-    const uint64_t key = calls_.add(std::move(socket));
-    if (key == 0) continue;
-    const Client& client = calls_.client(key);
-    if (watch(client.socket(), EPOLLRDHUP, Source::client, key) < 0 ||
-        watch(client.doorbell(), EPOLLIN | EPOLLET, Source::doorbell, key) < 0)
-      calls_.hang_up(key);
+    // The kernel closes what there is no descriptor for, and whoever asked sees the end of his socket.
+    if (packet.fds.empty())
+      start_.log.line(fmt::format("cannot: connection {}: no descriptors left for another program", start_.connection));
+    else
+      add_client(std::move(packet.fds[0]));
   }
 }
 
-void HostProcess::turn_one_away() {
-  start_.log.line(fmt::format("cannot: connection {}: no descriptors left for another program", start_.connection));
-  spare_.reset();
-  UniqueFd(::accept4(start_.listener.get(), nullptr, nullptr, SOCK_CLOEXEC)).reset();
-  spare_.reset(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+void HostProcess::add_client(UniqueFd socket) {
+  const uint64_t key = calls_.add(std::move(socket));
+  if (key == 0) return;
+  const Client& client = calls_.client(key);
+  if (watch(client.socket(), EPOLLRDHUP, Source::client, key) < 0 ||
+      watch(client.doorbell(), EPOLLIN | EPOLLET, Source::doorbell, key) < 0)
+    calls_.hang_up(key);
 }
 
 void HostProcess::publish() {

@@ -31,7 +31,7 @@ struct HostStart {
   uint32_t owner_uid = 0;
   UniqueFd control;            // to the leader
   UniqueFd device;             // the host's end of the device socket
-  UniqueFd listener;           // where clients connect
+  UniqueFd clients;            // where the leader hands on the sockets of processes that want to be clients
   uint32_t device_buffer = 0;  // what raise_buffers gave, the smaller of both ends
   abi::MountStatistics* statistics = nullptr;
   std::string trace_file;  // empty: no tracing yet
@@ -51,7 +51,7 @@ class HostProcess {
   const Log& log() const { return start_.log; }
 
  private:
-  enum class Source : uint32_t { control, listener, device, files, deaths, client, doorbell };
+  enum class Source : uint32_t { control, clients, device, files, deaths, client, doorbell };
 
   int watch(int fd, uint32_t events, Source source, uint64_t key = 0);
   void turn();
@@ -69,8 +69,8 @@ class HostProcess {
   int32_t set_tracing(const HostRequest& request);
   void tell(HostMessageKind kind, uint32_t value = 0);
 
-  void accept_clients();
-  void turn_one_away();
+  void take_clients();
+  void add_client(UniqueFd socket);
   void drop_client(uint64_t key);
   void drop_clients();
   void abort();
@@ -86,7 +86,7 @@ class HostProcess {
   kernel::Module module_;
   FileRegistry files_;
   CallServer calls_;
-  UniqueFd epoll_, spare_;
+  UniqueFd epoll_;
   kernel::Connection* connection_ = nullptr;  // until its device is closed and its mount is gone
   kernel::Device* device_ = nullptr;          // until closed
   std::unique_ptr<SocketDoor> door_;          // as long as device_

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstddef>
 #include <cstring>
 
 namespace fusewire::host {
@@ -65,6 +66,19 @@ int packet_pair(UniqueFd& one, UniqueFd& other) {
   return 0;
 }
 
+bool is_unnamed_pair(int fd) {
+  int type = 0;
+  socklen_t size = sizeof type;
+  if (::getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) != 0 || type != SOCK_SEQPACKET) return false;
+  for (const auto name : {::getsockname, ::getpeername}) {
+    sockaddr_un address{};
+    size = sizeof address;
+    if (name(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0) return false;
+    if (address.sun_family != AF_UNIX || size != offsetof(sockaddr_un, sun_path)) return false;
+  }
+  return true;
+}
+
 ssize_t send_packet(int fd, std::span<const std::byte> bytes, std::span<const int> fds, int flags) {
   iovec vector{const_cast<std::byte*>(bytes.data()), bytes.size()};
   alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * fds_per_packet)] = {};
@@ -91,7 +105,7 @@ ssize_t send_packet(int fd, std::span<const std::byte> bytes, std::span<const in
 Packet receive_packet(int fd, std::span<std::byte> buffer, int flags) {
   Packet packet;
   iovec vector{buffer.data(), buffer.size()};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * fds_per_packet)];
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * fds_per_packet) + CMSG_SPACE(sizeof(ucred))];
   msghdr message{};
   message.msg_iov = &vector;
   message.msg_iovlen = 1;
@@ -105,6 +119,11 @@ Packet receive_packet(int fd, std::span<std::byte> buffer, int flags) {
     return packet;
   }
   for (cmsghdr* header = CMSG_FIRSTHDR(&message); header; header = CMSG_NXTHDR(&message, header)) {
+    if (header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_CREDENTIALS) {
+      ucred sender;
+      std::memcpy(&sender, CMSG_DATA(header), sizeof sender);
+      packet.sender_pid = static_cast<uint32_t>(sender.pid);
+    }
     if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
     const size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
     for (size_t i = 0; i < count; ++i) {

@@ -18,6 +18,7 @@ namespace fusewire::host {
 struct Packet {
   ssize_t size = 0;  // bytes, 0 at the end of the connection, or -errno; above the buffer's size when it was cut
   std::vector<UniqueFd> fds;
+  uint32_t sender_pid = 0;  // the process that sent it, where the socket has SO_PASSCRED and this process can see it
 };
 
 // Makes a listening socket at path (below 108 bytes), mode 0600. -errno.
@@ -26,6 +27,10 @@ int listen_at(const std::string& path);
 int connect_to(const std::string& path);
 // Both ends close-on-exec, blocking. 0 or -errno.
 int packet_pair(UniqueFd& one, UniqueFd& other);
+
+// Whether fd is one end of a SOCK_SEQPACKET pair that nobody gave a name: what SO_PEERCRED says of it is then said of
+// whoever made the pair. (Of a connection, it would be said of whoever listened.)
+bool is_unnamed_pair(int fd);
 
 // flags: MSG_DONTWAIT or 0. Never raises SIGPIPE.
 ssize_t send_packet(int fd, std::span<const std::byte> bytes, std::span<const int> fds = {}, int flags = 0);

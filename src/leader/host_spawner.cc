@@ -43,7 +43,7 @@ void raise_descriptor_limit() {
 }
 
 [[noreturn]] void host_main(host::HostStart start) {
-  become_service({start.control.get(), start.device.get(), start.listener.get(), start.log.fd()}, "fusewire-host");
+  become_service({start.control.get(), start.device.get(), start.clients.get(), start.log.fd()}, "fusewire-host");
   raise_descriptor_limit();
   const uint32_t connection = start.connection;
   host::HostProcess host(std::move(start));
@@ -68,8 +68,6 @@ void close_from_to(unsigned first, unsigned last) {
 }
 
 }  // namespace
-
-std::string client_socket_name(uint32_t connection) { return fmt::format("conn-{}.sock", connection); }
 
 void become_service(std::initializer_list<int> kept, const char* name) {
   ::setsid();
@@ -99,9 +97,7 @@ std::expected<StartedHost, int> start_host(const HostPlan& plan) {
   if (const int error = bind_device_address(started.daemon_end.get()); error < 0) return std::unexpected(error);
   start.device_buffer = std::min(host::raise_buffers(host_end.get()), host::raise_buffers(started.daemon_end.get()));
   started.daemon_cookie = host::socket_cookie(started.daemon_end.get());
-  const std::string socket_path = plan.directory + "/" + client_socket_name(plan.connection);
-  start.listener.reset(host::listen_at(socket_path));
-  if (start.listener.get() < 0) return std::unexpected(start.listener.release());
+  if (const int error = host::packet_pair(start.clients, started.clients); error < 0) return std::unexpected(error);
 
   start.leader_pid = static_cast<uint32_t>(::getpid());
   start.connection = plan.connection;
@@ -112,11 +108,7 @@ std::expected<StartedHost, int> start_host(const HostPlan& plan) {
   start.trace_file = plan.trace_file;
   start.log = host::Log(UniqueFd(::fcntl(plan.log->fd(), F_DUPFD_CLOEXEC, 0)), plan.log->verbose());
   started.pid = ::fork();
-  if (started.pid < 0) {
-    const int error = errno;
-    ::unlink(socket_path.c_str());
-    return std::unexpected(-error);
-  }
+  if (started.pid < 0) return std::unexpected(-errno);
   if (started.pid == 0) host_main(std::move(start));
   return started;
 }

@@ -1,5 +1,5 @@
-// Starts the host process of one connection: the device socket with its two ends, the clients' socket, the control
-// socket, and the child process that serves them.
+// Starts the host process of one connection: the device socket with its two ends, the control socket, the socket on
+// which clients are handed on, and the child process that serves them.
 // Thread rule: called by the leader, which has one thread (it forks).
 #pragma once
 
@@ -17,7 +17,6 @@ namespace fusewire::leader {
 
 struct HostPlan {
   uint32_t connection = 0;
-  std::string directory;  // the namespace's
   std::string trace_file;
   abi::MountStatistics* statistics = nullptr;
   const host::Log* log = nullptr;
@@ -26,12 +25,10 @@ struct HostPlan {
 struct StartedHost {
   pid_t pid = -1;
   UniqueFd control;
+  UniqueFd clients;            // one byte and one socket a message: a client for the host
   UniqueFd daemon_end;         // to be given to the daemon, and closed
   uint64_t daemon_cookie = 0;  // by which the daemon's end is known again
 };
-
-// Where clients of a connection connect, relative to the namespace's directory.
-std::string client_socket_name(uint32_t connection);
 
 // -errno when it cannot be started.
 std::expected<StartedHost, int> start_host(const HostPlan& plan);

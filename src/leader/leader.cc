@@ -52,6 +52,8 @@ std::expected<std::unique_ptr<Leader>, std::string> Leader::create(const std::st
 
   std::unique_ptr<Leader> leader(new Leader(directory, std::move(*table), std::move(listener), std::move(signals),
                                             host::Log(std::move(log), options.verbose)));
+  if (const int error = leader->make_line(); error < 0)
+    return std::unexpected(fmt::format("cannot make a socket pair: {}", std::strerror(-error)));
   leader->trace_file_ = options.trace_file;
   leader->table_.table().tracing.store(options.trace_file.empty() ? 0 : 1);
   return leader;
@@ -63,7 +65,8 @@ void Leader::serve(pid_t command) {
 }
 
 void Leader::turn(int milliseconds) {
-  std::vector<pollfd> fds{{signals_.get(), POLLIN, 0}, {listener_.get(), POLLIN, 0}};
+  std::vector<pollfd> fds{{signals_.get(), POLLIN, 0}, {listener_.get(), POLLIN, 0}, {line_.get(), POLLIN, 0}};
+  const size_t peers_from = fds.size();
   for (const auto& [fd, socket] : peers_) fds.push_back({fd, POLLIN, 0});
   const size_t hosts_from = fds.size();
   std::vector<uint32_t> ids;
@@ -72,15 +75,23 @@ void Leader::turn(int milliseconds) {
     fds.push_back({connection.control.get(), POLLIN, 0});
     ids.push_back(id);
   }
+  const size_t doors_from = fds.size();
+  for (const auto& [id, connection] : connections_) {
+    if (connection.waiting.empty()) continue;
+    fds.push_back({connection.clients.get(), POLLOUT, 0});
+    ids.push_back(id);
+  }
   const int ready = ::poll(fds.data(), fds.size(), until_next_end(milliseconds));
   if (ready <= 0) return expire_questions();
   // What hosts say comes first: an umount that a peer asks for must know that the daemon is gone.
   for (size_t i = hosts_from; i < fds.size(); ++i) {
     Connection* connection = fds[i].revents ? find(ids[i - hosts_from]) : nullptr;
-    if (connection && connection->control) read_host(*connection);
+    if (connection && i >= doors_from) hand_on_clients(*connection);
+    if (connection && i < doors_from && connection->control) read_host(*connection);
   }
-  for (size_t i = 2; i < hosts_from; ++i)
+  for (size_t i = peers_from; i < hosts_from; ++i)
     if (fds[i].revents) serve_peer(fds[i].fd);
+  if (fds[2].revents) serve_line();
   if (fds[1].revents) accept_peer();
   if (fds[0].revents) take_signals();
   expire_questions();
@@ -113,6 +124,11 @@ void Leader::serve_peer(int fd) {
   for (const std::span<char> field : {std::span<char>(request.path), std::span<char>(request.source),
                                       std::span<char>(request.type), std::span<char>(request.options)})
     field.back() = '\0';
+  if (abi::LeaderOperation{request.operation} == abi::LeaderOperation::reach_host && !packet.fds.empty()) {
+    UniqueFd asker = std::move(packet.fds[0]);
+    packet.sender_pid = peer.pid;
+    return serve_asker(request, packet, std::move(asker));
+  }
   Asker asker{std::move(peers_.at(fd)), true};
   peers_.erase(fd);
   carry_out(request, peer, packet.fds.empty() ? -1 : packet.fds[0].get(), std::move(asker));
@@ -139,6 +155,16 @@ void Leader::carry_out(const abi::LeaderRequest& request, const host::Credential
                      std::move(asker));
     case abi::LeaderOperation::set_tracing:
       return set_tracing(request, std::move(asker));
+    case abi::LeaderOperation::open_drop_in: {
+      const UniqueFd program(::open("/proc/self/exe", O_RDONLY | O_CLOEXEC));
+      return answer(asker, {program ? 0 : -errno, request.connection}, program);
+    }
+    case abi::LeaderOperation::open_void: {
+      const UniqueFd nowhere = make_nowhere();
+      return answer(asker, {nowhere ? 0 : -errno, request.connection}, nowhere);
+    }
+    case abi::LeaderOperation::reach_host:
+      break;
     case abi::LeaderOperation::log:
       log_of_process(peer.pid, request.options);
       return answer(asker, {0, request.connection});
@@ -239,12 +265,15 @@ void Leader::take_host_message(Connection& connection, const host::HostMessage& 
 }
 
 void Leader::host_ended(Connection& connection) {
-  ::unlink((directory_ + "/" + client_socket_name(connection.id)).c_str());
   const uint32_t id = connection.id;
   connection.host = -1;
   // What it said before it ended counts.
   if (connection.control) read_host(connection);
+  if (!find(id)) return;
   connection.control.reset();
+  connection.clients.reset();
+  // Whoever waits sees the end of his socket.
+  connection.waiting.clear();
   give_up_questions(id);
   if (!find(id)) return;
   table_.change([&](abi::MountTable&) {

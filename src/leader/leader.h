@@ -1,5 +1,6 @@
-// Leader: the process that holds a namespace together. It serves leader.sock (leader_protocol.h), starts a host process
-// for each connection, is the one writer of the mount table, reaps every process below it, and cleans up at the end.
+// Leader: the process that holds a namespace together. It serves the line and leader.sock (leader_protocol.h), starts a
+// host process for each connection, is the one writer of the mount table, reaps every process below it, and cleans up
+// at the end.
 //
 // It waits for nobody: what it asks hosts is answered later, and meanwhile it serves. A host that does not answer in
 // time has not ended: its mount stays, busy. Hosts never wait for the leader. Thread rule: one thread. SIGCHLD, SIGTERM
@@ -10,6 +11,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <deque>
 #include <expected>
 #include <functional>
 #include <map>
@@ -37,6 +39,8 @@ class Leader {
                                                                     const RunOptions& options);
   Leader(const Leader&) = delete;
 
+  // The end of the line that the namespace's processes hold.
+  int line_for_programs() const { return programs_line_.get(); }
   // Starts the control file system and mounts it.
   void start_control(const ControlDaemon& daemon);
   // Serves until the command has ended, or a signal ends the namespace. Then unmounts everything in reverse order,
@@ -54,6 +58,8 @@ class Leader {
     size_t entry = 0;  // in the table
     pid_t host = -1;   // -1: it has ended
     UniqueFd control;
+    UniqueFd clients;                // where its host takes clients' sockets
+    std::deque<UniqueFd> waiting{};  // clients' sockets for which there was no room yet
     uint64_t daemon_cookie = 0;
     uint32_t daemon_pid = 0;
     uint64_t order = 0;      // of its mount; 0: not mounted
@@ -76,8 +82,14 @@ class Leader {
   };
 
   Leader(std::string directory, MountTableFile table, UniqueFd listener, UniqueFd signals, host::Log log);
+  int make_line();
 
   void turn(int milliseconds);
+  void serve_line();
+  void serve_asker(abi::LeaderRequest& request, const host::Packet& packet, UniqueFd asker);
+  void reach_host(uint32_t id, UniqueFd asker);
+  void hand_on_clients(Connection& connection);
+  UniqueFd make_nowhere() const;
   void accept_peer();
   void serve_peer(int fd);
   void take_signals();
@@ -125,7 +137,7 @@ class Leader {
 
   const std::string directory_;
   MountTableFile table_;
-  UniqueFd listener_, signals_;
+  UniqueFd line_, programs_line_, listener_, signals_;
   host::Log log_;
   LogLimit log_limit_;
   std::string trace_file_;

@@ -80,7 +80,11 @@ void Leader::end_processes() {
 
 // Hosts end by themselves when daemon and mount are gone, and else when the leader hangs up.
 void Leader::end_hosts() {
-  for (auto& [id, connection] : connections_) connection.control.reset();
+  for (auto& [id, connection] : connections_) {
+    connection.control.reset();
+    connection.waiting.clear();
+    connection.clients.reset();
+  }
   const auto start = Clock::now();
   while (!hosts().empty()) {
     reap();

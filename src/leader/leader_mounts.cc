@@ -70,11 +70,8 @@ abi::LeaderReply Leader::open_device(uint32_t daemon_pid, UniqueFd& daemon_end) 
        {&entry.statistics.requests, &entry.statistics.replies, &entry.statistics.rejected, &entry.statistics.forgets})
     count->store(0);
   for (auto* count : {&entry.statistics.waiting, &entry.statistics.open_files}) count->store(0);
-  auto host = start_host({.connection = id,
-                          .directory = directory_,
-                          .trace_file = id == 0 ? "" : trace_file_,
-                          .statistics = &entry.statistics,
-                          .log = &log_});
+  auto host = start_host(
+      {.connection = id, .trace_file = id == 0 ? "" : trace_file_, .statistics = &entry.statistics, .log = &log_});
   if (!host) {
     log_.line(fmt::format("cannot: start a host process for process {}: {}", daemon_pid, std::strerror(-host.error())));
     return {host.error(), 0};
@@ -86,6 +83,7 @@ abi::LeaderReply Leader::open_device(uint32_t daemon_pid, UniqueFd& daemon_end) 
                 .entry = *index,
                 .host = host->pid,
                 .control = std::move(host->control),
+                .clients = std::move(host->clients),
                 .daemon_cookie = host->daemon_cookie,
                 .daemon_pid = daemon_pid};
   table_.change([&](abi::MountTable&) {
@@ -93,7 +91,6 @@ abi::LeaderReply Leader::open_device(uint32_t daemon_pid, UniqueFd& daemon_end) 
     entry.connection = id;
     entry.daemon_pid = daemon_pid;
     entry.host_pid = static_cast<uint32_t>(host->pid);
-    copy_text(entry.socket, client_socket_name(id));
     copy_text(entry.path, "");
     copy_text(entry.type, "");
     copy_text(entry.source, "");

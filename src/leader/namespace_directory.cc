@@ -121,7 +121,9 @@ std::expected<NamespaceDirectory, std::string> NamespaceDirectory::create() {
   }
   UniqueFd lock(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!lock || ::flock(lock.get(), LOCK_EX | LOCK_NB) != 0 ||
-      ::mkdir((path + "/" + abi::void_name).c_str(), 0500) != 0) {
+      ::mkdir((path + "/" + abi::void_name).c_str(), 0700) != 0 ||
+      // A process of another user stands in it too: it comes there by a descriptor.
+      ::chmod((path + "/" + abi::void_name).c_str(), 0555) != 0) {
     const int error = errno;
     remove_tree(path);
     ::rmdir(parent.c_str());

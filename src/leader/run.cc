@@ -15,6 +15,7 @@
 #include <filesystem>
 #include <string_view>
 
+#include "abi/leader_protocol.h"
 #include "leader/leader.h"
 #include "leader/namespace_directory.h"
 #include "leader/needed_calls.h"
@@ -122,12 +123,28 @@ void put_programs_on_path(const std::string& directory) {
   ::setenv("PATH", (programs + ":" + (path ? path : default_path)).c_str(), 1);
 }
 
-[[noreturn]] void become_command(const LeaderSetting& setting, const std::string& gate, const std::string& directory,
-                                 const std::string& program, const std::vector<std::string>& command) {
+// Puts a descriptor where the gate keeps its own, open across exec; the word that tells the gate of it.
+std::string hand_over(const char* word, int fd) {
+  int kept = -1;
+  for (const int from : {abi::own_descriptors_from, 200, 20}) {
+    if (kept < 0) kept = ::fcntl(fd, F_DUPFD, from);
+  }
+  return fmt::format("{}{}", word, kept);
+}
+
+[[noreturn]] void become_command(const LeaderSetting& setting, const Leader& leader, const std::string& gate,
+                                 const std::string& directory, const std::string& program,
+                                 const std::vector<std::string>& command) {
   ::setenv(namespace_variable, directory.c_str(), 1);
   put_programs_on_path(directory);
   setting.restore();
-  std::vector<const char*> arguments{"fusewire-gate", "--namespace", directory.c_str(), program.c_str()};
+  const UniqueFd table(::open((directory + "/" + abi::mount_table_name).c_str(), O_RDONLY | O_CLOEXEC));
+  const UniqueFd gate_file(::open(gate.c_str(), O_RDONLY | O_CLOEXEC));
+  const std::string own =
+      fmt::format("{} {} {} {}", abi::first_word, hand_over(abi::line_word, leader.line_for_programs()),
+                  hand_over(abi::table_word, table.get()), hand_over(abi::gate_word, gate_file.get()));
+  std::vector<const char*> arguments{"fusewire-gate", "--namespace", directory.c_str(),
+                                     "--own",         own.c_str(),   program.c_str()};
   for (const std::string& argument : command) arguments.push_back(argument.c_str());
   arguments.push_back(nullptr);
   ::execv(gate.c_str(), const_cast<char* const*>(arguments.data()));
@@ -153,7 +170,7 @@ std::expected<int, std::string> run_in(NamespaceDirectory& directory, const Lead
   // What stands in stdio's buffers must not be written by the children too.
   std::fflush(nullptr);
   const pid_t command = ::fork();
-  if (command == 0) become_command(setting, gate, directory.path(), program, options.command);
+  if (command == 0) become_command(setting, **leader, gate, directory.path(), program, options.command);
   const int fork_error = errno;
   if (command > 0) (*leader)->serve(command);
   (*leader)->end();

@@ -164,7 +164,7 @@ TEST(LockOwners, a_ring_that_ends_keeps_the_locks_of_its_process) {
   const pid_t pid = ::fork();
   if (pid == 0) {
     // The parent's ring is this one's memory too, but a call through it would be the parent's.
-    RingClient own(rig.socket_path());
+    RingClient own(rig.door());
     const int64_t result = lock(own, abi::CallNumber::setlk);
     ::_exit(result == -EAGAIN ? 0 : 1);
   }

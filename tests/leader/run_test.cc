@@ -38,7 +38,7 @@ class Run : public testing::Test {
     ::setenv("XDG_RUNTIME_DIR", runtime.c_str(), 1);
     ::unsetenv("FUSEWIRE_NAMESPACE");
     options.gate = runtime + "/gate";
-    std::ofstream(options.gate) << "#!/bin/sh\nshift 2\nprogram=$1\nshift 2\nexec \"$program\" \"$@\"\n";
+    std::ofstream(options.gate) << "#!/bin/sh\nshift 4\nprogram=$1\nshift 2\nexec \"$program\" \"$@\"\n";
     ::chmod(options.gate.c_str(), 0755);
   }
   void TearDown() override {
@@ -198,7 +198,7 @@ TEST_F(Run, sigterm_of_the_leader_ends_the_namespace) {
 TEST_F(Run, no_other_signal_ends_the_leader_or_a_host) {
   begin();
   auto daemon = serve("/mnt/a");
-  RingClient client(directory + "/conn-1.sock");
+  RingClient client(directory, 1);
   const auto host = static_cast<pid_t>(mounts().at(0).host_pid);
   for (int signal = 1; signal <= SIGRTMAX; ++signal) {
     if (signal == SIGKILL || signal == SIGSTOP) continue;
@@ -252,7 +252,7 @@ TEST_F(Run, a_mount_is_made_and_listed_and_ended) {
   EXPECT_EQ(mounts()[0].type, "fuse.test");
   EXPECT_EQ(mounts()[0].connection, 1u);
   EXPECT_EQ(mounts()[0].state, abi::MountState::mounted);
-  RingClient client(directory + "/conn-1.sock");
+  RingClient client(directory, 1);
   ASSERT_TRUE(client.welcome());
   EXPECT_EQ(client.call({.number = abi::CallNumber::statx, .path1 = "file", .arg = {0, 0x7ff}}), 0);
   EXPECT_EQ(umount("/mnt/a"), 0);
@@ -305,7 +305,7 @@ TEST_F(Run, a_device_socket_is_known_by_its_address) {
 TEST_F(Run, the_daemons_death_leaves_an_ended_mount_until_umount) {
   begin();
   auto daemon = serve("/mnt/a");
-  RingClient client(directory + "/conn-1.sock");
+  RingClient client(directory, 1);
   daemon->stop();
   while (mounts().at(0).state != abi::MountState::ended) std::this_thread::yield();
   EXPECT_EQ(client.call({.number = abi::CallNumber::statx, .path1 = "file"}), -ENOTCONN);
@@ -440,7 +440,7 @@ TEST_F(Run, a_killed_leader_takes_its_hosts_along) {
 TEST_F(Run, steps_are_traced_while_tracing_is_on) {
   begin();
   auto daemon = serve("/mnt/a");
-  RingClient client(directory + "/conn-1.sock");
+  RingClient client(directory, 1);
   abi::LeaderRequest trace = request(abi::LeaderOperation::set_tracing);
   const std::string file = runtime + "/trace";
   std::strcpy(trace.options, file.c_str());
@@ -470,7 +470,7 @@ TEST_F(Run, the_control_file_system_is_connection_0) {
   EXPECT_EQ(mounts()[0].connection, 0u);
   EXPECT_EQ(mounts()[0].path, "/sys/fs/fuse/connections");
   EXPECT_EQ(mounts()[0].type, "fusectl");
-  RingClient client(directory + "/conn-0.sock");
+  RingClient client(directory, 0);
   EXPECT_EQ(client.call({.number = abi::CallNumber::statx, .path1 = "file", .arg = {0, 0x7ff}}), 0);
   auto daemon = serve("/mnt/a");
   EXPECT_EQ(mounts()[1].connection, 1u);

@@ -21,6 +21,7 @@
 #include <thread>
 #include <vector>
 
+#include "abi/leader_protocol.h"
 #include "abi/ring.h"
 #include "abi/types.h"
 #include "host/host_process.h"
@@ -215,13 +216,23 @@ class RingClient {
     std::vector<int64_t> arg{};
   };
 
-  explicit RingClient(const std::string& path) : socket_(host::connect_to(path)) {
-    abi::Welcome welcome{};
-    host::Packet packet = host::receive_packet(socket_.get(), std::as_writable_bytes(std::span(&welcome, 1)));
-    if (packet.size != sizeof welcome || packet.fds.size() != 2) return;
-    ring_ = ::mmap(nullptr, abi::ring_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, packet.fds[0].get(), 0);
-    ring_fd = std::move(packet.fds[0]);
-    doorbell_ = std::move(packet.fds[1]);
+  // door: where the host takes clients' sockets, as the leader hands them on.
+  explicit RingClient(int door) {
+    const UniqueFd theirs = make_pair();
+    const int fds[] = {theirs.get()};
+    EXPECT_EQ(host::send_message(door, std::byte{}, fds), 1);
+    take_welcome();
+  }
+  // By the leader of the namespace.
+  RingClient(const std::string& directory, uint32_t connection) {
+    const UniqueFd leader(host::connect_to(directory + "/" + abi::leader_socket_name));
+    abi::LeaderRequest request{};
+    request.operation = static_cast<uint32_t>(abi::LeaderOperation::reach_host);
+    request.connection = connection;
+    const UniqueFd theirs = make_pair();
+    const int fds[] = {theirs.get()};
+    EXPECT_GT(host::send_message(leader.get(), request, fds), 0);
+    take_welcome();
   }
   ~RingClient() {
     if (ring_) ::munmap(ring_, abi::ring_bytes);
@@ -294,6 +305,23 @@ class RingClient {
   UniqueFd ring_fd;
 
  private:
+  // The other end.
+  UniqueFd make_pair() {
+    UniqueFd theirs;
+    EXPECT_EQ(host::packet_pair(socket_, theirs), 0);
+    return theirs;
+  }
+  void take_welcome() {
+    abi::Welcome welcome{};
+    host::wait_readable(socket_.get(), 10'000);
+    host::Packet packet =
+        host::receive_packet(socket_.get(), std::as_writable_bytes(std::span(&welcome, 1)), MSG_DONTWAIT);
+    if (packet.size != sizeof welcome || packet.fds.size() != 2) return;
+    ring_ = ::mmap(nullptr, abi::ring_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, packet.fds[0].get(), 0);
+    ring_fd = std::move(packet.fds[0]);
+    doorbell_ = std::move(packet.fds[1]);
+  }
+
   UniqueFd socket_, doorbell_;
   void* ring_ = nullptr;
 };
@@ -316,8 +344,7 @@ class HostRig {
                               : std::min(host::raise_buffers(host_end.get()), host::raise_buffers(daemon_end.get()));
     start.control = std::move(host_control);
     start.device = std::move(host_end);
-    start.listener.reset(host::listen_at(socket_path()));
-    EXPECT_GE(start.listener.get(), 0);
+    EXPECT_EQ(host::packet_pair(door_, start.clients), 0);
     start.statistics = &statistics;
     daemon = std::make_unique<SocketDaemon>(daemon_end.release());
     host_ = std::make_unique<host::HostProcess>(std::move(start));
@@ -328,11 +355,10 @@ class HostRig {
     control_.reset();
     if (thread_.joinable()) thread_.join();
     daemon.reset();
-    ::unlink(socket_path().c_str());
     ::rmdir(directory_.c_str());
   }
 
-  std::string socket_path() const { return directory_ + "/conn.sock"; }
+  int door() const { return door_.get(); }
   std::string directory() const { return directory_; }
 
   // Messages that are no reply are kept for wait_for_event.
@@ -365,7 +391,7 @@ class HostRig {
     ASSERT_EQ(mount(), 0);
   }
   std::unique_ptr<RingClient> client() {
-    auto client = std::make_unique<RingClient>(socket_path());
+    auto client = std::make_unique<RingClient>(door());
     EXPECT_TRUE(client->welcome());
     return client;
   }
@@ -385,7 +411,7 @@ class HostRig {
   }
 
   std::string directory_;
-  UniqueFd control_;
+  UniqueFd control_, door_;
   std::vector<host::HostMessage> events_;
   std::unique_ptr<host::HostProcess> host_;
   std::thread thread_;

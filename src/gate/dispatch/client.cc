@@ -64,16 +64,24 @@ Message receive(int socket, void* data, size_t bytes, int flags) {
   return m;
 }
 
-bool welcomed(int socket, uint32_t connection, Message& m) {
+// 0, or why there is no welcome.
+long welcomed(int socket, uint32_t connection, Message& m) {
   long ready;
   do {
     ready = poll_one(socket, POLLIN, host_answers_within_ms);
   } while (ready == -EINTR);
-  if (ready <= 0) return false;
-  abi::Welcome welcome{};
-  m = receive(socket, &welcome, sizeof welcome, MSG_DONTWAIT);
-  return m.bytes == sizeof welcome && welcome.magic == abi::call_magic && welcome.version == abi::call_version &&
-         welcome.connection == connection && m.fd[0] >= 0 && m.fd[1] >= 0;
+  if (ready <= 0) return -ENOTCONN;
+  union {
+    abi::Welcome welcome;
+    abi::LeaderReply refusal;
+  } first{};
+  m = receive(socket, &first, sizeof first, MSG_DONTWAIT);
+  if (m.bytes == sizeof first.refusal && first.refusal.error < 0) return first.refusal.error;
+  const abi::Welcome& w = first.welcome;
+  const bool whole =
+      m.bytes == sizeof w && w.magic == abi::call_magic && w.version == abi::call_version && w.connection == connection;
+  if (whole && m.cut) return -EMFILE;
+  return whole && m.fd[0] >= 0 && m.fd[1] >= 0 ? 0 : -ENOTCONN;
 }
 
 void* map_ring(int fd) {
@@ -127,20 +135,16 @@ Ring* unused_ring(Process& p) {
   return nullptr;
 }
 
-// The table says it as long as the connection is mounted. Files open beyond that are served under the same name.
-Text<sizeof abi::MountEntry::socket> socket_name_of(uint32_t connection) {
-  Text<sizeof abi::MountEntry::socket> name;
-  abi::MountEntry entry;
-  if (mount_of(connection, entry)) {
-    name.add({entry.socket, text_length(entry.socket)});
-  } else {
-    name.add("conn-").add_decimal(connection).add(".sock");
-  }
-  return name;
+// A socket on which the connection's host will say Welcome, or -errno.
+int ask_for_host(uint32_t connection) {
+  abi::LeaderRequest request;
+  start_request(request, abi::LeaderOperation::reach_host);
+  request.connection = connection;
+  return send_to_leader(request, -1);
 }
 
-// What a program is told when the host cannot be reached: a user who may not enter the namespace is to the mount what
-// one is without allow_other to Linux; for want of descriptors something can be done; else nobody is there.
+// What a program is told when the host cannot be reached: whether it may not, or for want of descriptors something can
+// be done; else nobody is there.
 long error_of_connecting(long error) {
   return error == -EACCES || error == -EMFILE || error == -ENFILE ? error : -ENOTCONN;
 }
@@ -164,10 +168,11 @@ struct NewRing {
 
 // 0 or -errno.
 long make_ring(uint32_t connection, NewRing& made) {
-  const int socket = connect_in_namespace(socket_name_of(connection).view());
+  const int socket = ask_for_host(connection);
   if (socket < 0) return error_of_connecting(socket);
   Message m;
-  made.memory = welcomed(socket, connection, m) ? map_ring(m.fd[0]) : nullptr;
+  const long answer = welcomed(socket, connection, m);
+  made.memory = answer == 0 ? map_ring(m.fd[0]) : nullptr;
   if (m.fd[0] >= 0) native::close(m.fd[0]);
   if (made.memory != nullptr) {
     made.socket = socket;
@@ -176,7 +181,7 @@ long make_ring(uint32_t connection, NewRing& made) {
   }
   if (m.fd[1] >= 0) native::close(m.fd[1]);
   native::close(socket);
-  return m.cut ? -EMFILE : -ENOTCONN;
+  return answer < 0 ? error_of_connecting(answer) : -ENOTCONN;
 }
 
 // nullptr: see error.
@@ -276,6 +281,29 @@ uint64_t monotonic_ns() {
   return static_cast<uint64_t>(now.sec) * 1'000'000'000u + static_cast<uint64_t>(now.nsec);
 }
 
+uint64_t received_word(uint64_t token, int number) { return token << 32 | static_cast<uint32_t>(number); }
+int number_received(uint64_t word) { return static_cast<int>(static_cast<uint32_t>(word)); }
+bool is_of_token(uint64_t word, uint64_t token) {
+  return static_cast<uint32_t>(word >> 32) == static_cast<uint32_t>(token);
+}
+
+void drop_received(uint64_t word) {
+  if (number_received(word) > 0) native::close(number_received(word) - 1);
+}
+
+// A message belongs to the slot's call when it carries the token that the host wrote into the slot before it sent it.
+// A late one, of a call that was given up, is closed, and never replaces what the slot waits for.
+void keep_received(Ring& ring, uint32_t slot, uint64_t word) {
+  const uint64_t wanted = std::atomic_ref<uint64_t>(abi::ring_slot(ring.memory, slot).token).load();
+  auto& kept = ring.received[slot];
+  uint64_t before = kept.load();
+  do {
+    if (!is_of_token(word, wanted) || (before != 0 && is_of_token(before, wanted))) return drop_received(word);
+  } while (!kept.compare_exchange_weak(before, word));
+  drop_received(before);
+  raw_syscall(SYS_futex, native::of(&kept), FUTEX_WAKE | FUTEX_PRIVATE_FLAG, INT32_MAX);
+}
+
 // Receives one FileMessage, for whichever slot it is. No signal may come between taking the descriptor off the socket
 // and storing it: a handler's own open would wait for it for ever.
 long receive_file(Ring& ring) {
@@ -289,9 +317,7 @@ long receive_file(Ring& ring) {
   if (m.fd[1] >= 0) native::close(m.fd[1]);
   const bool whole = m.bytes == sizeof message && message.slot < abi::slot_count;
   if (whole && (m.fd[0] >= 0 || m.cut)) {
-    const int stale = ring.received[message.slot].exchange(m.fd[0] >= 0 ? m.fd[0] + 1 : none_left);
-    if (stale > 0) native::close(stale - 1);
-    futex_wake_all(&ring.received[message.slot]);
+    keep_received(ring, message.slot, received_word(message.token, m.fd[0] >= 0 ? m.fd[0] + 1 : none_left));
   } else if (m.fd[0] >= 0) {
     native::close(m.fd[0]);
   }
@@ -432,8 +458,7 @@ void RingCall::tidy_area() {
 RingCall::~RingCall() {
   if (ring_ == nullptr) return;
   tidy_area();
-  const int unclaimed = ring_->received[index_].exchange(0);
-  if (unclaimed > 0) native::close(unclaimed - 1);
+  drop_received(ring_->received[index_].exchange(0));
   slot().state.store(static_cast<uint32_t>(CallState::free), std::memory_order_relaxed);
   Ring& ring = *ring_;
   ring.taken.fetch_and(~(uint64_t{1} << index_));
@@ -481,7 +506,9 @@ bool RingCall::host_is_gone() const {
   const InUse socket(process(), ring_->socket);
   if (socket.fd() < 0) return true;
   const long events = poll_one(socket.fd(), 0, 0);
-  return events > 0 && (events & (POLLHUP | POLLERR | POLLNVAL)) != 0;
+  if (events > 0 && (events & (POLLHUP | POLLERR | POLLNVAL)) != 0) return true;
+  // A process that was forked while this ring was connected may hold a copy of the host's end.
+  return !has_host(ring_->connection) && !has_host(ring_->connection);
 }
 
 long RingCall::run() {
@@ -532,8 +559,12 @@ long RingCall::check_room_for_descriptor() const {
 int RingCall::wait_descriptor() {
   auto& received = ring_->received[index_];
   for (int tries = 0; tries < 500; tries++) {
-    const int got = received.exchange(0);
-    if (got != 0) return got == none_left ? -EMFILE : got - 1;
+    const uint64_t word = received.exchange(0);
+    if (word != 0 && is_of_token(word, opened_)) {
+      const int got = number_received(word);
+      return got == none_left ? -EMFILE : got - 1;
+    }
+    drop_received(word);
     const long r = receive_file(*ring_);
     if (r == 0 || (r < 0 && r != -EAGAIN && r != -EINTR)) return r == -EMFILE ? -EMFILE : -ENOTCONN;
     if (r == -EAGAIN) futex_wait(&received, 0, false, {0, 10'000'000});

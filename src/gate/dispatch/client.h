@@ -35,8 +35,9 @@ struct Ring {
   abi::Spin spin;                  // for answers
   void* memory = nullptr;
   std::atomic<uint64_t> taken{0};  // a bit a slot
-  // What came for the slot: a descriptor's number + 1, or -EMFILE when the process had no room for it.
-  std::atomic<int> received[abi::slot_count];
+  // What came for the slot: the token's low half in the high one, and a descriptor's number + 1, or -EMFILE when the
+  // process had no room for it. 0: nothing.
+  std::atomic<uint64_t> received[abi::slot_count];
   Area area[abi::slot_count];
 };
 

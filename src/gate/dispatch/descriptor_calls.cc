@@ -53,7 +53,7 @@ void for_each_descriptor(F f) {
 
 long duplicate_onto(const CallFrame& f) {
   const auto from = static_cast<int>(f.arg[0]), to = static_cast<int>(f.arg[1]);
-  if (possible.internal && from != to) {
+  if (from != to && (may_be_internal(from) || may_be_internal(to))) {
     Process& p = process();
     if (is_internal(p, from)) return -EBADF;
     make_room_at(p, to);
@@ -131,7 +131,7 @@ long call_dup(const CallFrame&) { return pass_on; }
 
 // /proc/self/fd shows the program's descriptors.
 long call_list_directory(const CallFrame& f) {
-  if (!possible.internal || !lists_own_descriptors(static_cast<int>(f.arg[0]))) return call_getdents64(f);
+  if (!may_be_internal(INT32_MAX - 1) || !lists_own_descriptors(static_cast<int>(f.arg[0]))) return call_getdents64(f);
   for (;;) {
     const long n = native::call(f);
     if (n <= 0) return n;
@@ -142,7 +142,7 @@ long call_list_directory(const CallFrame& f) {
 
 long call_close(const CallFrame& f) {
   const auto fd = static_cast<int>(f.arg[0]);
-  if (possible.internal && is_internal(process(), fd)) return -EBADF;
+  if (may_be_internal(fd) && is_internal(process(), fd)) return -EBADF;
   const long flushed = flush(fd);
   if (flushed >= 0) return pass_on;
   const long r = native::call(f);

@@ -83,7 +83,7 @@ long open_device(uint64_t flags) {
   const long r = ask_leader(request, -1, &fd);
   if (r < 0) {
     if (fd >= 0) native::close(fd);
-    return r == -ECONNREFUSED || r == -ENOENT ? -ENODEV : r;
+    return r == -ENOTCONN ? -ENODEV : r;
   }
   if (fd < 0) return -EMFILE;
   if ((flags & O_NONBLOCK) != 0) native::fcntl(fd, F_SETFL, native::fcntl(fd, F_GETFL) | O_NONBLOCK);

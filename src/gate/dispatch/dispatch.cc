@@ -1,4 +1,5 @@
 // The table: system call number to handler; and what the machinery tells the dispatcher at starts, forks and execs.
+#include "abi/leader_protocol.h"
 #include "abi/ring.h"
 #include "gate/dispatch/descriptor_calls.h"
 #include "gate/dispatch/descriptors.h"
@@ -127,13 +128,15 @@ constexpr auto descriptor_calls = make_descriptor_calls();
 
 // The gate's own descriptors are not open to the program.
 bool is_on_internal(const CallFrame& frame) {
-  if (!possible.internal || !descriptor_calls.contains[frame.nr]) return false;
+  if (!descriptor_calls.contains[frame.nr]) return false;
   const auto fd = static_cast<int>(frame.arg[0]);
-  return fd >= lowest_internal && is_internal(process(), fd);
+  return may_be_internal(fd) && is_internal(process(), fd);
 }
 
-// The state handed from image to image: words, as before_exec writes them.
-constexpr std::string_view cwd_word = "cwd:", table_word = "mounts:", virtual_word = "virtual", device_word = "device";
+// The state handed from image to image: words, as before_exec writes them. Those of what every process has from its
+// parent come first, in the order of Inherited.
+constexpr std::string_view inherited_words[inherited_count] = {abi::line_word, abi::table_word, abi::gate_word};
+constexpr std::string_view cwd_word = "cwd:", virtual_word = "virtual", device_word = "device";
 
 // The number behind a word's name; -1: it is another word.
 int number_of(std::string_view word, std::string_view name) {
@@ -170,21 +173,16 @@ void for_each_word(std::string_view text, Take take) {
   }
 }
 
-// The table that the last image kept open, or the namespace's.
-int start_mounts(std::string_view inherited) {
+void take_inherited(std::string_view words, bool first) {
   Process& p = process();
-  for_each_word(inherited, [&](std::string_view word) {
-    if (const int fd = number_of(word, table_word); fd >= 0) p.mount_table = fd;
+  for_each_word(words, [&](std::string_view word) {
+    for (size_t i = 0; i < inherited_count; i++) {
+      const int fd = number_of(word, inherited_words[i]);
+      if (fd < 0) continue;
+      if (!first) adopt_internal(p, fd);
+      p.inherited[i] = first ? keep_internal(p, fd, false) : fd;
+    }
   });
-  if (p.mount_table >= 0) {
-    adopt_internal(p, p.mount_table);
-    return map_mounts(p.mount_table);
-  }
-  const int fd = open_mounts();
-  if (fd < 0) return fd;
-  const int r = map_mounts(fd);
-  native::close(fd);
-  return r;
 }
 
 }  // namespace
@@ -207,12 +205,17 @@ void dispatch_start(const char* directory, const char* inherited) {
   for (size_t i = 0; i < table_size; i++) dispatch_table[i] = table.handler[i] != nullptr ? 1 : 0;
   set_namespace_directory(directory);
   process_start();
-  if (inherited == nullptr) reserve_numbers();
   descriptors_start();
   const std::string_view words = inherited == nullptr ? std::string_view() : std::string_view(inherited);
-  if (start_mounts(words) < 0) die("cannot read the mount table of the namespace (has it ended?)", directory);
+  const bool first = inherited == nullptr || words.starts_with(abi::first_word);
+  if (first) reserve_numbers();
+  take_inherited(words, first);
+  // Without the table nothing is mounted for this program; that is no reason for it not to run.
+  (void)map_mounts(inherited_descriptor(process(), Inherited::mount_table));
   for_each_word(words, take_word);
 }
+
+int gate_descriptor() { return inherited_descriptor(process(), Inherited::gate_file); }
 
 void* dispatch_process() { return &process(); }
 
@@ -232,9 +235,11 @@ void dispatch_end_guest(int* guest) { end_guest(*reinterpret_cast<Process*>(gues
 size_t before_exec(char* to, size_t room) {
   Text<512> text;
   const int cwd = possible.virtual_cwd ? process().cwd.fd.load() : -1;
-  const int table = process().mount_table;
+  const Process& p = process();
+  for (size_t i = 0; i < inherited_count; i++) {
+    if (const int fd = p.inherited[i]; fd >= 0) text.add(inherited_words[i]).add_decimal(fd).add(' ');
+  }
   if (cwd >= 0) text.add(cwd_word).add_decimal(cwd).add(' ');
-  if (table >= 0) text.add(table_word).add_decimal(table).add(' ');
   if (possible.virtual_file) text.add(virtual_word).add(' ');
   if (possible.device) text.add(device_word);
   flush_descriptors(true);

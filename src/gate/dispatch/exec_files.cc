@@ -20,15 +20,6 @@ bool is_mount_helper(std::string_view path) {
   return name == "fusermount" || name == "fusermount3" || name == "mergerfs-fusermount";
 }
 
-// The program `fusewire`, beside the gate's own file.
-PathText drop_in_path() {
-  PathText path;
-  path.assign({gate_path(), text_length(gate_path())});
-  const size_t slash = path.view().rfind('/');
-  path.set_length(slash == std::string_view::npos ? 0 : slash + 1);
-  return path.add("fusewire"), path;
-}
-
 long copy_whole(VirtualFile file, int to) {
   for (long offset = 0;;) {
     RingCall call(file.connection, CallNumber::read, SYS_execve);
@@ -70,6 +61,34 @@ struct Request {
   size_t room;
 };
 
+// What /proc/self/exe shall say of a native file. Where /proc is missing, the path is what it was called.
+long name_native(int fd, const char* path, char* resolved, size_t room) {
+  PathText full;
+  if (native::descriptor_path(fd, full) != 0) {
+    char first = 0;
+    copy_from_program(&first, path, 1);
+    if (first != '/' && native::getcwd(full.data(), path_room) > 0) {
+      full.set_length(text_length(full.data()));
+      if (full.back() != '/') full.add('/');
+    }
+    PathText given;
+    const long n = copy_string_from_program(given.data(), path, path_room);
+    given.set_length(n < 0 ? 0 : static_cast<size_t>(n));
+    full.add(given.view());
+  }
+  if (full.overflowed() || full.length() >= room) return -ENAMETOOLONG;
+  __builtin_memcpy(resolved, full.c_str(), full.length() + 1);
+  return 0;
+}
+
+// The file that a descriptor stands for, to be read: opened anew, or where /proc is missing the descriptor's own.
+long open_itself(int fd) {
+  Text<40> link;
+  link.add("/proc/self/fd/").add_decimal(fd);
+  const long r = raw_syscall(SYS_openat, AT_FDCWD, native::of(link.c_str()), O_RDONLY | O_CLOEXEC);
+  return r == -ENOENT ? native::fcntl(fd, F_DUPFD_CLOEXEC) : r;
+}
+
 long open_native(const Request& q, const Where& where) {
   const char* path = where.rewritten ? where.text.c_str() : q.path;
   const int dirfd = where.rewritten ? AT_FDCWD : q.dirfd;
@@ -79,22 +98,15 @@ long open_native(const Request& q, const Where& where) {
   }
   char first = 0;
   copy_from_program(&first, path, 1);
-  PathText itself;
-  if (first == 0 && (q.at_flags & AT_EMPTY_PATH) != 0) {
-    itself.add("/proc/self/fd/").add_decimal(dirfd);
-    path = itself.c_str();
-  }
-  const long fd = raw_syscall(SYS_openat, dirfd, native::of(path), O_RDONLY | O_CLOEXEC | (nofollow ? O_NOFOLLOW : 0));
+  const bool itself = first == 0 && (q.at_flags & AT_EMPTY_PATH) != 0;
+  const long fd = itself ? open_itself(dirfd)
+                         : raw_syscall(SYS_openat, dirfd, native::of(path),
+                                       O_RDONLY | O_CLOEXEC | O_NONBLOCK | (nofollow ? O_NOFOLLOW : 0));
   if (fd < 0) return fd;
   struct stat st;
-  PathText full;
   long r = native::fstat(static_cast<int>(fd), &st);
   if (r == 0 && !S_ISREG(st.st_mode)) r = -EACCES;
-  if (r == 0 && q.resolved != nullptr) {
-    r = native::descriptor_path(static_cast<int>(fd), full);
-    if (r == 0 && full.length() >= q.room) r = -ENAMETOOLONG;
-    if (r == 0) __builtin_memcpy(q.resolved, full.c_str(), full.length() + 1);
-  }
+  if (r == 0 && q.resolved != nullptr) r = name_native(static_cast<int>(fd), path, q.resolved, q.room);
   if (r == 0) return fd;
   native::close(static_cast<int>(fd));
   return r;
@@ -138,6 +150,19 @@ long open_surely(const Request& q, const CallFrame& frame, bool& is_virtual_file
   return -ENOENT;
 }
 
+// The program `fusewire`, which the leader runs from, wherever that file is.
+long open_drop_in(char* resolved, size_t room) {
+  abi::LeaderRequest request;
+  start_request(request, abi::LeaderOperation::open_drop_in);
+  int fd = -1;
+  long r = ask_leader(request, -1, &fd);
+  if (r == 0 && fd < 0) r = -EMFILE;
+  if (r == 0) r = name_native(fd, "/proc/self/exe", resolved, room);
+  if (r == 0) return fd;
+  if (fd >= 0) native::close(fd);
+  return r;
+}
+
 }  // namespace
 
 int open_for_exec(int dirfd, const char* path, int at_flags, char* resolved, size_t room, bool* virtual_file) {
@@ -150,8 +175,7 @@ int open_for_exec(int dirfd, const char* path, int at_flags, char* resolved, siz
   text.set_length(static_cast<size_t>(n));
   long r = -ENOENT;
   if (is_mount_helper(text.view())) {
-    const PathText ours = drop_in_path();
-    r = open_native({AT_FDCWD, ours.c_str(), 0, true, resolved, room}, Where());
+    r = open_drop_in(resolved, room);
   }
   if (r < 0) r = open_surely(q, frame, is_virtual_file);
   if (virtual_file != nullptr) *virtual_file = is_virtual_file;

@@ -10,22 +10,36 @@ namespace {
 // A mount waits until the leader has started a host; an unmount until its daemon said goodbye.
 constexpr long leader_answers_within_ms = 60'000;
 
-long send_request(int socket, const abi::LeaderRequest& request, int attached) {
+// On the line, which all processes share and the leader may be slow to empty: the wait for room has an end.
+long send_request(const abi::LeaderRequest& request, int answer_end, int attached) {
+  const int line = inherited_descriptor(process(), Inherited::line);
+  if (line < 0) return -ENOTCONN;
+  const int fds[2] = {answer_end, attached};
+  const size_t bytes = (attached >= 0 ? 2 : 1) * sizeof(int);
   iovec io{const_cast<abi::LeaderRequest*>(&request), sizeof request};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof fds)] = {};
   msghdr header{};
   header.msg_iov = &io;
   header.msg_iovlen = 1;
-  if (attached >= 0) {
+  if (answer_end >= 0) {
     header.msg_control = control;
-    header.msg_controllen = sizeof control;
+    header.msg_controllen = CMSG_SPACE(bytes);
     cmsghdr* c = CMSG_FIRSTHDR(&header);
     c->cmsg_level = SOL_SOCKET;
     c->cmsg_type = SCM_RIGHTS;
-    c->cmsg_len = CMSG_LEN(sizeof(int));
-    __builtin_memcpy(CMSG_DATA(c), &attached, sizeof attached);
+    c->cmsg_len = CMSG_LEN(bytes);
+    __builtin_memcpy(CMSG_DATA(c), fds, bytes);
   }
-  return raw_syscall(SYS_sendmsg, socket, native::of(&header), MSG_NOSIGNAL);
+  for (;;) {
+    const long r = raw_syscall(SYS_sendmsg, line, native::of(&header), MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (r == -EPIPE || r == -ECONNRESET || r == -EBADF || r == -ENOTSOCK) return -ENOTCONN;
+    if (r == -ETOOMANYREFS) return -EMFILE;
+    if (r != -EAGAIN) return r;
+    if (answer_end < 0) return r;  // a line for the log: not worth a wait
+    pollfd p{line, POLLOUT, 0};
+    const long ready = raw_syscall(SYS_poll, native::of(&p), 1, leader_answers_within_ms);
+    if (ready == 0) return -ETIMEDOUT;
+  }
 }
 
 long receive_reply(int socket, int* received) {
@@ -51,7 +65,7 @@ long receive_reply(int socket, int* received) {
   }
   if (received != nullptr) *received = fd;
   if (received == nullptr && fd >= 0) native::close(fd);
-  if (n < 0) return n;
+  if (n <= 0) return n < 0 && n != -ECONNRESET ? n : -ENOTCONN;
   return n == sizeof reply ? reply.error : -EPROTO;
 }
 
@@ -67,32 +81,18 @@ Text<20> program_name() {
 
 }  // namespace
 
-int connect_in_namespace(std::string_view name) {
-  PathText path = in_namespace(name);
-  int directory = -1;
-  if (path.length() >= sizeof(sockaddr_un::sun_path)) {
-    directory = native::open(namespace_directory(), O_PATH | O_CLOEXEC);
-    if (directory < 0) return directory;
-    path.clear();
-    path.add("/proc/self/fd/").add_decimal(directory).add('/').add(name);
-  }
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  long r = -ENAMETOOLONG;
-  if (path.length() < sizeof address.sun_path) {
-    __builtin_memcpy(address.sun_path, path.c_str(), path.length() + 1);
-    r = with_room(process(), [] { return raw_syscall(SYS_socket, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0); });
-  }
-  const int socket = static_cast<int>(r);
-  if (r >= 0) {
-    do {
-      r = raw_syscall(SYS_connect, socket, native::of(&address), sizeof address);
-    } while (r == -EINTR);
-    if (r == -EISCONN) r = 0;
-    if (r < 0) native::close(socket);
-  }
-  if (directory >= 0) native::close(directory);
-  return r < 0 ? static_cast<int>(r) : socket;
+int send_to_leader(const abi::LeaderRequest& request, int attached) {
+  int pair[2];
+  const long made = with_room(process(), [&] {
+    return raw_syscall(SYS_socketpair, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, native::of(static_cast<int*>(pair)));
+  });
+  if (made < 0) return static_cast<int>(made);
+  const long r = send_request(request, pair[1], attached);
+  // Only the leader has that end now: its end is the end of the answer.
+  native::close(pair[1]);
+  if (r >= 0) return pair[0];
+  native::close(pair[0]);
+  return static_cast<int>(r);
 }
 
 void start_request(abi::LeaderRequest& request, abi::LeaderOperation operation) {
@@ -103,10 +103,9 @@ void start_request(abi::LeaderRequest& request, abi::LeaderOperation operation) 
 
 long ask_leader(const abi::LeaderRequest& request, int attached, int* received) {
   if (received != nullptr) *received = -1;
-  const int socket = connect_in_namespace(abi::leader_socket_name);
+  const int socket = send_to_leader(request, attached);
   if (socket < 0) return socket;
-  long r = send_request(socket, request, attached);
-  if (r >= 0) r = receive_reply(socket, received);
+  const long r = receive_reply(socket, received);
   native::close(socket);
   return r;
 }
@@ -120,13 +119,10 @@ long refuse(long error, const char* call, std::string_view about, const char* wh
 }
 
 void log_line(const char* text) {
-  const int socket = connect_in_namespace(abi::leader_socket_name);
-  if (socket < 0) return;
   abi::LeaderRequest request;
   start_request(request, abi::LeaderOperation::log);
   set_field(request.options, std::string_view(text, text_length(text)).substr(0, sizeof request.options - 1));
-  send_request(socket, request, -1);
-  native::close(socket);
+  send_request(request, -1, -1);
 }
 
 }  // namespace fusewire::gate

@@ -1,5 +1,5 @@
 // Asking the namespace's leader, and telling people what the gate refused.
-// Thread rule: any thread; each request is a connection of its own.
+// Thread rule: any thread; each request has a socket pair of its own, on which its answer comes.
 #pragma once
 
 #include <cstdint>
@@ -28,7 +28,8 @@ long ask_leader(const abi::LeaderRequest& request, int attached, int* received);
 // (negative) as the call's result.
 long refuse(long error, const char* call, std::string_view about, const char* why);
 
-// A SOCK_SEQPACKET socket connected to a name in the namespace's directory, also where that is too long for sun_path.
-int connect_in_namespace(std::string_view name);
+// Sends a request on the line and does not wait: the socket on which the answer will come (close-on-exec), or -errno:
+// ENOTCONN when the leader is gone, EMFILE or ENFILE without descriptors.
+int send_to_leader(const abi::LeaderRequest& request, int attached);
 
 }  // namespace fusewire::gate

@@ -31,7 +31,7 @@ std::string_view path_of(const MountEntry& e) { return {e.path, path_length(e)};
 void copy_entry(const MountEntry& from, MountEntry& to) {
   __builtin_memcpy(static_cast<void*>(&to), static_cast<const void*>(&from), sizeof to);
   to.path[sizeof to.path - 1] = to.type[sizeof to.type - 1] = 0;
-  to.source[sizeof to.source - 1] = to.socket[sizeof to.socket - 1] = 0;
+  to.source[sizeof to.source - 1] = 0;
 }
 
 // Calls look(entry) for the mounted entries of one stable state of the table; look must bear being started over.
@@ -56,8 +56,6 @@ void read_stable(Start start, Look look) {
 }
 
 }  // namespace
-
-int open_mounts() { return native::open(in_namespace(abi::mount_table_name).c_str(), O_RDONLY | O_CLOEXEC); }
 
 int map_mounts(int fd) {
   const long at = map_aside(sizeof(MountTable), PROT_READ, MAP_SHARED, fd);
@@ -116,6 +114,14 @@ bool mount_path_of(uint32_t connection, PathText& path) {
                 found = true;
               });
   return found;
+}
+
+bool has_host(uint32_t connection) {
+  if (table == nullptr) return false;
+  for (const MountEntry& e : table->entry) {
+    if (e.connection == connection && e.host_pid != 0) return true;
+  }
+  return false;
 }
 
 bool next_mount(uint64_t from, MountEntry& copy) {

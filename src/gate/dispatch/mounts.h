@@ -16,8 +16,6 @@ struct MountPoint {
   uint32_t connection = 0;
 };
 
-// Opens the table of the namespace: a descriptor, or -errno.
-int open_mounts();
 // Maps the table behind fd. 0 or -errno.
 int map_mounts(int fd);
 // For tests: reads this table.
@@ -37,6 +35,9 @@ bool is_above_mount(std::string_view path);
 bool mount_of(uint32_t connection, abi::MountEntry& copy);
 // The mount point's path alone.
 bool mount_path_of(uint32_t connection, PathText& path);
+// Whether a host process serves the connection, mounted or not. A look that a change of the table may disturb: ask
+// again before you believe that there is none.
+bool has_host(uint32_t connection);
 // The first mount whose connection is at least `from`; mounts are numbered in the order they were made.
 bool next_mount(uint64_t from, abi::MountEntry& copy);
 

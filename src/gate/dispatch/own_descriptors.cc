@@ -109,7 +109,9 @@ long duplicate_high(Process& p, int fd, int above, bool close_on_exec) {
 }
 
 int place_in(OwnDescriptors& table, int fd) {
-  possible.internal = true;
+  int lowest = possible.lowest_internal;
+  while (fd < lowest && !possible.lowest_internal.compare_exchange_weak(lowest, fd)) {
+  }
   for (size_t i = 0; i < own_room; i++) {
     int none = 0;
     if (table.number[i].compare_exchange_strong(none, fd + 1)) return static_cast<int>(i);
@@ -129,9 +131,15 @@ void move(Process& p, OwnDescriptors& table, int place, int above) {
   const int fd = table.number[place] - 1;
   const long copy = duplicate_high(p, fd, above, (native::fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0);
   const int moved = copy < 0 ? -1 : static_cast<int>(copy);
+  int lowest = possible.lowest_internal;
+  while (moved >= 0 && moved < lowest && !possible.lowest_internal.compare_exchange_weak(lowest, moved)) {
+  }
   table.number[place] = moved + 1;
   if (p.cwd.fd == fd) p.cwd.fd = moved;
-  if (p.mount_table == fd) p.mount_table = moved;
+  for (auto& inherited : p.inherited) {
+    int held = fd;
+    inherited.compare_exchange_strong(held, moved);
+  }
   native::close(fd);
 }
 
@@ -187,7 +195,7 @@ void make_room_at(Process& p, int fd) {
 }
 
 void move_above(Process& p, uint64_t soft) {
-  if (!possible.internal || soft > small_limit) return;
+  if (possible.lowest_internal == INT32_MAX || soft > small_limit) return;
   const Changing change(p);
   for (size_t i = 0; i < own_room; i++) {
     const int fd = change.table().number[i] - 1;

@@ -74,7 +74,7 @@ void start_as_copy(Process& child, Process& parent) {
     child.cwd.fd = parent.cwd.fd.load();
   }
   child.cwd.version = 0;
-  child.mount_table = parent.mount_table.load();
+  for (size_t i = 0; i < inherited_count; i++) child.inherited[i] = parent.inherited[i].load();
   child.shared_descriptors = parent.shared_descriptors.load();
   for (size_t i = 0; i < own_room; i++) child.descriptors.number[i] = parent.descriptors.number[i].load();
   child.descriptors.users = 0;

@@ -38,6 +38,10 @@ class CwdChange {
   VirtualCwd& cwd_;
 };
 
+// What every process of the namespace has from its parent, and every image from the last one (leader_protocol.h).
+enum class Inherited : uint8_t { line, mount_table, gate_file };
+inline constexpr size_t inherited_count = 3;
+
 struct Process {
   std::atomic<int> pid{0};
   Process* next = nullptr;  // records are never freed, and serve again
@@ -46,8 +50,7 @@ struct Process {
   std::atomic<uint32_t> umask{022};
   FileSizeLimit file_size;
   VirtualCwd cwd;
-  // The mount table, for an image of a user who may not open it; -1: the user has not changed. Survives exec.
-  std::atomic<int> mount_table{-1};
+  std::atomic<int> inherited[inherited_count] = {-1, -1, -1};
   Rings rings;
   OwnDescriptors descriptors;
   std::atomic<OwnDescriptors*> shared_descriptors{nullptr};  // in place of `descriptors`, when others share them
@@ -60,8 +63,8 @@ struct Possible {
   std::atomic<bool> virtual_file{false};
   std::atomic<bool> device{false};
   std::atomic<bool> virtual_cwd{false};
-  std::atomic<bool> internal{false};
-  std::atomic<bool> own_cwds{false};  // threads with a cwd of their own (unshare)
+  std::atomic<int> lowest_internal{INT32_MAX};  // no descriptor of the gate's has ever had a lower number
+  std::atomic<bool> own_cwds{false};            // threads with a cwd of their own (unshare)
 };
 extern Possible possible;
 
@@ -70,6 +73,11 @@ Process& process();
 
 // Whether the process stands in a mount; then where.
 bool virtual_cwd(const Process& p, VirtualFile& where);
+// Whether fd may be one of the gate's at all; costs no system call.
+inline bool may_be_internal(int fd) { return fd >= possible.lowest_internal.load(std::memory_order_relaxed); }
+inline int inherited_descriptor(const Process& p, Inherited which) {
+  return p.inherited[static_cast<size_t>(which)].load();
+}
 
 // The namespace's directory, absolute.
 const char* namespace_directory();

@@ -26,16 +26,22 @@ bool has_threads() {
   return r < 0 || st.st_nlink > links_of_one_thread;
 }
 
-// A directory that is removed already: not even root can make a file in it. Who may not make one in the namespace's
-// directory, which is another user, goes to the one that is there.
+// A directory that is removed already: not even root can make a file in it. Who cannot make one in the namespace's
+// directory (another user, a process after chroot) gets one from the leader.
 long enter_nowhere() {
   PathText path = in_namespace(abi::void_name);
   path.add('-').add_decimal(native::gettid());
   raw_syscall(SYS_mkdir, native::of(path.c_str()), 0500);
   raw_syscall(SYS_chmod, native::of(path.c_str()), 0500);  // whatever the umask is
-  const int directory = native::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
-  if (directory < 0) return native::chdir(in_namespace(abi::void_name).c_str());
-  raw_syscall(SYS_rmdir, native::of(path.c_str()));
+  int directory = native::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (directory >= 0) {
+    raw_syscall(SYS_rmdir, native::of(path.c_str()));
+  } else {
+    abi::LeaderRequest request;
+    start_request(request, abi::LeaderOperation::open_void);
+    if (const long r = ask_leader(request, -1, &directory); r < 0) return r;
+  }
+  if (directory < 0) return -EMFILE;
   const long r = raw_syscall(SYS_fchdir, directory);
   native::close(directory);
   return r;
@@ -96,7 +102,7 @@ long call_chdir(const CallFrame& f) {
 long call_fchdir(const CallFrame& f) {
   VirtualFile file;
   const auto fd = static_cast<int>(f.arg[0]);
-  if (possible.internal && is_internal(process(), fd)) return -EBADF;
+  if (may_be_internal(fd) && is_internal(process(), fd)) return -EBADF;
   const uint32_t seen = process().cwd.version & ~1u;
   if (!is_virtual(fd, file)) {
     const long r = change_natively(f, seen);
@@ -142,15 +148,10 @@ long call_unshare(const CallFrame& f) {
   return pass_on;
 }
 
-// Hosts believe what the kernel says of a connected socket, at the time it was connected. The new user may not be
-// allowed to open the mount table, and yet shall execute programs: mounts exist for him too, if only to be refused.
+// Hosts believe what the kernel says of a client's socket, at the time it was made.
 long call_set_credentials(const CallFrame& f) {
-  Process& p = process();
-  if (p.mount_table < 0) {
-    if (const int table = open_mounts(); table >= 0) p.mount_table = keep_internal(p, table, false);
-  }
   const long r = native::call(f);
-  if (r >= 0) retire_rings(p);
+  if (r >= 0) retire_rings(process());
   return r;
 }
 

@@ -105,8 +105,10 @@ int open_script_chain(Plan& plan) {
 
 bool is_gate_itself(const struct stat& st) {
   struct stat own;
-  return raw_syscall(__NR_stat, argument("/proc/self/exe"), argument(&own)) == 0 && own.st_dev == st.st_dev &&
-         own.st_ino == st.st_ino;
+  const int fd = gate_descriptor();
+  const long r = fd >= 0 ? raw_syscall(__NR_fstat, fd, argument(&own))
+                         : raw_syscall(__NR_stat, argument("/proc/self/exe"), argument(&own));
+  return r == 0 && own.st_dev == st.st_dev && own.st_ino == st.st_ino;
 }
 
 // Programs that get rights of their own by being executed: our loader cannot give them.
@@ -234,6 +236,19 @@ void leave_to_parent(StackRecord* record, const Vectors& v) {
   record->left_memory = v.memory;
 }
 
+// By descriptor: no path leads to the gate after chroot or in a private mount namespace, and /proc may be missing or
+// somebody else's. The way by /proc is left for filters that know no execveat(2).
+int execute_gate_file(const Vectors& v) {
+  long r = -ENOSYS;
+  if (const int fd = gate_descriptor(); fd >= 0) {
+    r = raw_syscall(__NR_execveat, fd, argument(""), v.argument_vector, v.environment, AT_EMPTY_PATH);
+  }
+  if (r == -ENOSYS || r == -EPERM || r == -EBADF) {
+    r = raw_syscall(__NR_execve, argument("/proc/self/exe"), v.argument_vector, v.environment);
+  }
+  return static_cast<int>(r);
+}
+
 int execute_gate(StackRecord* record, const Plan& plan, uint64_t argv, uint64_t envp, Inheritance& i) {
   char text[512];
   i.descriptor = plan.fd;
@@ -255,9 +270,7 @@ int execute_gate(StackRecord* record, const Plan& plan, uint64_t argv, uint64_t 
     raw_syscall(__NR_fcntl, plan.fd, F_SETFD, 0);
     leave_to_parent(record, v);
     ask_to_be_traced();
-    r = static_cast<int>(raw_syscall(__NR_execve, argument("/proc/self/exe"), v.argument_vector, v.environment));
-    if (r == -ENOENT)
-      r = static_cast<int>(raw_syscall(__NR_execve, argument(gate_path()), v.argument_vector, v.environment));
+    r = execute_gate_file(v);
     if (record != nullptr) record->left_memory = nullptr;
   }
   if (v.memory != nullptr) unmap_memory(v.memory, v.bytes);

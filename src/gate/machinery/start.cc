@@ -18,7 +18,6 @@ extern "C" [[noreturn]] void enter_program(uint64_t stack, uint64_t entry);
 
 namespace {
 
-char own_path[path_room];
 char program_path[path_room];
 char namespace_path[path_room];
 
@@ -47,9 +46,10 @@ void copy_text(char (&to)[path_room], std::string_view from) {
   to[n] = 0;
 }
 
+// Until there is a program, the gate is what /proc/self/exe shows.
 void find_own_path() {
-  const long n = raw_syscall(__NR_readlink, argument("/proc/self/exe"), argument(own_path), sizeof own_path - 1);
-  own_path[n > 0 ? n : 0] = 0;
+  const long n = raw_syscall(__NR_readlink, argument("/proc/self/exe"), argument(program_path), path_room - 1);
+  program_path[n > 0 ? n : 0] = 0;
 }
 
 std::string_view take_field(std::string_view& rest, size_t bytes) {
@@ -191,7 +191,7 @@ void allow_executable_stack(uint64_t* stack) {
 }
 
 [[noreturn]] void usage() {
-  constexpr std::string_view text = "usage: fusewire-gate --namespace DIR PROGRAM ARGV0 [ARG...]\n";
+  constexpr std::string_view text = "usage: fusewire-gate --namespace DIR [--own WORDS] PROGRAM ARGV0 [ARG...]\n";
   raw_syscall(__NR_write, 2, argument(text.data()), static_cast<long>(text.size()));
   raw_syscall(__NR_exit_group, 2);
   __builtin_unreachable();
@@ -220,12 +220,18 @@ std::string_view reason(long error) {
 }
 
 [[noreturn]] void start_as_command(const StartBlock& b) {
-  constexpr uint64_t words_before_arguments = 4;  // fusewire-gate --namespace DIR PROGRAM
+  uint64_t words_before_arguments = 4;  // fusewire-gate --namespace DIR PROGRAM
   if (*b.count < words_before_arguments + 1 || std::string_view(b.arguments[1]) != "--namespace") usage();
+  const char* own = nullptr;
+  if (std::string_view(b.arguments[3]) == "--own") {
+    words_before_arguments += 2;
+    if (*b.count < words_before_arguments + 1) usage();
+    own = b.arguments[4];
+  }
   copy_text(namespace_path, b.arguments[2]);
-  copy_text(program_path, own_path);
-  dispatch_start(namespace_path, nullptr);
-  const char* program = b.arguments[3];
+  find_own_path();
+  dispatch_start(namespace_path, own);
+  const char* program = b.arguments[words_before_arguments - 1];
   const long r = first_exec(program, b.arguments + words_before_arguments, b.environment);
   PathText detail;
   detail.add(program).add(": ");
@@ -269,7 +275,6 @@ bool read_inheritance(const char* state, const char* file, Inheritance& to) {
 }
 
 extern "C" [[noreturn]] void gate_start(uint64_t* stack) {
-  find_own_path();
   const StartBlock b = start_block(stack);
   Inheritance i;
   if (b.environment[0] != nullptr && b.environment[1] != nullptr &&
@@ -279,7 +284,6 @@ extern "C" [[noreturn]] void gate_start(uint64_t* stack) {
   start_as_command(b);
 }
 
-const char* gate_path() { return own_path; }
 const char* exe_path() { return program_path; }
 const char* start_namespace() { return namespace_path; }
 

@@ -11,6 +11,7 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -25,6 +26,7 @@
 #include <thread>
 #include <vector>
 
+#include "abi/leader_protocol.h"
 #include "gate/dispatch/mounts.h"
 #include "gate/dispatch/process.h"
 
@@ -74,14 +76,12 @@ using Script = std::function<Answer(FakeClient&, uint32_t slot)>;
 class FakeHost {
  public:
   // watching: as a host that looks for calls by itself, so that nobody need ring.
-  FakeHost(const std::string& path, Script script, bool watching = false)
-      : script_(std::move(script)), watching_(watching) {
-    listener_ = ::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    std::strcpy(address.sun_path, path.c_str());
-    EXPECT_EQ(::bind(listener_, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
-    EXPECT_EQ(::listen(listener_, 8), 0);
+  explicit FakeHost(Script script, bool watching = false) : script_(std::move(script)), watching_(watching) {
+    int line[2];
+    EXPECT_EQ(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, line), 0);
+    line_ = line[0];
+    programs_line_ = line[1];
+    process().inherited[static_cast<size_t>(Inherited::line)] = programs_line_;
     stop_ = ::eventfd(0, EFD_CLOEXEC);
     thread_ = std::thread([this] { serve(); });
   }
@@ -90,13 +90,15 @@ class FakeHost {
     EXPECT_EQ(::write(stop_, &one, sizeof one), static_cast<ssize_t>(sizeof one));
     thread_.join();
     ::close(stop_);
+    process().inherited[static_cast<size_t>(Inherited::line)] = -1;
+    ::close(programs_line_);
   }
   int clients() const { return count_; }
 
  private:
   void serve() {
     for (bool go_on = true; go_on;) {
-      std::vector<pollfd> fds{{stop_, POLLIN, 0}, {listener_, POLLIN, 0}};
+      std::vector<pollfd> fds{{stop_, POLLIN, 0}, {line_, POLLIN, 0}};
       for (FakeClient& c : clients_) fds.push_back({c.doorbell, POLLIN, 0});
       ::poll(fds.data(), fds.size(), watching_ ? 0 : -1);
       if (fds[0].revents != 0) break;
@@ -107,11 +109,26 @@ class FakeHost {
       }
     }
     for (FakeClient& c : clients_) ::close(c.socket), ::close(c.doorbell);
-    ::close(listener_);
+    ::close(line_);
+  }
+  // The end of a pair that came with a request to reach this host.
+  int receive_asker() {
+    abi::LeaderRequest request{};
+    iovec io{&request, sizeof request};
+    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))];
+    msghdr m{};
+    m.msg_iov = &io, m.msg_iovlen = 1, m.msg_control = control, m.msg_controllen = sizeof control;
+    EXPECT_EQ(::recvmsg(line_, &m, MSG_CMSG_CLOEXEC), static_cast<ssize_t>(sizeof request));
+    EXPECT_EQ(request.operation, static_cast<uint32_t>(abi::LeaderOperation::reach_host));
+    EXPECT_EQ(request.connection, connection);
+    int fd = -1;
+    if (const cmsghdr* c = CMSG_FIRSTHDR(&m)) std::memcpy(&fd, CMSG_DATA(c), sizeof fd);
+    return fd;
   }
   void welcome() {
     FakeClient c;
-    c.socket = ::accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
+    c.socket = receive_asker();
+    if (c.socket < 0) return;
     const int memory = ::memfd_create("ring", MFD_CLOEXEC);
     ASSERT_EQ(::ftruncate(memory, abi::ring_bytes), 0);
     c.ring = ::mmap(nullptr, abi::ring_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
@@ -146,7 +163,7 @@ class FakeHost {
 
   Script script_;
   const bool watching_;
-  int listener_ = -1, stop_ = -1;
+  int line_ = -1, programs_line_ = -1, stop_ = -1;
   std::vector<FakeClient> clients_;
   std::atomic<int> count_{0};
   std::thread thread_;
@@ -165,7 +182,7 @@ class Client : public testing::Test {
     table_->entry[0].state = static_cast<uint32_t>(abi::MountState::mounted);
     table_->entry[0].connection = connection;
     std::strcpy(table_->entry[0].path, "/mnt");
-    std::strcpy(table_->entry[0].socket, "host.sock");
+    table_->entry[0].host_pid = 1;
     use_mounts(table_.get());
     process_start();
   }
@@ -174,14 +191,13 @@ class Client : public testing::Test {
     use_mounts(nullptr);
     std::filesystem::remove_all(directory_);
   }
-  std::string socket_path() const { return directory_ + "/host.sock"; }
 
   std::string directory_;
   std::unique_ptr<abi::MountTable> table_;
 };
 
 TEST_F(Client, a_call_carries_its_fields_and_brings_its_result_and_data) {
-  FakeHost host(socket_path(), [](FakeClient& c, uint32_t i) {
+  FakeHost host([](FakeClient& c, uint32_t i) {
     Slot& s = c.slot(i);
     EXPECT_EQ(s.number, static_cast<uint32_t>(CallNumber::setxattr));
     EXPECT_EQ(s.file, 9u);
@@ -207,7 +223,7 @@ TEST_F(Client, a_call_carries_its_fields_and_brings_its_result_and_data) {
 }
 
 TEST_F(Client, one_ring_serves_call_after_call) {
-  FakeHost host(socket_path(), [](FakeClient& c, uint32_t i) { return c.finish(i, 1), Answer::given; });
+  FakeHost host([](FakeClient& c, uint32_t i) { return c.finish(i, 1), Answer::given; });
   for (int i = 0; i < 200; i++) {
     RingCall call(connection, CallNumber::nop, 0);
     ASSERT_EQ(call.run(), 1);
@@ -222,13 +238,12 @@ TEST_F(Client, no_host_is_enotconn) {
 
 TEST_F(Client, the_end_of_the_host_ends_a_call_with_enotconn_and_the_next_host_is_found) {
   {
-    FakeHost host(socket_path(), [](FakeClient&, uint32_t) { return Answer::end_of_host; });
+    FakeHost host([](FakeClient&, uint32_t) { return Answer::end_of_host; });
     RingCall call(connection, CallNumber::nop, 0);
     ASSERT_EQ(call.error(), 0);
     EXPECT_EQ(call.run(), -ENOTCONN);
   }
-  ::unlink(socket_path().c_str());
-  FakeHost host(socket_path(), [](FakeClient& c, uint32_t i) { return c.finish(i, 2), Answer::given; });
+  FakeHost host([](FakeClient& c, uint32_t i) { return c.finish(i, 2), Answer::given; });
   RingCall call(connection, CallNumber::nop, 0);
   ASSERT_EQ(call.error(), 0);
   EXPECT_EQ(call.run(), 2);
@@ -250,7 +265,7 @@ TEST_F(Client, a_signal_asks_for_an_interrupt_and_the_host_decides) {
   ::sigaction(SIGUSR1, &action, nullptr);
   const pthread_t caller = ::pthread_self();
   const pid_t thread = ::gettid();
-  FakeHost host(socket_path(), [caller, thread](FakeClient& c, uint32_t i) {
+  FakeHost host([caller, thread](FakeClient& c, uint32_t i) {
     if (c.slot(i).interrupt.load() == 0) {
       while (!is_sleeping(thread)) ::sched_yield();
       return ::pthread_kill(caller, SIGUSR1), Answer::later;
@@ -263,8 +278,7 @@ TEST_F(Client, a_signal_asks_for_an_interrupt_and_the_host_decides) {
 }
 
 TEST_F(Client, a_host_that_watches_is_not_rung) {
-  FakeHost host(
-      socket_path(), [](FakeClient& c, uint32_t i) { return c.finish(i, 7), Answer::given; }, true);
+  FakeHost host([](FakeClient& c, uint32_t i) { return c.finish(i, 7), Answer::given; }, true);
   for (int i = 0; i < 100; i++) {
     RingCall call(connection, CallNumber::nop, 0);
     ASSERT_EQ(call.run(), 7);
@@ -272,7 +286,7 @@ TEST_F(Client, a_host_that_watches_is_not_rung) {
 }
 
 TEST_F(Client, each_thread_gets_the_descriptor_of_its_own_open) {
-  FakeHost host(socket_path(), [](FakeClient& c, uint32_t i) {
+  FakeHost host([](FakeClient& c, uint32_t i) {
     const int fd = ::memfd_create("file", MFD_CLOEXEC);
     const int64_t mark = c.slot(i).arg[0];
     EXPECT_EQ(::pwrite(fd, &mark, sizeof mark, 0), static_cast<ssize_t>(sizeof mark));
@@ -305,8 +319,35 @@ TEST_F(Client, each_thread_gets_the_descriptor_of_its_own_open) {
   EXPECT_EQ(host.clients(), 1) << "threads that begin at once share one ring";
 }
 
+// A call that was given up leaves its descriptor on the way: it is not the next one's.
+TEST_F(Client, a_late_descriptor_of_another_call_is_closed) {
+  int late[2];
+  ASSERT_EQ(::pipe2(late, O_CLOEXEC), 0);
+  FakeHost host([&](FakeClient& c, uint32_t i) {
+    const int fd = ::memfd_create("file", MFD_CLOEXEC);
+    const abi::FileMessage message{7, i, 0};
+    send_with(c.socket, &message, sizeof message, {late[1]});
+    ::close(late[1]);
+    c.slot(i).token = 8;
+    c.send_file(i, fd);
+    ::close(fd);
+    c.finish(i, 0);
+    return Answer::given;
+  });
+  RingCall call(connection, CallNumber::openat, 257);
+  ASSERT_EQ(call.run(), 0);
+  const int fd = call.take_descriptor(false);
+  struct stat status {};
+  ASSERT_EQ(::fstat(fd, &status), 0);
+  EXPECT_TRUE(S_ISREG(status.st_mode)) << "the pipe belongs to another call";
+  ::close(fd);
+  pollfd end{late[0], 0, 0};
+  EXPECT_EQ(::poll(&end, 1, 0), 1) << "the late descriptor stays open";
+  ::close(late[0]);
+}
+
 TEST_F(Client, more_calls_than_slots_connect_another_ring) {
-  FakeHost host(socket_path(), [](FakeClient& c, uint32_t i) { return c.finish(i, 0), Answer::given; });
+  FakeHost host([](FakeClient& c, uint32_t i) { return c.finish(i, 0), Answer::given; });
   std::vector<std::unique_ptr<RingCall>> calls;
   for (uint32_t i = 0; i < abi::slot_count + 1; i++) {
     calls.push_back(std::make_unique<RingCall>(connection, CallNumber::nop, 0));
@@ -317,7 +358,7 @@ TEST_F(Client, more_calls_than_slots_connect_another_ring) {
 }
 
 TEST_F(Client, new_credentials_mean_a_new_connection) {
-  FakeHost host(socket_path(), [](FakeClient& c, uint32_t i) { return c.finish(i, 0), Answer::given; });
+  FakeHost host([](FakeClient& c, uint32_t i) { return c.finish(i, 0), Answer::given; });
   for (int i = 0; i < 2; i++) {
     RingCall call(connection, CallNumber::nop, 0);
     ASSERT_EQ(call.run(), 0);
@@ -329,7 +370,7 @@ TEST_F(Client, new_credentials_mean_a_new_connection) {
 }
 
 TEST_F(Client, descriptors_of_the_gate_stay_above_those_of_programs) {
-  FakeHost host(socket_path(), [](FakeClient& c, uint32_t i) { return c.finish(i, 0), Answer::given; });
+  FakeHost host([](FakeClient& c, uint32_t i) { return c.finish(i, 0), Answer::given; });
   RingCall call(connection, CallNumber::nop, 0);
   ASSERT_EQ(call.run(), 0);
   const int first = first_internal(process(), 0, 1 << 30);
@@ -343,7 +384,7 @@ TEST_F(Client, descriptors_of_the_gate_stay_above_those_of_programs) {
 }
 
 TEST_F(Client, a_path_too_long_for_the_slot_is_enametoolong) {
-  FakeHost host(socket_path(), [](FakeClient& c, uint32_t i) { return c.finish(i, 0), Answer::given; });
+  FakeHost host([](FakeClient& c, uint32_t i) { return c.finish(i, 0), Answer::given; });
   RingCall call(connection, CallNumber::statx, 0);
   call.set_path1(std::string(4096, 'a'));
   EXPECT_EQ(call.run(), -ENAMETOOLONG);

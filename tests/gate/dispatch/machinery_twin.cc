@@ -45,7 +45,6 @@ long map_aside(size_t bytes, int protection, int flags, int fd) {
 }
 
 const char* exe_path() { return "/opt/program/of/the/test"; }
-const char* gate_path() { return "/nowhere/fusewire-gate"; }
 
 void die(const char* what, const char* detail) {
   ::fprintf(stderr, "%s %s\n", what, detail);

@@ -125,6 +125,7 @@ int open_for_load(const char* path) {
   return static_cast<int>(raw_syscall(__NR_openat, AT_FDCWD, argument(path), O_RDONLY | O_CLOEXEC));
 }
 
+int gate_descriptor() { return -1; }
 void log_line(const char*) {}
 
 }  // namespace fusewire::gate
