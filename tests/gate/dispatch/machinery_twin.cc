@@ -16,9 +16,7 @@ extern "C" long raw_syscall(long nr, long a, long b, long c, long d, long e, lon
   return r == -1 ? -errno : r;
 }
 
-long raw_sleep(long nr, long a, long b, long c, long d, long e, long f) {
-  return raw_syscall(nr, a, b, c, d, e, f);
-}
+long raw_sleep(long nr, long a, long b, long c, long d, long e, long f) { return raw_syscall(nr, a, b, c, d, e, f); }
 
 int copy_from_program(void* to, const void* from, size_t bytes) {
   iovec local{to, bytes}, remote{const_cast<void*>(from), bytes};
