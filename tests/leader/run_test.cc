@@ -328,7 +328,7 @@ TEST_F(Run, a_stopped_host_keeps_its_mount_busy_and_nobody_else_waiting) {
   auto a = serve("/mnt/a");
   auto b = serve("/mnt/b");
   const auto host = static_cast<pid_t>(mounts().at(0).host_pid);
-  RingClient client(directory + "/conn-1.sock");
+  RingClient client(directory, 1);
   ::kill(host, SIGSTOP);
   std::thread stuck([this] { EXPECT_EQ(umount("/mnt/a"), -EBUSY); });
   EXPECT_EQ(umount("/mnt/b"), 0);
@@ -356,7 +356,7 @@ TEST_F(Run, a_lazy_umount_takes_the_mount_of_a_stopped_host_away_at_once) {
 TEST_F(Run, an_expiring_umount_asks_twice_and_use_between_makes_it_start_again) {
   begin();
   auto daemon = serve("/mnt/a");
-  RingClient client(directory + "/conn-1.sock");
+  RingClient client(directory, 1);
   EXPECT_EQ(umount("/mnt/a", abi::umount_flag::expire), -EAGAIN);
   EXPECT_EQ(client.call({.number = abi::CallNumber::statx, .path1 = "file", .arg = {0, 0x7ff}}), 0);
   EXPECT_EQ(umount("/mnt/a", abi::umount_flag::expire), -EAGAIN);
@@ -367,7 +367,7 @@ TEST_F(Run, an_expiring_umount_asks_twice_and_use_between_makes_it_start_again) 
 TEST_F(Run, a_forced_umount_aborts_and_is_busy_still_while_files_are_open) {
   begin();
   auto daemon = serve("/mnt/a");
-  RingClient client(directory + "/conn-1.sock");
+  RingClient client(directory, 1);
   auto file = client.open("file", O_RDWR);
   ASSERT_EQ(file.result, 0);
   EXPECT_EQ(umount("/mnt/a", abi::umount_flag::force), -EBUSY);
@@ -379,7 +379,7 @@ TEST_F(Run, a_forced_umount_aborts_and_is_busy_still_while_files_are_open) {
 TEST_F(Run, a_remount_changes_read_only_unless_a_file_is_open_for_writing) {
   begin();
   auto daemon = serve("/mnt/a");
-  RingClient client(directory + "/conn-1.sock");
+  RingClient client(directory, 1);
   const auto remount = [&](uint32_t flags, const char* options) {
     abi::LeaderRequest remount = request(abi::LeaderOperation::remount);
     std::strcpy(remount.path, "/mnt/a");
