@@ -49,7 +49,8 @@ TEST(Transfer, a_long_write_is_one_call_whose_requests_follow_each_other) {
   std::memset(area.memory, 'z', three_mib);
   EXPECT_EQ(client->call({.number = CallNumber::write, .file = file.token, .arg = {0, three_mib}}), three_mib);
   uint64_t end = 0;
-  for (size_t n = 1; n <= rig.daemon->count(Opcode::write); ++n) {
+  // The daemon counts a request when it has answered it: the last ones may be under way still.
+  for (size_t n = 1; end < static_cast<uint64_t>(three_mib); ++n) {
     const auto request = rig.daemon->wait_for(Opcode::write, n);
     const auto in = request.as<wire::WriteIn>();
     EXPECT_EQ(in.offset, end);
