@@ -87,12 +87,17 @@ Descriptor identify(int fd, VirtualFile& file, struct stat& st) {
   const bool may_be_virtual = possible.virtual_file.load(std::memory_order_relaxed);
   const bool may_be_device = possible.device.load(std::memory_order_relaxed);
   if (fd < 0 || (!may_be_virtual && !may_be_device)) return Descriptor::native;
-  if (native::fstat(fd, &st) != 0) return Descriptor::native;
-  if (may_be_device && S_ISSOCK(st.st_mode)) return is_device(fd, st.st_ino) ? Descriptor::device : Descriptor::native;
-  if (!may_be_virtual || !is_shadow(st)) return Descriptor::native;
-  Text<128> link;
-  if (native::descriptor_path(fd, link) != 0 || !parse_shadow_link(link.view(), file)) return Descriptor::native;
-  return Descriptor::virtual_file;
+  // What looks like a shadow and has no token is another namespace's, or has been replaced between the two looks.
+  constexpr int looks = 8;
+  for (int i = 0; i < looks; i++) {
+    if (native::fstat(fd, &st) != 0) return Descriptor::native;
+    if (may_be_device && S_ISSOCK(st.st_mode))
+      return is_device(fd, st.st_ino) ? Descriptor::device : Descriptor::native;
+    if (!may_be_virtual || !is_shadow(st)) return Descriptor::native;
+    Text<128> link;
+    if (native::descriptor_path(fd, link) == 0 && parse_shadow_link(link.view(), file)) return Descriptor::virtual_file;
+  }
+  return Descriptor::native;
 }
 
 }  // namespace fusewire::gate

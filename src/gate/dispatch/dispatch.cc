@@ -179,8 +179,7 @@ void take_inherited(std::string_view words, bool first) {
     for (size_t i = 0; i < inherited_count; i++) {
       const int fd = number_of(word, inherited_words[i]);
       if (fd < 0) continue;
-      if (!first) adopt_internal(p, fd);
-      p.inherited[i] = first ? keep_internal(p, fd, false) : fd;
+      p.inherited[i] = first ? keep_own(p, fd, false) : adopt_internal(p, fd);
     }
   });
 }
@@ -237,7 +236,7 @@ size_t before_exec(char* to, size_t room) {
   const int cwd = possible.virtual_cwd ? process().cwd.fd.load() : -1;
   const Process& p = process();
   for (size_t i = 0; i < inherited_count; i++) {
-    if (const int fd = p.inherited[i]; fd >= 0) text.add(inherited_words[i]).add_decimal(fd).add(' ');
+    if (const int fd = number_at(p, p.inherited[i]); fd >= 0) text.add(inherited_words[i]).add_decimal(fd).add(' ');
   }
   if (cwd >= 0) text.add(cwd_word).add_decimal(cwd).add(' ');
   if (possible.virtual_file) text.add(virtual_word).add(' ');

@@ -238,6 +238,20 @@ bool is_wrong_for(const Use& use, long flags) {
   return use.need == Need::write && access == O_RDONLY;
 }
 
+// Whether EBADF is what the number deserves. Its flags may be a shadow's that has come since the look: so they count
+// only when the number is found native behind them, again and again.
+bool deserves_ebadf(const Use& use, int fd) {
+  constexpr int looks = 4;
+  for (int i = 0; i < looks; i++) {
+    VirtualFile file;
+    const long flags = native::fcntl(fd, F_GETFL);
+    if (flags < 0) return true;
+    if (!is_wrong_for(use, flags) || is_virtual(fd, file)) return false;
+    if ((flags & O_PATH) == 0) return true;
+  }
+  return true;
+}
+
 // EBADF.
 long judge_descriptors(const CallFrame& f, uint64_t times) {
   const Uses& all = table.of[f.nr];
@@ -252,8 +266,7 @@ long judge_descriptors(const CallFrame& f, uint64_t times) {
       if (here != 0) error = unless_path(file, f.nr, here);
       continue;
     }
-    const long flags = native::fcntl(fd, F_GETFL);
-    is_true |= flags < 0 || is_wrong_for(use, flags);
+    is_true |= deserves_ebadf(use, fd);
   }
   if (is_true) return -EBADF;
   if (error != 0 && error != abi::stale_token) return error;

@@ -108,9 +108,10 @@ long call_mmap(const CallFrame& f) {
   if ((opened & O_PATH) != 0) return -EBADF;
   if (length == 0) return -EINVAL;
   if (offset < 0 || length < 0 || length > INT64_MAX - offset) return length < 0 ? -ENOMEM : -EOVERFLOW;
-  if ((opened & O_ACCMODE) == O_WRONLY) return -EACCES;
+  const long access = opened & O_ACCMODE;
+  if (access != O_RDONLY && access != O_RDWR) return -EACCES;
   if ((flags & MAP_TYPE) != MAP_PRIVATE && (f.arg[2] & PROT_WRITE) != 0) {
-    if ((opened & O_ACCMODE) != O_RDWR) return -EACCES;
+    if (access != O_RDWR) return -EACCES;
     return refuse(-ENODEV, "mmap", "MAP_SHARED", "writable shared mappings are not served in mounts yet");
   }
   return map_copy(f, file);

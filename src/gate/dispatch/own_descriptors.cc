@@ -136,10 +136,6 @@ void move(Process& p, OwnDescriptors& table, int place, int above) {
   }
   table.number[place] = moved + 1;
   if (p.cwd.fd == fd) p.cwd.fd = moved;
-  for (auto& inherited : p.inherited) {
-    int held = fd;
-    inherited.compare_exchange_strong(held, moved);
-  }
   native::close(fd);
 }
 
@@ -166,7 +162,9 @@ int keep_internal(Process& p, int fd, bool close_on_exec) {
   return place < 0 ? place : table_of(p).number[place] - 1;
 }
 
-void adopt_internal(Process& p, int fd) { place_in(table_of(p), fd); }
+int adopt_internal(Process& p, int fd) { return place_in(table_of(p), fd); }
+
+int number_at(const Process& p, int place) { return place < 0 ? -1 : table_of(p).number[place].load() - 1; }
 
 void forget_internal(Process& p, int fd) {
   const Changing change(p);

@@ -34,7 +34,10 @@ int keep_own(Process& p, int fd, bool close_on_exec);
 void forget_own(Process& p, int place);
 // The same by number; what is not the gate's is left alone.
 int keep_internal(Process& p, int fd, bool close_on_exec);
-void adopt_internal(Process& p, int fd);  // protects fd where it is
+// Protects fd where it is. Its place, or -EMFILE.
+int adopt_internal(Process& p, int fd);
+// The number that stands at a place; -1: none.
+int number_at(const Process& p, int place);
 void forget_internal(Process& p, int fd);
 bool is_internal(const Process& p, int fd);
 // The smallest descriptor of the gate's in [first, last], or -1.

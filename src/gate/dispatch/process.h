@@ -50,7 +50,7 @@ struct Process {
   std::atomic<uint32_t> umask{022};
   FileSizeLimit file_size;
   VirtualCwd cwd;
-  std::atomic<int> inherited[inherited_count] = {-1, -1, -1};
+  std::atomic<int> inherited[inherited_count] = {-1, -1, -1};  // places
   Rings rings;
   OwnDescriptors descriptors;
   std::atomic<OwnDescriptors*> shared_descriptors{nullptr};  // in place of `descriptors`, when others share them
@@ -76,7 +76,7 @@ bool virtual_cwd(const Process& p, VirtualFile& where);
 // Whether fd may be one of the gate's at all; costs no system call.
 inline bool may_be_internal(int fd) { return fd >= possible.lowest_internal.load(std::memory_order_relaxed); }
 inline int inherited_descriptor(const Process& p, Inherited which) {
-  return p.inherited[static_cast<size_t>(which)].load();
+  return number_at(p, p.inherited[static_cast<size_t>(which)].load());
 }
 
 // The namespace's directory, absolute.

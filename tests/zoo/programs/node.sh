@@ -1,4 +1,3 @@
-# quick
 # fs.watch tells of a change, and fs's usual calls work.
 set -e
 command -v node > /dev/null

@@ -1,5 +1,4 @@
 # packages: rsync attr
-# quick
 # -aHAX keeps hard links, modes, times and attributes; a second run has nothing to do.
 set -e
 mkdir a && cd a && for i in $(seq 50); do seq $i > f$i; done && ln f1 hard && ln -s f2 soft && chmod 600 f3 && touch -d 2001-02-03 f4
