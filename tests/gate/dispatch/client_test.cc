@@ -80,7 +80,7 @@ class FakeHost {
     int line[2];
     EXPECT_EQ(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, line), 0);
     line_ = line[0];
-    programs_line_ = line[1];
+    programs_line_ = keep_own(process(), line[1], true);
     process().inherited[static_cast<size_t>(Inherited::line)] = programs_line_;
     stop_ = ::eventfd(0, EFD_CLOEXEC);
     thread_ = std::thread([this] { serve(); });
@@ -91,7 +91,7 @@ class FakeHost {
     thread_.join();
     ::close(stop_);
     process().inherited[static_cast<size_t>(Inherited::line)] = -1;
-    ::close(programs_line_);
+    forget_own(process(), programs_line_);
   }
   int clients() const { return count_; }
 
