@@ -48,6 +48,7 @@ struct MountTable {
   uint32_t magic, version;
   std::atomic<uint32_t> generation;
   std::atomic<uint32_t> tracing;  // 1: hosts write trace lines, gates stamp `entered`
+  std::atomic<uint32_t> sockets_bound;  // 1, set by a host: a socket has been bound in a mount, so addresses are looked at
   uint32_t leader_pid;
   uint32_t mounted;  // entries in state mounted or ended: 0 lets gates pass paths through untested
   MountEntry entry[mount_entries];

@@ -43,7 +43,9 @@ inline constexpr int64_t stale_token = -4002;
 enum class CallNumber : uint32_t {
   none = 0,
   // path calls: file + path1
-  openat = 1,   // arg0 flags, arg1 mode. Result 0; `token` names the open file; its descriptor came as FileMessage
+  // arg0 flags, arg1 mode. Result 0; `token` names the open file; its descriptor came as FileMessage. Result
+  // opened_special: a fifo or a device; the descriptor is an O_PATH one of what the client opens in its place.
+  openat = 1,
   open_exec,    // as openat; readable for execve
   chdir,        // as openat, O_PATH
   statx,        // arg0 AT_ flags, arg1 mask. Data: syscall::Stat
@@ -64,6 +66,9 @@ enum class CallNumber : uint32_t {
   getxattr,     // path2 the name; arg0 room, arg1 AT_ flags. Result: size; data
   listxattr,    // arg0 room, arg1 AT_ flags. Result: size; data
   removexattr,  // path2 the name; arg1 AT_ flags
+  // Makes a socket's name: arg0 mode; data: sun_path as the program gave it. The socket came as SocketMessage before.
+  bind_socket,
+  reach_socket,  // to connect or send to: an O_PATH descriptor of the real socket comes as FileMessage
   // calls on an open file: file
   // read: arg0 offset or -1, arg1 bytes, arg2 RWF_ flags. Result: bytes; data, or when more than io_bytes_max were
   // asked for they stand in the slot's area
@@ -97,6 +102,7 @@ enum class CallNumber : uint32_t {
   // and cannot change its size. arg0 0: the slot has none any more. Result: its bytes, fewer than asked for when
   // memory is short, at least area_bytes_min
   memory,
+  socket_name,  // arg0 token of a bound socket. Result: length; data: sun_path as the program gave it to bind
 };
 
 struct alignas(128) Slot {
@@ -151,6 +157,15 @@ struct FileMessage {
   uint64_t token;
   uint32_t slot, reserved;
 };
+// Client to host: one descriptor, the socket that the call in `slot` is about; sent before the call is submitted.
+struct SocketMessage {
+  uint32_t slot, reserved;
+};
+inline constexpr int64_t opened_special = 1;
+
+// Fifos, devices and bound sockets of a mount are real ones in the namespace's directory `objects`. Their names, which
+// are also what the kernel tells as the address of a socket bound in a mount, are those of shadows (below).
+inline constexpr char objects_name[] = "objects";
 
 // A virtual descriptor is a memfd with this name and mode; the token is the right to use the open file, unguessable.
 // Name: "fusewire:<leader's pid>:<connection id>:<token, 16 hex digits>"; st_mode & 07777 == shadow_mode. The leader's
@@ -158,5 +173,7 @@ struct FileMessage {
 inline constexpr char shadow_name_prefix[] = "fusewire:";
 // The sticky bit alone: writing to a file, which filling it for mmap is, takes set-id bits away.
 inline constexpr uint32_t shadow_mode = 01000;
+// Of what stands behind fifos, devices and sockets: everybody may use it, since the mount has been asked before.
+inline constexpr uint32_t behind_mode = shadow_mode | 0666;
 
 }  // namespace fusewire::abi

@@ -73,6 +73,9 @@ extern "C" long raw_syscall(long nr, long a = 0, long b = 0, long c = 0, long d 
 // came before the sleep, at any time since the program made its call: it is held back, and would wait for the sleep's
 // end. Once it has said -EINTR it does so until the program's call returns.
 long raw_sleep(long nr, long a = 0, long b = 0, long c = 0, long d = 0, long e = 0, long f = 0);
+// What the program's call comes to after such a -EINTR, where Linux restarts the call: pass_on, which makes it anew
+// after the handler, or -EINTR when the handler does not restart calls (SA_RESTART).
+long interrupted_sleep();
 // Copies between the program's memory and the gate's that survive bad pointers: 0 or -EFAULT.
 int copy_from_program(void* to, const void* from, size_t bytes);
 int copy_to_program(void* to, const void* from, size_t bytes);

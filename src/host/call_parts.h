@@ -18,6 +18,8 @@ inline constexpr uint32_t ioctl_bytes_max = 16384;  // what _IOC_SIZE can say
 inline uint32_t arg32(const Call& call, size_t i) { return static_cast<uint32_t>(call.fields.arg[i]); }
 inline uint64_t arg64(const Call& call, size_t i) { return static_cast<uint64_t>(call.fields.arg[i]); }
 
+inline constexpr uint32_t socket_address_max = 108;  // sun_path
+
 // The open file of a call that stands on one.
 inline syscall::OpenFile& file_of(const Call& call) { return *call.file->file; }
 inline syscall::Place place1(const Call& call) { return {call.file ? call.file->file : nullptr, call.path1}; }
@@ -31,6 +33,13 @@ Number number(const kernel::Result<T>& result) {
     return 0;
   else
     return static_cast<int64_t>(*result);
+}
+
+// The descriptor goes to the client, the value is the result.
+inline Number handed(Call& call, std::expected<UniqueFd, int> fd, int64_t value) {
+  if (!fd) return kernel::error(static_cast<kernel::Errno>(-fd.error()));
+  call.handed = std::move(*fd);
+  return value;
 }
 
 // The value is the result's data.

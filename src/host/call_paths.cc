@@ -23,6 +23,8 @@ Number opened(Call& call, const Result<OpenFile*>& result) {
 Task<Number> run_openat(Call& call) {
   const Place place = place1(call);
   auto result = co_await call.mount->sys_openat(call.caller, place, arg32(call, 0), arg32(call, 1), call.leave);
+  if (result && SpecialFiles::is_special(**result))
+    co_return handed(call, call.special->open(**result), abi::opened_special);
   co_return opened(call, result);
 }
 

@@ -12,6 +12,7 @@
 
 #include "host/client.h"
 #include "host/file_registry.h"
+#include "host/special_files.h"
 #include "syscall/mount.h"
 
 namespace fusewire::host {
@@ -42,6 +43,9 @@ struct Call {
   syscall::OpenFile* opened = nullptr;
   UniqueFd memory;  // for the client, with the answer
   syscall::Mount* mount = nullptr;
+  SpecialFiles* special = nullptr;
+  UniqueFd socket;  // in: what bind_socket binds
+  UniqueFd handed;  // out: goes to the client with the result
   CallEnd* end = nullptr;
   bool interrupted = false;
   int64_t result = 0;  // 0.. or -errno

@@ -20,6 +20,10 @@ bool has_second_cpu() {
   return ::sched_getaffinity(0, sizeof cpus, &cpus) != 0 || CPU_COUNT(&cpus) > 1;
 }
 
+bool may_remove_names(abi::CallNumber number) {
+  return number == abi::CallNumber::unlinkat || number == abi::CallNumber::renameat2;
+}
+
 void fill_caller(Call& call) {
   const Credentials& who = call.client->credentials();
   kernel::Caller& caller = call.caller;
@@ -39,9 +43,11 @@ bool is_on_lock(abi::CallNumber number) { return number == abi::CallNumber::setl
 
 }  // namespace
 
-CallServer::CallServer(ProcessHost& host, FileRegistry& files, uint32_t connection, uint32_t owner_uid)
+CallServer::CallServer(ProcessHost& host, FileRegistry& files, SpecialFiles& special, uint32_t connection,
+                       uint32_t owner_uid)
     : host_(host),
       files_(files),
+      special_(special),
       connection_id_(connection),
       owner_uid_(owner_uid),
       spin_(has_second_cpu()),
@@ -109,6 +115,7 @@ void CallServer::begin(const std::shared_ptr<Client>& client, uint32_t slot) {
     answer_at_once(*client, slot, error);
     if (call->file) files_.unuse(*call->file);
     call->client.reset();
+    call->socket.reset();
     blank_.push_back(std::move(call));
     return;
   }
@@ -129,10 +136,17 @@ int CallServer::prepare(Call& call) {
   call.output = 0;
   call.opened = nullptr;
   call.mount = mount_;
+  call.special = &special_;
+  if (call.fields.number == abi::CallNumber::bind_socket) call.socket = call.client->take_socket(call.slot);
   call.end = this;
   call.interrupted = false;
   fill_caller(call);
   return 0;
+}
+
+RegisteredFile* CallServer::use_file(uint64_t token) {
+  RegisteredFile* file = files_.use(token);
+  return file || special_.empty() ? file : special_.use(token);
 }
 
 bool CallServer::take_files(Call& call) {
@@ -140,11 +154,11 @@ bool CallServer::take_files(Call& call) {
   const StandsOn on = call.info->on;
   if (on == StandsOn::connection) return true;
   if (fields.file != 0 || on == StandsOn::open_file) {
-    call.file = files_.use(fields.file);
+    call.file = use_file(fields.file);
     if (!call.file) return false;
   }
   if (on != StandsOn::two_paths || fields.file2 == 0) return true;
-  call.file2 = files_.use(fields.file2);
+  call.file2 = use_file(fields.file2);
   return call.file2 != nullptr;
 }
 
@@ -176,10 +190,12 @@ void CallServer::answer(Call& call) {
   {
     kernel::Connection::Entry entry(call.mount->connection());
     call.task.reset();
+    if (!special_.empty() && may_remove_names(call.fields.number)) special_.reap();
   }
   host_.forget_traced_call(call.caller.pid);
   if (call.opened) hand_over_file(call);
   if (call.memory) hand_over_memory(call);
+  if (call.handed) hand_over_descriptor(call);
   put_result(call);
   const std::shared_ptr<Client> client = std::move(call.client);
   client->in_flight[call.slot] = nullptr;
@@ -217,6 +233,13 @@ void CallServer::hand_over_memory(Call& call) {
   if (!call.client->gone && call.client->send_file(token, call.slot, memory.get()) == 0) return;
   call.client->drop_area(call.slot);
   call.result = -ENFILE;
+}
+
+void CallServer::hand_over_descriptor(Call& call) {
+  const UniqueFd fd = std::move(call.handed);
+  const uint64_t token = host_.random();
+  call.client->slot(call.slot).token = token;
+  if (call.client->gone || call.client->send_file(token, call.slot, fd.get()) != 0) call.result = -ENFILE;
 }
 
 void CallServer::put_result(Call& call) {

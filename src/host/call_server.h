@@ -18,7 +18,7 @@ namespace fusewire::host {
 
 class CallServer final : CallEnd {
  public:
-  CallServer(ProcessHost& host, FileRegistry& files, uint32_t connection, uint32_t owner_uid);
+  CallServer(ProcessHost& host, FileRegistry& files, SpecialFiles& special, uint32_t connection, uint32_t owner_uid);
 
   // Calls go to this mount from now on; nullptr: they get ENOTCONN.
   void set_mount(syscall::Mount* mount) { mount_ = mount; }
@@ -59,6 +59,8 @@ class CallServer final : CallEnd {
   void answer_at_once(Client& client, uint32_t slot, int64_t result);
   void hand_over_file(Call& call);
   void hand_over_memory(Call& call);
+  void hand_over_descriptor(Call& call);
+  RegisteredFile* use_file(uint64_t token);
   void put_result(Call& call);
   void forget(const Client& client);
   void release_locks(uint64_t owner);
@@ -66,6 +68,7 @@ class CallServer final : CallEnd {
 
   ProcessHost& host_;
   FileRegistry& files_;
+  SpecialFiles& special_;
   const uint32_t connection_id_;
   const uint32_t owner_uid_;
   syscall::Mount* mount_ = nullptr;

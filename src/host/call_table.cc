@@ -15,6 +15,7 @@ constexpr BringsData nothing{};
 constexpr BringsData xattr_value{.max = xattr_size_max, .too_much = E2BIG};
 constexpr BringsData one_lock{.max = sizeof(syscall::Lock)};
 constexpr BringsData ioctl_argument{.max = ioctl_bytes_max};
+constexpr BringsData socket_address{.max = socket_address_max};
 constexpr BringsData file_data{.max = abi::io_bytes_max, .in_place = true};
 
 constexpr CallInfo calls[] = {
@@ -39,6 +40,8 @@ constexpr CallInfo calls[] = {
     {getxattr, one_path, run_getxattr, nothing},
     {listxattr, one_path, run_listxattr, nothing},
     {removexattr, one_path, run_removexattr, nothing},
+    {bind_socket, one_path, run_bind_socket, socket_address},
+    {reach_socket, one_path, run_reach_socket, nothing},
     {read, open_file, run_read, nothing},
     {write, open_file, run_write, file_data},
     {lseek, open_file, run_lseek, nothing},
@@ -63,6 +66,7 @@ constexpr CallInfo calls[] = {
     {flush, open_file, run_flush, nothing},
     {path, open_file, run_path, nothing},
     {ioctl, open_file, run_ioctl, ioctl_argument},
+    {socket_name, connection, run_socket_name, nothing},
     {nop, connection, run_nop, nothing},
     {memory, connection, run_memory, nothing},
 };

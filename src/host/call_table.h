@@ -81,6 +81,11 @@ kernel::Task<Number> run_ioctl(Call&);
 kernel::Task<Number> run_nop(Call&);
 kernel::Task<Number> run_memory(Call&);
 
+// call_sockets.cc
+kernel::Task<Number> run_bind_socket(Call&);
+kernel::Task<Number> run_reach_socket(Call&);
+kernel::Task<Number> run_socket_name(Call&);
+
 // call_xattrs.cc
 kernel::Task<Number> run_setxattr(Call&);
 kernel::Task<Number> run_getxattr(Call&);

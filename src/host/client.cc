@@ -164,4 +164,16 @@ int Client::send_file(uint64_t token, uint32_t slot, int fd) const {
   return sent < 0 ? static_cast<int>(sent) : 0;
 }
 
+UniqueFd Client::take_socket(uint32_t slot) {
+  for (;;) {
+    abi::SocketMessage message{};
+    Packet packet = receive_packet(socket_.get(), std::as_writable_bytes(std::span(&message, 1)), MSG_DONTWAIT);
+    if (packet.size <= 0) break;
+    if (packet.size == sizeof message && message.slot < abi::slot_count && packet.fds.size() == 1)
+      sockets_[message.slot] = std::move(packet.fds[0]);
+  }
+  auto found = sockets_.extract(slot);
+  return found ? std::move(found.mapped()) : UniqueFd();
+}
+
 }  // namespace fusewire::host

@@ -7,6 +7,7 @@
 #include <array>
 #include <cstdint>
 #include <expected>
+#include <map>
 #include <memory>
 #include <span>
 
@@ -65,6 +66,9 @@ class Client {
   // Hands the descriptor of an opened file over. 0 or -errno.
   int send_file(uint64_t token, uint32_t slot, int fd) const;
 
+  // The socket that came for the call in this slot; none when none came.
+  UniqueFd take_socket(uint32_t slot);
+
   bool gone = false;                               // the process hung up
   std::array<Call*, abi::slot_count> in_flight{};  // by slot
   uint32_t calls = 0;                              // of them not null
@@ -79,6 +83,7 @@ class Client {
   void* ring_ = nullptr;
   Credentials credentials_;
   Threads threads_;
+  std::map<uint32_t, UniqueFd> sockets_;  // received, by slot
 };
 
 }  // namespace fusewire::host

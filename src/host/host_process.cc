@@ -22,6 +22,7 @@ namespace umount_flag = abi::umount_flag;
 
 constexpr int events_per_turn = 64;
 constexpr int clients_per_turn = 16;
+constexpr int look_at_sockets_every_ms = 200;  // of a mount that is to end: nothing tells of their end
 constexpr uint32_t leave_it = UINT32_MAX;
 constexpr int look_for_deaths_every_ms = 100;
 
@@ -45,7 +46,8 @@ HostProcess::HostProcess(HostStart start)
       host_(traces_),
       module_(host_),
       files_(start_.leader_pid, start_.connection),
-      calls_(host_, files_, start_.connection, start_.owner_uid) {}
+      special_(std::move(start_.objects), start_.leader_pid, start_.connection, start_.sockets_bound),
+      calls_(host_, files_, special_, start_.connection, start_.owner_uid) {}
 
 HostProcess::~HostProcess() = default;
 
@@ -88,9 +90,11 @@ void HostProcess::turn() {
   // Calls that come one after the other are taken without a sleep between them. The rest is never kept waiting by them.
   const bool called = calls_.look();
   if (called) settle();
-  // Somebody may wait for the lock of a process whose end no event tells.
+  // Somebody may wait for the lock of a process whose end no event tells, or for the end of a socket's mount.
   const bool must_look = calls_.calls() > 0 && calls_.lock_owners().must_look();
-  const int timeout = called && calls_.calls() == 0 ? 0 : must_look ? look_for_deaths_every_ms : -1;
+  const bool must_look_at_sockets = unmounting_ && !special_.empty();
+  const int idle = must_look ? look_for_deaths_every_ms : must_look_at_sockets ? look_at_sockets_every_ms : -1;
+  const int timeout = called && calls_.calls() == 0 ? 0 : idle;
   std::array<epoll_event, events_per_turn> events;
   const int count = ::epoll_wait(epoll_.get(), events.data(), events_per_turn, timeout);
   if (count == 0 && must_look) calls_.lock_owners().take_deaths();
@@ -136,7 +140,7 @@ void HostProcess::settle() {
     tell(HostMessageKind::daemon_pid, daemon_pid_);
   }
   if (door_ && (door_->gone() || door_->connection_ended())) close_device();
-  if (unmounting_ && mount_ && calls_.calls() == 0 && files_.size() == 0 && (!door_ || door_->idle())) finish_umount();
+  if (unmounting_ && mount_ && is_unused() && (!door_ || door_->idle())) finish_umount();
   if (door_ && door_->connection_ended()) close_device();
   if (door_) watch_device_for_room();
   publish();
@@ -198,6 +202,7 @@ HostMessage HostProcess::mount(const HostRequest& request) {
   if (covered != 0 && S_ISDIR(covered) != S_ISDIR(parsed->options.rootmode)) return reply(-ENOTDIR);
   kernel::MountOptions options = parsed->options;
   options.read_only = options.read_only || (request.flags & mount_flag::read_only) != 0;
+  options.no_devices = (request.flags & mount_flag::nodev) != 0;
   options.transport_max_write = SocketDoor::max_write(start_.device_buffer);
   options.privileged_daemon = request.value[0] == 0;
 
@@ -213,6 +218,7 @@ HostMessage HostProcess::mount(const HostRequest& request) {
   super_read_only_ = options.read_only;
   calls_.set_mount(mount_);
   files_.set_mount(mount_);
+  special_.set_mount(mount_);
   HostMessage message = reply(0);
   message.allow_other = options.allow_other;
   message.default_permissions = options.default_permissions;
@@ -239,7 +245,7 @@ int32_t HostProcess::umount(uint32_t flags) {
 
 bool HostProcess::is_busy() {
   files_.take_events();
-  return files_.size() > 0 || calls_.calls() > 0;
+  return !is_unused();
 }
 
 // Linux do_remount and do_reconfigure_mnt: read-only may be the mount's, the file system's, or both.
@@ -263,6 +269,14 @@ int32_t HostProcess::remount(const HostRequest& request) {
   return 0;
 }
 
+bool HostProcess::special_in_use() {
+  if (special_.empty()) return false;
+  kernel::Connection::Entry entry(*connection_);
+  return special_.in_use();
+}
+
+bool HostProcess::is_unused() { return calls_.calls() == 0 && files_.size() == 0 && !special_in_use(); }
+
 void HostProcess::drop_client(uint64_t key) {
   // The process and its children may hold the doorbell still: closing our end would not end the watch.
   ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, calls_.client(key).doorbell(), nullptr);
@@ -283,6 +297,7 @@ void HostProcess::finish_umount() {
   mount_ = nullptr;
   {
     kernel::Connection::Entry entry(*connection_);
+    special_.release_all();
     mount.unmount();
   }
   if (!device_) connection_ = nullptr;

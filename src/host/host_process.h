@@ -20,6 +20,7 @@
 #include "host/log.h"
 #include "host/process_host.h"
 #include "host/socket_door.h"
+#include "host/special_files.h"
 #include "host/trace_writer.h"
 #include "kernel/module.h"
 
@@ -32,8 +33,10 @@ struct HostStart {
   UniqueFd control;            // to the leader
   UniqueFd device;             // the host's end of the device socket
   UniqueFd clients;            // where the leader hands on the sockets of processes that want to be clients
+  UniqueFd objects;            // the namespace's directory of fifos and sockets
   uint32_t device_buffer = 0;  // what raise_buffers gave, the smaller of both ends
   abi::MountStatistics* statistics = nullptr;
+  std::atomic<uint32_t>* sockets_bound = nullptr;  // of the mount table
   std::string trace_file;  // empty: no tracing yet
   Log log;
 };
@@ -58,6 +61,8 @@ class HostProcess {
   void handle(Source source, uint64_t key, uint32_t events);
   void settle();
   bool is_over();
+  bool special_in_use();
+  bool is_unused();
 
   void take_control();
   HostMessage carry_out(const HostRequest& request);
@@ -85,6 +90,7 @@ class HostProcess {
   ProcessHost host_;
   kernel::Module module_;
   FileRegistry files_;
+  SpecialFiles special_;
   CallServer calls_;
   UniqueFd epoll_;
   kernel::Connection* connection_ = nullptr;  // until its device is closed and its mount is gone

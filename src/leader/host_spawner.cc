@@ -5,6 +5,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 
 #include <algorithm>
@@ -15,6 +16,7 @@
 #include <vector>
 
 #include "abi/leader_protocol.h"
+#include "abi/ring.h"
 #include "host/host_process.h"
 #include "host/packet_socket.h"
 #include "host/random_bits.h"
@@ -42,8 +44,16 @@ void raise_descriptor_limit() {
   ::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+// Where a host keeps what stands behind fifos and sockets. Nothing else depends on it: without, those calls fail.
+UniqueFd open_objects(const std::string& directory) {
+  const std::string path = directory + "/" + abi::objects_name;
+  (void)::mkdir(path.c_str(), 0700);
+  return UniqueFd(::open(path.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+}
+
 [[noreturn]] void host_main(host::HostStart start) {
-  become_service({start.control.get(), start.device.get(), start.clients.get(), start.log.fd()}, "fusewire-host");
+  become_service({start.control.get(), start.device.get(), start.clients.get(), start.objects.get(), start.log.fd()},
+                 "fusewire-host");
   raise_descriptor_limit();
   const uint32_t connection = start.connection;
   host::HostProcess host(std::move(start));
@@ -99,6 +109,8 @@ std::expected<StartedHost, int> start_host(const HostPlan& plan) {
   started.daemon_cookie = host::socket_cookie(started.daemon_end.get());
   if (const int error = host::packet_pair(start.clients, started.clients); error < 0) return std::unexpected(error);
 
+  start.objects = open_objects(plan.directory);
+  start.sockets_bound = plan.sockets_bound;
   start.leader_pid = static_cast<uint32_t>(::getpid());
   start.connection = plan.connection;
   start.owner_uid = ::geteuid();

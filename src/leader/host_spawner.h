@@ -17,8 +17,10 @@ namespace fusewire::leader {
 
 struct HostPlan {
   uint32_t connection = 0;
+  std::string directory;  // the namespace's
   std::string trace_file;
   abi::MountStatistics* statistics = nullptr;
+  std::atomic<uint32_t>* sockets_bound = nullptr;  // of the mount table
   const host::Log* log = nullptr;
 };
 

@@ -70,8 +70,12 @@ abi::LeaderReply Leader::open_device(uint32_t daemon_pid, UniqueFd& daemon_end) 
        {&entry.statistics.requests, &entry.statistics.replies, &entry.statistics.rejected, &entry.statistics.forgets})
     count->store(0);
   for (auto* count : {&entry.statistics.waiting, &entry.statistics.open_files}) count->store(0);
-  auto host = start_host(
-      {.connection = id, .trace_file = id == 0 ? "" : trace_file_, .statistics = &entry.statistics, .log = &log_});
+  auto host = start_host({.connection = id,
+                          .directory = directory_,
+                          .trace_file = id == 0 ? "" : trace_file_,
+                          .statistics = &entry.statistics,
+                          .sockets_bound = &table_.table().sockets_bound,
+                          .log = &log_});
   if (!host) {
     log_.line(fmt::format("cannot: start a host process for process {}: {}", daemon_pid, std::strerror(-host.error())));
     return {host.error(), 0};
@@ -130,7 +134,9 @@ void Leader::mount(const abi::LeaderRequest& request, const host::Credentials& p
 void Leader::mount_connection(Connection& connection, const abi::LeaderRequest& request, const host::Credentials& peer,
                               std::move_only_function<void(int)> done) {
   host::HostRequest host_request{.operation = host::HostOperation::mount,
-                                 .flags = request.flags & mount_flag::read_only,
+                                 // A user's mount is nodev, as in a user namespace.
+                                 .flags = (request.flags & (mount_flag::read_only | mount_flag::nodev)) |
+                                          (peer.uid != 0 ? mount_flag::nodev : 0),
                                  .value = {peer.uid, abi::is_block_fuse_type(request.type), request.value[0]},
                                  .dev = makedev(0, first_minor + connection.id)};
   copy_text(host_request.text, request.options);

@@ -61,7 +61,8 @@ class Mount {
 
   // --- by path. nofollow: AT_SYMLINK_NOFOLLOW or O_NOFOLLOW's meaning; empty_path: AT_EMPTY_PATH.
   // flags: O_*, O_PATH and O_DIRECTORY included; mode before the umask of caller. Here, in truncate, statfs and chdir
-  // "" is the start itself: that is how a link of /proc/self/fd is followed.
+  // "" is the start itself: that is how a link of /proc/self/fd is followed. Of a fifo or a device the daemon is not
+  // told (is_special): the caller opens what stands behind it.
   Task<Result<OpenFile*>> sys_openat(Caller&, Place, uint32_t flags, uint32_t mode, Leave&);
   // execute: as open for execve (O_EXEC): x permission, regular files only.
   Task<Result<OpenFile*>> sys_open_exec(Caller&, Place, Leave&);
@@ -70,6 +71,10 @@ class Mount {
   Task<Result<size_t>> sys_readlinkat(Caller&, Place, std::span<char> target, Leave&);
   Task<Result<void>> sys_mkdirat(Caller&, Place, uint32_t mode, Leave&);
   Task<Result<void>> sys_mknodat(Caller&, Place, uint32_t mode, uint32_t rdev, Leave&);
+  // bind(2) and connect(2) of a local socket, as far as names go: what is bound to the inode is the caller's business.
+  // The file is O_PATH. EEXIST for a name that is there; ECONNREFUSED for what is no socket.
+  Task<Result<OpenFile*>> sys_bind_socket(Caller&, Place, uint32_t mode, Leave&);
+  Task<Result<OpenFile*>> sys_reach_socket(Caller&, Place, Leave&);
   Task<Result<void>> sys_symlinkat(Caller&, std::string_view target, Place, Leave&);
   // at_flags: AT_REMOVEDIR for rmdir.
   Task<Result<void>> sys_unlinkat(Caller&, Place, uint32_t at_flags, Leave&);

@@ -99,6 +99,23 @@ Task<Result<void>> mknod_at(MountImpl& mount, Caller& caller, Place place, uint3
   co_return made;
 }
 
+// unix_bind_bsd: the name is made by MKNOD; what comes back stands for the inode as long as the socket is bound.
+Task<Result<File*>> bind_socket(MountImpl& mount, Caller& caller, Place place, uint32_t mode, Leave& leave) {
+  CO_TRY_VOID(mount.reachable(place));
+  Walk walk(mount.sb, caller, place, leave);
+  auto locked = co_await prepare_creation(walk, mount.sb, caller, false);
+  if (!locked) co_return error(locked.error());
+  const uint32_t socket_mode = abi::s_ifsock | (mode & abi::s_iallugo);
+  auto made = co_await kernel::make_node(mount.sb, caller, *locked->dentry, socket_mode, 0);
+  if (!made) co_return error(made.error());
+  Ref<Dentry> named = mount.sb.find_dentry(*locked->parent, locked->dentry->name());
+  if (!named || !named->inode) co_return error(Errno::eio);
+  File* file = kernel::make_file(*named, abi::o_path, caller);
+  if (!file) co_return error(Errno::enomem);
+  mount.file_opened();
+  co_return file;
+}
+
 // A copy of a text with a NUL behind it, from kmalloc.
 class TextCopy {
  public:
@@ -364,6 +381,12 @@ Task<Result<void>> Mount::sys_mknodat(Caller& caller, Place place, uint32_t mode
   return run_path(mount, caller, "mknodat", {place.start}, [&mount, &caller, &leave, place, mode, rdev] {
     return mknod_at(mount, caller, place, mode, rdev, leave);
   });
+}
+
+Task<Result<OpenFile*>> Mount::sys_bind_socket(Caller& caller, Place place, uint32_t mode, Leave& leave) {
+  MountImpl& mount = impl(*this);
+  return run_path(mount, caller, "bind", {place.start},
+                  [&mount, &caller, &leave, place, mode] { return bind_socket(mount, caller, place, mode, leave); });
 }
 
 Task<Result<void>> Mount::sys_symlinkat(Caller& caller, std::string_view target, Place place, Leave& leave) {

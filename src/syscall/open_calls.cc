@@ -54,7 +54,6 @@ Result<File*> open_path(MountImpl& mount, Caller& caller, Dentry& dentry, uint32
   return opened(mount, file);
 }
 
-// Files that are not the daemon's to open: what stands behind a fifo or a device is not reachable through a mount here.
 Result<void> check_type(const Inode& inode, uint32_t flags, uint32_t access) {
   if ((flags & abi::o_creat) && inode.is_dir()) return error(Errno::eisdir);
   if ((flags & abi::o_directory) && !inode.is_dir()) return error(Errno::enotdir);
@@ -63,19 +62,19 @@ Result<void> check_type(const Inode& inode, uint32_t flags, uint32_t access) {
       return error(Errno::eloop);
     case abi::s_ifdir:
       return (access & abi::may_write) ? error(Errno::eisdir) : Result<void>();
-    // may_open_dev: mounts that users make are nodev.
+    // may_open_dev.
     case abi::s_ifblk:
     case abi::s_ifchr:
-      return error(Errno::eacces);
+      return inode.sb.connection.options().no_devices ? error(Errno::eacces) : Result<void>();
     default:
       return {};
   }
 }
 
-// After the look at permission.
-Result<void> check_served(const Inode& inode) {
-  if (inode.type() == abi::s_ififo) return error(Errno::eopnotsupp);
-  return inode.type() == abi::s_ifsock ? error(Errno::enxio) : Result<void>();
+// init_special_inode: what stands behind the name is the client kernel's own, and the daemon is not told of its opens.
+bool is_special(const Inode& inode) {
+  const uint32_t type = inode.type();
+  return type == abi::s_ififo || type == abi::s_ifblk || type == abi::s_ifchr;
 }
 
 Task<Result<void>> truncate_opened(File& file, Caller& caller) {
@@ -104,9 +103,10 @@ Task<Result<File*>> open_existing(MountImpl& mount, Caller& caller, Dentry& foun
   if (!allowed) co_return error(allowed.error());
   const bool owner = caller.privileged || caller.uid == inode->attr.uid;
   if ((flags & abi::o_noatime) && !owner) co_return error(Errno::eperm);
-  if (!created) CO_TRY_VOID(check_served(*inode));
+  if (inode->type() == abi::s_ifsock) co_return error(Errno::enxio);
   File* file = make_file(*dentry, flags, caller);
   if (!file) co_return error(Errno::enomem);
+  if (is_special(*inode)) co_return opened(mount, file);
   auto sent = co_await open_file(*file, caller);
   // do_dentry_open asks that of the opened file: a directory can do no direct I/O.
   if (sent && (flags & abi::o_direct) && inode->is_dir()) sent = error(Errno::einval);
@@ -283,6 +283,18 @@ Task<Result<File*>> open_exec(MountImpl& mount, Caller& caller, Place place, Lea
   co_return file;
 }
 
+// unix_find_bsd: the socket that is connected or sent to.
+Task<Result<File*>> reach_socket(MountImpl& mount, Caller& caller, Place place, Leave& leave) {
+  CO_TRY_VOID(mount.reachable(place));
+  auto found = co_await resolve(mount, caller, place, abi::at_empty_path, leave);
+  if (!found) co_return error(found.error());
+  Ref<Inode> inode(*(*found)->inode);
+  auto allowed = co_await kernel::permission(*inode, caller, abi::may_write);
+  if (!allowed) co_return error(allowed.error());
+  if (inode->type() != abi::s_ifsock) co_return error(Errno::econnrefused);
+  co_return open_path(mount, caller, **found, abi::o_path);
+}
+
 Task<Result<File*>> change_directory(MountImpl& mount, Caller& caller, Place place, Leave& leave) {
   auto found = co_await resolve(mount, caller, place, abi::at_empty_path, leave);
   if (!found) co_return error(found.error());
@@ -306,6 +318,12 @@ Task<Result<OpenFile*>> Mount::sys_open_exec(Caller& caller, Place place, Leave&
   MountImpl& mount = impl(*this);
   return run_path(mount, caller, "execve", {place.start},
                   [&mount, &caller, &leave, place] { return open_exec(mount, caller, place, leave); });
+}
+
+Task<Result<OpenFile*>> Mount::sys_reach_socket(Caller& caller, Place place, Leave& leave) {
+  MountImpl& mount = impl(*this);
+  return run_path(mount, caller, "connect", {place.start},
+                  [&mount, &caller, &leave, place] { return reach_socket(mount, caller, place, leave); });
 }
 
 Task<Result<OpenFile*>> Mount::sys_chdir(Caller& caller, Place place, Leave& leave) {

@@ -75,7 +75,7 @@ TEST(HostProcess, bad_calls_get_their_errno) {
   HostRig rig;
   rig.go();
   auto client = rig.client();
-  EXPECT_EQ(client->call({.number = abi::CallNumber{22}, .path1 = "file"}), -EINVAL);
+  EXPECT_EQ(client->call({.number = abi::CallNumber{63}, .path1 = "file"}), -EINVAL);
   EXPECT_EQ(client->call({.number = abi::CallNumber::none, .path1 = "file"}), -EINVAL);
   EXPECT_EQ(client->call({.number = abi::CallNumber{0xffffffff}}), -EINVAL);
   EXPECT_EQ(client->call({.number = abi::CallNumber::fstat, .file = 0x1234}), abi::stale_token);

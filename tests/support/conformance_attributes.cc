@@ -1,4 +1,5 @@
 // Rules of attributes: modes, owners, times, extended attributes.
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
 #include <time.h>
@@ -224,6 +225,32 @@ void user_attributes_are_kept(const Place& p) {
   must_fail(removexattr(path.c_str(), "user.one"), ENODATA, "remove again");
 }
 
+struct XattrArguments {
+  uint64_t value;
+  uint32_t size, flags;
+};
+
+void xattr_calls_take_a_directory(const Place& p) {
+  constexpr long setxattrat = 463, getxattrat = 464, listxattrat = 465, removexattrat = 466;
+  p.write_file("f", "x");
+  Fd directory(p.open("", O_RDONLY | O_DIRECTORY)), file(p.open("f", O_RDONLY));
+  const XattrArguments set{reinterpret_cast<uint64_t>("value"), 5, 0};
+  const long made = syscall(setxattrat, int(directory), "f", 0, "user.one", &set, sizeof set);
+  if (made != 0 && (errno == ENOSYS || errno == EOPNOTSUPP)) throw Skip{"no such calls, or no user xattrs"};
+  must(made, "setxattrat");
+  char value[8] = {};
+  const XattrArguments get{reinterpret_cast<uint64_t>(value), sizeof value, 0};
+  expect_equal<long>(must(syscall(getxattrat, int(file), "", AT_EMPTY_PATH, "user.one", &get, sizeof get), "get"), 5,
+                     "length");
+  expect_equal(std::string(value), std::string("value"), "value");
+  must_fail(syscall(getxattrat, int(directory), "f", 0x8000, "user.one", &get, sizeof get), EINVAL, "unknown flags");
+  char names[64];
+  const long listed = must(syscall(listxattrat, int(directory), "f", 0, names, sizeof names), "listxattrat");
+  expect(std::string(names, static_cast<size_t>(listed)).find("user.one") != std::string::npos, "it is listed");
+  must(syscall(removexattrat, int(directory), "f", 0, "user.one"), "removexattrat");
+  must_fail(getxattr(p.path("f").c_str(), "user.one", value, sizeof value), ENODATA, "removed");
+}
+
 void large_attributes_are_kept(const Place& p) {
   p.write_file("f", "x");
   std::string value(20'000, 'v'), back(20'000, '\0');
@@ -279,6 +306,7 @@ std::vector<Rule> attribute_rules() {
           RULE(a_new_name_moves_the_directorys_times),
           RULE(user_attributes_are_kept),
           RULE(large_attributes_are_kept),
+          RULE(xattr_calls_take_a_directory),
           RULE(access_answers_for_the_real_user),
           RULE(a_script_on_it_runs)};
 }

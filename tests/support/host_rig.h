@@ -2,6 +2,7 @@
 // socket, a scripted daemon on the other end of the device socket, and clients that speak the call ring.
 #pragma once
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <linux/futex.h>
 #include <sys/eventfd.h>
@@ -345,7 +346,9 @@ class HostRig {
     start.control = std::move(host_control);
     start.device = std::move(host_end);
     EXPECT_EQ(host::packet_pair(door_, start.clients), 0);
+    start.objects.reset(::open(directory_.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
     start.statistics = &statistics;
+    start.sockets_bound = &sockets_bound;
     daemon = std::make_unique<SocketDaemon>(daemon_end.release());
     host_ = std::make_unique<host::HostProcess>(std::move(start));
     EXPECT_EQ(host_->set_up(), 0);
@@ -401,6 +404,7 @@ class HostRig {
 
   std::unique_ptr<SocketDaemon> daemon;
   abi::MountStatistics statistics{};
+  std::atomic<uint32_t> sockets_bound{0};
 
  private:
   host::HostMessage receive() {

@@ -107,8 +107,7 @@ long read_seconds(long from, Times& times) {
 long futimens(const CallFrame& f, const Times& times, long at_flags) {
   if (omits_both(times)) return 0;
   if (at_flags != 0) return -EINVAL;
-  return descriptor_call(f, CallNumber::futimens,
-                         {times.atime.sec, times.atime.nsec, times.mtime.sec, times.mtime.nsec});
+  return inode_call(f, CallNumber::futimens, {times.atime.sec, times.atime.nsec, times.mtime.sec, times.mtime.nsec});
 }
 
 }  // namespace
@@ -116,7 +115,7 @@ long futimens(const CallFrame& f, const Times& times, long at_flags) {
 long call_chmod(const CallFrame& f) { return chmod_path(f, {-1, 0, {}}, f.arg[1], 0); }
 long call_fchmodat(const CallFrame& f) { return chmod_path(f, {0, 1, {}}, f.arg[2], 0); }
 long call_fchmodat2(const CallFrame& f) { return chmod_path(f, {0, 1, {}}, f.arg[2], static_cast<int>(f.arg[3])); }
-long call_fchmod(const CallFrame& f) { return descriptor_call(f, CallNumber::fchmod, {f.arg[1] & 07777}); }
+long call_fchmod(const CallFrame& f) { return inode_call(f, CallNumber::fchmod, {f.arg[1] & 07777}); }
 
 long call_chown(const CallFrame& f) { return chown_path(f, {-1, 0, {}}, f.arg[1], f.arg[2], 0); }
 long call_lchown(const CallFrame& f) { return chown_path(f, {-1, 0, {}}, f.arg[1], f.arg[2], AT_SYMLINK_NOFOLLOW); }
@@ -124,7 +123,7 @@ long call_fchownat(const CallFrame& f) {
   return chown_path(f, {0, 1, {}}, f.arg[2], f.arg[3], static_cast<int>(f.arg[4]));
 }
 long call_fchown(const CallFrame& f) {
-  return descriptor_call(f, CallNumber::fchown, {static_cast<uint32_t>(f.arg[1]), static_cast<uint32_t>(f.arg[2])});
+  return inode_call(f, CallNumber::fchown, {static_cast<uint32_t>(f.arg[1]), static_cast<uint32_t>(f.arg[2])});
 }
 
 long call_truncate(const CallFrame& f) {

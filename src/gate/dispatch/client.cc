@@ -493,6 +493,26 @@ void RingCall::ring_doorbell() const {
   native::write(doorbell.fd(), &one, sizeof one);
 }
 
+long RingCall::send_socket(int fd) const {
+  abi::SocketMessage message{index_, 0};
+  iovec io{&message, sizeof message};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+  msghdr header{};
+  header.msg_iov = &io;
+  header.msg_iovlen = 1;
+  header.msg_control = control;
+  header.msg_controllen = sizeof control;
+  cmsghdr* c = CMSG_FIRSTHDR(&header);
+  c->cmsg_level = SOL_SOCKET;
+  c->cmsg_type = SCM_RIGHTS;
+  c->cmsg_len = CMSG_LEN(sizeof(int));
+  __builtin_memcpy(CMSG_DATA(c), &fd, sizeof fd);
+  const InUse socket(process(), ring_->socket);
+  const long r = raw_syscall(SYS_sendmsg, socket.fd(), native::of(&header), MSG_NOSIGNAL | MSG_DONTWAIT);
+  if (r == -EAGAIN) return -ENOBUFS;
+  return r < 0 ? r : 0;
+}
+
 // A second at most: the host may have died. Once the host has been asked to interrupt, there is nothing more to ask.
 long RingCall::wait_for_answer(bool interruptible) {
   const Time second{1, 0};

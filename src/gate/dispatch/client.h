@@ -86,6 +86,8 @@ class RingCall {
   // Where the data of a transfer of so many bytes stands, as far as there is room.
   std::span<char> transfer_data(size_t bytes);
 
+  // Sends the socket that the call is about, before run(). 0 or -errno.
+  long send_socket(int fd) const;
   // Sleeps until the host has answered: the result, 0.. or -errno. A signal asks the host to interrupt the request;
   // the host's answer still decides, as in FUSE. SIGXFSZ is sent when the call ran into RLIMIT_FSIZE.
   long run();

@@ -4,6 +4,7 @@
 #include "gate/dispatch/file_call.h"
 #include "gate/dispatch/handlers.h"
 #include "gate/dispatch/process.h"
+#include "gate/dispatch/socket_calls.h"
 #include "gate/native.h"
 
 namespace fusewire::gate {
@@ -65,22 +66,6 @@ long duplicate_onto(const CallFrame& f) {
   return pass_on;
 }
 
-// Descriptors may come with a message: from now on each descriptor is looked at. Noted ahead, since a call that sleeps
-// must be made by the entry.
-void note_receiving(const void* header) {
-  msghdr copy;
-  if (copy_from_program(&copy, header, sizeof copy) != 0) return;
-  if (copy.msg_control == nullptr || copy.msg_controllen == 0) return;
-  possible.virtual_file = true;
-  possible.device = true;
-}
-
-bool is_local_socket(long fd) {
-  int domain = 0, bytes = sizeof domain;
-  return raw_syscall(SYS_getsockopt, fd, SOL_SOCKET, SO_DOMAIN, native::of(&domain), native::of(&bytes)) == 0 &&
-         domain == AF_UNIX;
-}
-
 // Whether fd lists the process's own descriptors.
 bool lists_own_descriptors(int fd) {
   Text<64> path;
@@ -116,6 +101,14 @@ long drop_internal(char* records, long bytes) {
 }
 
 }  // namespace
+
+void note_receiving(const void* header) {
+  msghdr copy;
+  if (copy_from_program(&copy, header, sizeof copy) != 0) return;
+  if (copy.msg_control == nullptr || copy.msg_controllen == 0) return;
+  possible.virtual_file = true;
+  possible.device = true;
+}
 
 void flush_descriptors(bool only_close_on_exec) {
   if (!possible.virtual_file) return;
@@ -174,18 +167,6 @@ long call_close_range(const CallFrame& f) {
 
 long call_dup2(const CallFrame& f) { return duplicate_onto(f); }
 long call_dup3(const CallFrame& f) { return duplicate_onto(f); }
-
-long call_recvmsg(const CallFrame& f) {
-  if (is_local_socket(f.arg[0])) note_receiving(reinterpret_cast<const void*>(f.arg[1]));
-  return pass_on;
-}
-
-long call_recvmmsg(const CallFrame& f) {
-  if (!is_local_socket(f.arg[0])) return pass_on;
-  const auto* messages = reinterpret_cast<const mmsghdr*>(f.arg[1]);
-  for (long i = 0; i < static_cast<uint32_t>(f.arg[2]) && i < 1024; i++) note_receiving(&messages[i].msg_hdr);
-  return pass_on;
-}
 
 long call_pidfd_getfd(const CallFrame&) {
   possible.virtual_file = true;

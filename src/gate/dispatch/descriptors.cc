@@ -46,6 +46,17 @@ int hex_digit(char c) {
   return -1;
 }
 
+bool is_behind_special_file(const struct stat& st) {
+  const auto type = st.st_mode & S_IFMT;
+  return (type == S_IFIFO || type == S_IFCHR || type == S_IFBLK) && (st.st_mode & 07777) == abi::behind_mode;
+}
+
+// The name in "/<directory>/<name>[ (deleted)]".
+bool parse_object_path(std::string_view path, VirtualFile& file) {
+  const size_t slash = path.rfind('/');
+  return slash != std::string_view::npos && parse_shadow_name(path.substr(slash + 1), file);
+}
+
 }  // namespace
 
 void descriptors_start() {
@@ -58,9 +69,13 @@ void descriptors_start() {
 
 bool parse_shadow_link(std::string_view link, VirtualFile& file) {
   constexpr std::string_view front = "/memfd:";
+  return link.starts_with(front) && parse_shadow_name(link.substr(front.size()), file);
+}
+
+bool parse_shadow_name(std::string_view link, VirtualFile& file) {
   constexpr std::string_view prefix = abi::shadow_name_prefix;
-  if (!link.starts_with(front) || !link.substr(front.size()).starts_with(prefix)) return false;
-  link.remove_prefix(front.size() + prefix.size());
+  if (!link.starts_with(prefix)) return false;
+  link.remove_prefix(prefix.size());
   size_t digits = 0;
   const uint64_t leader = parse_decimal(link, &digits);
   if (digits == 0 || leader != leader_pid() || digits == link.size() || link[digits] != ':') return false;
@@ -98,6 +113,19 @@ Descriptor identify(int fd, VirtualFile& file, struct stat& st) {
     if (native::descriptor_path(fd, link) == 0 && parse_shadow_link(link.view(), file)) return Descriptor::virtual_file;
   }
   return Descriptor::native;
+}
+
+bool has_virtual_inode(int fd, VirtualFile& file) {
+  struct stat st;
+  return has_virtual_inode(fd, file, st);
+}
+
+bool has_virtual_inode(int fd, VirtualFile& file, struct stat& st) {
+  const Descriptor kind = identify(fd, file, st);
+  if (kind != Descriptor::native || st.st_mode == 0) return kind == Descriptor::virtual_file;
+  if (!is_behind_special_file(st)) return false;
+  PathText path;
+  return native::descriptor_path(fd, path) == 0 && parse_object_path(path.view(), file);
 }
 
 }  // namespace fusewire::gate

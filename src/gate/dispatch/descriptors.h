@@ -31,6 +31,14 @@ Descriptor identify(int fd, VirtualFile& file);
 Descriptor identify(int fd, VirtualFile& file, struct stat& st);
 inline bool is_virtual(int fd, VirtualFile& file) { return identify(fd, file) == Descriptor::virtual_file; }
 
+// Whether fd stands for an inode of a mount: virtual, or an open fifo or device of a mount. The bytes of the latter are
+// the kernel's own business, its attributes are the inode's.
+bool has_virtual_inode(int fd, VirtualFile& file);
+bool has_virtual_inode(int fd, VirtualFile& file, struct stat& st);
+
+// "fusewire:<leader>:<connection>:<token>", of this namespace: the name of a shadow, or of what stands behind a fifo or
+// a bound socket.
+bool parse_shadow_name(std::string_view name, VirtualFile& file);
 // "/memfd:fusewire:<connection>:<token> (deleted)", as /proc/<pid>/fd/<n> shows a shadow.
 bool parse_shadow_link(std::string_view link, VirtualFile& file);
 

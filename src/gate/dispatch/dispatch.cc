@@ -21,6 +21,7 @@ struct Table {
 
 // Numbers that this system's headers may not know yet.
 constexpr int fchmodat2_number = 452;
+constexpr int setxattrat_number = 463, getxattrat_number = 464, listxattrat_number = 465, removexattrat_number = 466;
 constexpr int refused_numbers[] = {SYS_chroot,
                                    SYS_pivot_root,
                                    SYS_acct,
@@ -32,10 +33,6 @@ constexpr int refused_numbers[] = {SYS_chroot,
                                    429 /* move_mount */,
                                    433 /* fspick */,
                                    442 /* mount_setattr */,
-                                   463 /* setxattrat */,
-                                   464 /* getxattrat */,
-                                   465 /* listxattrat */,
-                                   466 /* removexattrat */,
                                    468 /* file_getattr */,
                                    469 /* file_setattr */};
 
@@ -69,6 +66,8 @@ constexpr Table make_table() {
   h[SYS_listxattr] = call_listxattr, h[SYS_llistxattr] = call_llistxattr, h[SYS_flistxattr] = call_flistxattr;
   h[SYS_removexattr] = call_removexattr, h[SYS_lremovexattr] = call_lremovexattr;
   h[SYS_fremovexattr] = call_fremovexattr;
+  h[setxattrat_number] = call_setxattrat, h[getxattrat_number] = call_getxattrat;
+  h[listxattrat_number] = call_listxattrat, h[removexattrat_number] = call_removexattrat;
 
   h[SYS_read] = call_read, h[SYS_readv] = call_readv, h[SYS_pread64] = call_pread64, h[SYS_preadv] = call_preadv;
   h[SYS_preadv2] = call_preadv2;
@@ -89,7 +88,7 @@ constexpr Table make_table() {
 
   h[SYS_dup] = call_dup;
   h[SYS_close] = call_close, h[SYS_close_range] = call_close_range, h[SYS_dup2] = call_dup2, h[SYS_dup3] = call_dup3;
-  h[SYS_recvmsg] = call_recvmsg, h[SYS_recvmmsg] = call_recvmmsg, h[SYS_pidfd_getfd] = call_pidfd_getfd;
+  h[SYS_pidfd_getfd] = call_pidfd_getfd;
   h[SYS_exit_group] = call_exit_group;
 
   h[SYS_unshare] = call_unshare;
@@ -101,7 +100,10 @@ constexpr Table make_table() {
   }
 
   h[SYS_mount] = call_mount, h[SYS_umount2] = call_umount2, h[SYS_fsopen] = call_fsopen;
-  h[SYS_bind] = call_bind, h[SYS_connect] = call_connect;
+  h[SYS_bind] = call_bind, h[SYS_connect] = call_connect, h[SYS_accept] = call_accept, h[SYS_accept4] = call_accept4;
+  h[SYS_getsockname] = call_getsockname, h[SYS_getpeername] = call_getpeername;
+  h[SYS_recvfrom] = call_recvfrom, h[SYS_recvmsg] = call_recvmsg, h[SYS_recvmmsg] = call_recvmmsg;
+  h[SYS_sendto] = call_sendto, h[SYS_sendmsg] = call_sendmsg, h[SYS_sendmmsg] = call_sendmmsg;
   for (const int nr : refused_numbers) h[nr] = call_refused_on_mounts;
   return t;
 }

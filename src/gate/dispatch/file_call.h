@@ -28,6 +28,13 @@ inline long descriptor_call(const CallFrame& f, abi::CallNumber number, std::ini
   return file_call(file, number, f.nr, args);
 }
 
+// The same for a call on the inode, which an open fifo has too.
+inline long inode_call(const CallFrame& f, abi::CallNumber number, std::initializer_list<int64_t> args = {}) {
+  VirtualFile file;
+  if (!has_virtual_inode(static_cast<int>(f.arg[0]), file)) return pass_on;
+  return file_call(file, number, f.nr, args);
+}
+
 // Linux looks at the descriptor first, at the arguments later. What the gate finds wrong with these by itself gives way
 // to EBADF: of a file opened with O_PATH, and of one without the access that the call needs.
 inline long unless_path(VirtualFile file, long nr, long result) {

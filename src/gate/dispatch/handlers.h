@@ -73,6 +73,10 @@ long call_flistxattr(const CallFrame&);
 long call_removexattr(const CallFrame&);
 long call_lremovexattr(const CallFrame&);
 long call_fremovexattr(const CallFrame&);
+long call_setxattrat(const CallFrame&);
+long call_getxattrat(const CallFrame&);
+long call_listxattrat(const CallFrame&);
+long call_removexattrat(const CallFrame&);
 
 // file_calls.cc: the bytes of an open file, and its state
 long call_read(const CallFrame&);
@@ -119,8 +123,6 @@ long call_close(const CallFrame&);
 long call_close_range(const CallFrame&);
 long call_dup2(const CallFrame&);
 long call_dup3(const CallFrame&);
-long call_recvmsg(const CallFrame&);
-long call_recvmmsg(const CallFrame&);
 long call_pidfd_getfd(const CallFrame&);
 long call_exit_group(const CallFrame&);
 
@@ -146,10 +148,22 @@ long call_mount(const CallFrame&);
 long call_umount2(const CallFrame&);
 long call_fsopen(const CallFrame&);
 
-// refused_calls.cc: what is not served on virtual files
-long call_refused_on_mounts(const CallFrame&);
+// socket_calls.cc: local sockets by path
 long call_bind(const CallFrame&);
 long call_connect(const CallFrame&);
+long call_accept(const CallFrame&);
+long call_accept4(const CallFrame&);
+long call_getsockname(const CallFrame&);
+long call_getpeername(const CallFrame&);
+long call_recvfrom(const CallFrame&);
+long call_recvmsg(const CallFrame&);
+long call_recvmmsg(const CallFrame&);
+long call_sendto(const CallFrame&);
+long call_sendmsg(const CallFrame&);
+long call_sendmmsg(const CallFrame&);
+
+// refused_calls.cc: what is not served on virtual files
+long call_refused_on_mounts(const CallFrame&);
 long call_io_uring_setup(const CallFrame&);
 
 }  // namespace fusewire::gate

@@ -72,6 +72,8 @@ uint32_t leader_pid() { return table == nullptr ? 0 : table->leader_pid; }
 
 bool anything_mounted() { return table != nullptr && table->mounted != 0; }
 
+bool sockets_are_bound() { return table != nullptr && table->sockets_bound.load(std::memory_order_relaxed) != 0; }
+
 bool tracing() { return table != nullptr && table->tracing.load(std::memory_order_relaxed) != 0; }
 
 MountPoint mount_at(std::string_view path) {

@@ -25,6 +25,8 @@ void use_mounts(const abi::MountTable* table);
 uint32_t leader_pid();
 // Whether anything is mounted at all.
 bool anything_mounted();
+// Whether a socket has been bound in any mount of the namespace, so that addresses may need translation.
+bool sockets_are_bound();
 // Whether hosts write traces: calls are then stamped with their time of entry.
 bool tracing();
 // What is mounted exactly at the canonical path (the newest, when several are).

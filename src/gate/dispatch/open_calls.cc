@@ -4,6 +4,7 @@
 #include "gate/dispatch/device_calls.h"
 #include "gate/dispatch/handlers.h"
 #include "gate/dispatch/leader.h"
+#include "gate/dispatch/own_descriptors.h"
 #include "gate/dispatch/path_engine.h"
 #include "gate/dispatch/proc_files.h"
 #include "gate/dispatch/process.h"
@@ -56,12 +57,26 @@ constexpr uint64_t creating_flags = O_CREAT | tmpfile_flag;
 // An open that may change something must not do so and then find no descriptor free.
 constexpr uint64_t changing_flags = creating_flags | O_TRUNC;
 
+// Opens the real fifo or device that fd, which ends here, leads to. It may sleep until the other side of a fifo opens.
+long open_behind(int fd, uint64_t flags) {
+  Process& p = process();
+  const int held = keep_internal(p, fd, true);
+  if (held < 0) return held;
+  Text<40> link;
+  link.add("/proc/self/fd/").add_decimal(held);
+  const auto real_flags = static_cast<long>(flags & ~uint64_t{O_CREAT | O_EXCL | O_TRUNC | O_NOFOLLOW});
+  const long opened = raw_sleep(SYS_openat, AT_FDCWD, native::of(link.c_str()), real_flags, 0);
+  forget_internal(p, held);
+  return opened == -EINTR ? interrupted_sleep() : opened;
+}
+
 long open_path(const CallFrame& frame, Open open) {
   const auto* path = reinterpret_cast<const char*>(frame.arg[open.argument.path_index]);
   long special = 0;
   if (open_special(path, open.flags, special)) return special;
   open.argument.how.follow = follows(open.flags);
-  return path_call(
+  int behind = -1;  // of a fifo or device
+  const long opened = path_call(
       frame, open.argument, abi::CallNumber::openat, start_itself,
       [&](RingCall& call) {
         call.set_arg(0, static_cast<int64_t>(open.flags));
@@ -71,8 +86,12 @@ long open_path(const CallFrame& frame, Open open) {
       },
       [&](RingCall& call, long result) {
         if (result == -EEXIST && demands_directory(path)) return -static_cast<long>(EISDIR);
-        return opened_descriptor(call, result, (open.flags & O_CLOEXEC) != 0);
+        const bool special = result == abi::opened_special;
+        result = opened_descriptor(call, result, special || (open.flags & O_CLOEXEC) != 0);
+        if (special && result >= 0) behind = static_cast<int>(result);
+        return result;
       });
+  return behind >= 0 ? open_behind(behind, open.flags) : opened;
 }
 
 // build_open_flags: what is wrong with flags and mode comes before the path. openat2 is strict, the older calls drop

@@ -259,7 +259,7 @@ bool canonical_base(int dirfd, PathText& base) {
 
 long resolve_empty(int dirfd, How how, Where& where) {
   VirtualFile start;
-  if (!virtual_start(dirfd, start)) return 0;
+  if (!virtual_start(dirfd, start) && (dirfd == AT_FDCWD || !has_virtual_inode(dirfd, start))) return 0;
   return how.empty_path ? enter(where, start, "") : -ENOENT;
 }
 

@@ -121,8 +121,7 @@ long stat_file(const CallFrame& f, VirtualFile file, long to) {
 long stat_descriptor(const CallFrame& f, int fd, long to) {
   VirtualFile file;
   struct stat st;
-  const Descriptor kind = identify(fd, file, st);
-  if (kind == Descriptor::virtual_file) return stat_file(f, file, to);
+  if (has_virtual_inode(fd, file, st)) return stat_file(f, file, to);
   return st.st_mode == 0 ? pass_on : copy_to_program(pointer(to), &st, sizeof st);
 }
 
@@ -219,7 +218,8 @@ long call_statx(const CallFrame& f) {
   }
   const int dirfd = static_cast<int>(f.arg[0]);
   VirtualFile file;
-  if (possible.virtual_file && dirfd != AT_FDCWD && is_plain_fstat(f.arg[1], f.arg[2]) && !is_virtual(dirfd, file)) {
+  if (possible.virtual_file && dirfd != AT_FDCWD && is_plain_fstat(f.arg[1], f.arg[2]) &&
+      !has_virtual_inode(dirfd, file)) {
     return look_natively(f);
   }
   return path_call(
@@ -238,7 +238,7 @@ long call_statfs(const CallFrame& f) {
 
 long call_fstatfs(const CallFrame& f) {
   VirtualFile file;
-  if (!is_virtual(static_cast<int>(f.arg[0]), file)) return possible.virtual_file ? look_natively(f) : pass_on;
+  if (!has_virtual_inode(static_cast<int>(f.arg[0]), file)) return possible.virtual_file ? look_natively(f) : pass_on;
   RingCall call(file.connection, CallNumber::fstatfs, f.nr);
   if (call.error() != 0) return call.error();
   call.set_file(file.token);

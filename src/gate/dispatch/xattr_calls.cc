@@ -58,7 +58,7 @@ long xattr_call(const CallFrame& f, Target target, CallNumber by_path, CallNumbe
                      finish);
   }
   VirtualFile file;
-  if (!is_virtual(static_cast<int>(f.arg[0]), file)) return pass_on;
+  if (!has_virtual_inode(static_cast<int>(f.arg[0]), file)) return pass_on;
   RingCall call(file.connection, by_file, f.nr);
   if (call.error() != 0) return call.error();
   call.set_file(file.token);
@@ -120,7 +120,105 @@ long remove(const CallFrame& f, Target target) {
       plain_result);
 }
 
+// ---- setxattrat and its kin: dirfd, path, AT_ flags; then the name, and a struct xattr_args where there is a value
+
+struct XattrArguments {  // struct xattr_args
+  uint64_t value;
+  uint32_t size, flags;
+};
+
+bool knows(long at_flags) { return (at_flags & ~long{AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH}) == 0; }
+
+// copy_struct_from_user: what a longer struct says beyond what is known must be 0.
+long read_arguments(long from, long bytes, XattrArguments& to) {
+  constexpr long page = 4096;
+  const auto given = static_cast<size_t>(bytes);
+  if (given < sizeof to) return -EINVAL;
+  if (bytes > page) return -E2BIG;
+  if (copy_from_program(&to, pointer(from), sizeof to) != 0) return -EFAULT;
+  for (size_t at = sizeof to; at < given; at++) {
+    char beyond = 0;
+    if (copy_from_program(&beyond, static_cast<const char*>(pointer(from)) + at, 1) != 0) return -EFAULT;
+    if (beyond != 0) return -E2BIG;
+  }
+  return 0;
+}
+
+// A null path with AT_EMPTY_PATH means the descriptor.
+template <class Fill, class Finish>
+long at_call(const CallFrame& f, CallNumber number, Fill fill, Finish finish) {
+  static const char nothing[1] = {0};
+  const long at_flags = static_cast<uint32_t>(f.arg[2]);
+  CallFrame frame = f;
+  if (f.arg[1] == 0 && (at_flags & AT_EMPTY_PATH) != 0) frame.arg[1] = native::of(nothing);
+  return path_call(frame, {0, 1, how_of(at_flags)}, number, {1, at_flags}, fill, finish);
+}
+
+long set_at(const CallFrame& f) {
+  XattrArguments arguments;
+  if (const long r = read_arguments(f.arg[4], f.arg[5], arguments); r < 0) return r;
+  if (!knows(static_cast<uint32_t>(f.arg[2]))) return -EINVAL;
+  if ((arguments.flags & ~uint32_t{XATTR_CREATE | XATTR_REPLACE}) != 0) return -EINVAL;
+  NameText name;
+  if (const long r = read_name(f.arg[3], name); r < 0) return r;
+  if (arguments.size > value_max) return -E2BIG;
+  return at_call(
+      f, CallNumber::setxattr,
+      [&](RingCall& call) {
+        call.set_arg(0, arguments.flags);
+        return fill_value(call, name.view(), static_cast<long>(arguments.value), arguments.size);
+      },
+      plain_result);
+}
+
+long get_at(const CallFrame& f) {
+  XattrArguments arguments;
+  if (const long r = read_arguments(f.arg[4], f.arg[5], arguments); r < 0) return r;
+  if (arguments.flags != 0 || !knows(static_cast<uint32_t>(f.arg[2]))) return -EINVAL;
+  NameText name;
+  if (const long r = read_name(f.arg[3], name); r < 0) return r;
+  return at_call(
+      f, CallNumber::getxattr,
+      [&](RingCall& call) {
+        call.set_path2(name.view());
+        call.set_arg(0, clamp_room(arguments.size));
+        return 0L;
+      },
+      [&](RingCall& call, long result) {
+        return give_value(call, result, static_cast<long>(arguments.value), arguments.size);
+      });
+}
+
+long list_at(const CallFrame& f) {
+  if (!knows(static_cast<uint32_t>(f.arg[2]))) return -EINVAL;
+  return at_call(
+      f, CallNumber::listxattr,
+      [&](RingCall& call) {
+        call.set_arg(0, clamp_room(f.arg[4]));
+        return 0L;
+      },
+      [&](RingCall& call, long result) { return give_value(call, result, f.arg[3], f.arg[4]); });
+}
+
+long remove_at(const CallFrame& f) {
+  if (!knows(static_cast<uint32_t>(f.arg[2]))) return -EINVAL;
+  NameText name;
+  if (const long r = read_name(f.arg[3], name); r < 0) return r;
+  return at_call(
+      f, CallNumber::removexattr,
+      [&](RingCall& call) {
+        call.set_path2(name.view());
+        return 0L;
+      },
+      plain_result);
+}
+
 }  // namespace
+
+long call_setxattrat(const CallFrame& f) { return set_at(f); }
+long call_getxattrat(const CallFrame& f) { return get_at(f); }
+long call_listxattrat(const CallFrame& f) { return list_at(f); }
+long call_removexattrat(const CallFrame& f) { return remove_at(f); }
 
 long call_setxattr(const CallFrame& f) { return set(f, path_followed); }
 long call_lsetxattr(const CallFrame& f) { return set(f, path_itself); }

@@ -145,6 +145,7 @@ void hold_back(int signal, const SignalInfo& info, SignalContext& context) {
   StackRecord& record = record_of_stack(context.r.rsp);
   if (record.deferred.load(std::memory_order_relaxed) == 0) {
     record.mask = context.mask;
+    record.held_signal = signal;
     record.deferred.store(1, std::memory_order_relaxed);
   }
   context.mask |= (handled_signals.load(std::memory_order_relaxed) & blockable_signals) | signal_bit(signal);
@@ -291,6 +292,16 @@ void signals_after_guest() {
     write_disposition(signal, lent[signal]);
     if ((lent_handled & signal_bit(signal)) == 0) handled_signals &= ~signal_bit(signal);
   }
+}
+
+long interrupted_sleep() {
+  constexpr long interrupted = -4;  // EINTR
+  const char here = 0;
+  if (!on_gate_stack(address_of(&here))) return interrupted;
+  const StackRecord& record = record_of_stack(address_of(&here));
+  if (record.deferred.load(std::memory_order_relaxed) != SIGNAL_HELD) return interrupted;
+  const KernelSigaction action = read_disposition(record.held_signal);
+  return action.handler <= handler_ignore || (action.flags & sa_restart) != 0 ? pass_on : interrupted;
 }
 
 bool program_ignores(int signal) { return read_disposition(signal).handler == handler_ignore; }

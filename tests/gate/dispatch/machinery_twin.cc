@@ -18,6 +18,8 @@ extern "C" long raw_syscall(long nr, long a, long b, long c, long d, long e, lon
 
 long raw_sleep(long nr, long a, long b, long c, long d, long e, long f) { return raw_syscall(nr, a, b, c, d, e, f); }
 
+long interrupted_sleep() { return -EINTR; }
+
 int copy_from_program(void* to, const void* from, size_t bytes) {
   iovec local{to, bytes}, remote{const_cast<void*>(from), bytes};
   if (bytes == 0) return 0;
