@@ -46,9 +46,14 @@ void* dispatch_process();
 void dispatch_after_fork(void* parent, bool shares_descriptors);
 // Before a clone that shares the descriptors and not the memory.
 void dispatch_before_sharing_descriptors();
+struct GuestPlan {
+  bool shares_descriptors;
+  bool is_awaited;   // its parent sleeps until it has left this memory, and ends it then; nobody else does
+  bool is_numbered;  // the kernel writes its number before it runs
+};
 // Before the clone of another process in this memory: its record, whose first word is where the kernel shall write its
-// number before it runs; nullptr: no memory. It ends when the clone fails, or the process has left.
-int* dispatch_prepare_guest(bool shares_descriptors);
+// number; nullptr: no memory. It ends when the clone fails, or the process has left, and its stacks with it.
+int* dispatch_prepare_guest(const GuestPlan& plan);
 void dispatch_end_guest(int* guest);
 // Text (no '=' or newline, below 512 bytes) that dispatch_start of the next image will get.
 size_t before_exec(char* text, size_t room);
@@ -85,6 +90,8 @@ long copy_string_from_program(char* to, const char* from, size_t room);
 // Maps memory of the gate's own where programs, sanitizers and runtimes do not look for theirs; flags and fd as
 // mmap(2). The address, or -errno.
 long map_aside(size_t bytes, int protection, int flags, int fd = -1);
+// What a process that has left this memory held: its stacks, and what lies in their records.
+void release_stacks_of(const void* process);
 [[noreturn]] void die(const char* what, const char* detail = "");
 
 }  // namespace fusewire::gate

@@ -226,7 +226,7 @@ TEST_F(Run, the_command_takes_signals_as_run_did) {
   std::snprintf(ignored, sizeof ignored, "SigIgn:\t%016lx", set(SIGUSR2) | set(SIGHUP));
   std::snprintf(masked, sizeof masked, "SigBlk:\t%016lx", set(SIGUSR1));
   // The search itself is the command: a shell would change both. The one that stands for the gate takes SIGCHLD itself.
-  EXPECT_EQ(run({"grep", "-qx", ignored, "/proc/self/status"}), 0);
+  EXPECT_EQ(run({"grep", "-qx", ignored, "/proc/self/status"}), 0) << ignored;
   EXPECT_EQ(run({"grep", "-qx", masked, "/proc/self/status"}), 0);
 }
 

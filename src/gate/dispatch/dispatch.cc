@@ -226,8 +226,8 @@ void dispatch_after_fork(void* parent, bool shares_descriptors) {
   process_after_fork(*static_cast<Process*>(parent), shares_descriptors);
 }
 
-int* dispatch_prepare_guest(bool shares_descriptors) {
-  Process* guest = prepare_guest(shares_descriptors);
+int* dispatch_prepare_guest(const GuestPlan& plan) {
+  Process* guest = prepare_guest(plan);
   return guest == nullptr ? nullptr : reinterpret_cast<int*>(&guest->pid);
 }
 

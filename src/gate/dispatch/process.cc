@@ -11,8 +11,9 @@ namespace fusewire::gate {
 
 namespace {
 
-constexpr int claiming = -1;  // the record belongs to whoever put this
-constexpr int unnumbered = -2;
+constexpr int claiming = -1;        // the record belongs to whoever put this
+constexpr int unnumbered = -2;      // its process will claim it
+constexpr int to_be_numbered = -3;  // the kernel writes the number
 
 Process own_record;  // of the process that owns the memory
 std::atomic<Process*> guest_records{nullptr};
@@ -51,13 +52,17 @@ ProcessStatus status_of(int pid) {
   return status;
 }
 
-// A zombie has left its memory; a number that started anew is another process.
+bool does_not_exist(int pid) { return raw_syscall(SYS_kill, pid, 0) == -ESRCH; }
+
+// A zombie has left its memory; a number that started anew is another process. Who waits for a guest ends it: were it
+// done here, the record might serve another one by then.
 bool is_gone(Process& record) {
-  const int pid = record.pid;
+  const int pid = record.pid, awaited_by = record.awaited_by;
   if (pid <= 0) return false;
-  if (raw_syscall(SYS_kill, pid, 0) == -ESRCH) return true;
+  if (awaited_by != 0 && !does_not_exist(awaited_by) && !status_of(awaited_by).dead) return false;
+  if (does_not_exist(pid)) return true;
   const ProcessStatus status = status_of(pid);
-  if (status.dead) return true;
+  if (status.dead || status.start_time == 0) return status.dead;
   if (record.start_time == 0) record.start_time = status.start_time;
   return status.start_time != record.start_time;
 }
@@ -135,6 +140,18 @@ Process* claim(int pid) {
   return record;
 }
 
+// has_left: it makes no calls any more, and what its last one ran on is free.
+void end(Process& guest, bool has_left) {
+  int pid = guest.pid;
+  if (pid == 0 || pid == claiming || !guest.pid.compare_exchange_strong(pid, claiming)) return;
+  if (has_left) release_stacks_of(&guest);
+  drop_rings(guest, guest.shared_descriptors != nullptr);
+  guest.shared_descriptors = nullptr;
+  guest.awaited_by = 0;
+  guest.pid = 0;
+  guest_count--;
+}
+
 // In the child of a fork that another thread's change of directory was cut by: the real one tells how far that was.
 void settle_cwd(Process& p) {
   if ((p.cwd.version & 1) == 0) return;
@@ -176,28 +193,24 @@ Process& process() {
   die("no memory for the record of a process");
 }
 
-Process* prepare_guest(bool shares_descriptors) {
-  for_each_guest([](Process& record) {
-    if (is_gone(record)) end_guest(record);
+Process* prepare_guest(const GuestPlan& plan) {
+  Process& self = process();
+  for_each_guest([&](Process& record) {
+    if (&record != &self && is_gone(record)) end(record, true);
   });
-  Process* record = make_guest(process(), shares_descriptors);
-  if (record != nullptr) record->pid = unnumbered;
+  Process* record = make_guest(self, plan.shares_descriptors);
+  if (record == nullptr) return nullptr;
+  if (plan.is_awaited) record->awaited_by = native::getpid();
+  record->pid = plan.is_numbered ? to_be_numbered : unnumbered;
   return record;
 }
 
-void end_guest(Process& guest) {
-  int pid = guest.pid;
-  if (pid == 0 || pid == claiming || !guest.pid.compare_exchange_strong(pid, claiming)) return;
-  drop_rings(guest, guest.shared_descriptors != nullptr);
-  guest.shared_descriptors = nullptr;
-  guest.pid = 0;
-  guest_count--;
-}
+void end_guest(Process& guest) { end(guest, true); }
 
 void process_exits() {
   Process& p = process();
   if (p.shared_descriptors != nullptr) retire_rings(p);
-  if (&p != &own_record) end_guest(p);
+  if (&p != &own_record && p.awaited_by == 0) end(p, false);
 }
 
 const char* namespace_directory() { return directory.c_str(); }
@@ -228,6 +241,7 @@ void process_after_fork(Process& parent, bool shares_descriptors) {
   for_each_guest([](Process& record) {
     forget_rings(record, false);
     record.shared_descriptors = nullptr;
+    record.awaited_by = 0;
     record.pid = 0;
   });
 }

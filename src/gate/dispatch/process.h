@@ -14,6 +14,7 @@
 #include "gate/dispatch/descriptors.h"
 #include "gate/dispatch/file_size.h"
 #include "gate/dispatch/own_descriptors.h"
+#include "gate/gate.h"
 #include "gate/text.h"
 
 namespace fusewire::gate {
@@ -45,6 +46,7 @@ inline constexpr size_t inherited_count = 3;
 struct Process {
   std::atomic<int> pid{0};
   Process* next = nullptr;  // records are never freed, and serve again
+  std::atomic<int> awaited_by{0};  // the process whose thread waits for this guest, and ends it; 0: nobody
   uint64_t generation = 0;  // of two with one pid, the later one lives
   uint64_t start_time = 0;  // of the process as first seen, in clock ticks since boot; 0: not seen yet
   std::atomic<uint32_t> umask{022};
@@ -96,7 +98,7 @@ void process_after_fork(Process& parent, bool shares_descriptors);
 
 // A guest is a process that shares this memory and is no thread of ours. Its record is made before it runs, a copy of
 // its parent's; the kernel writes its number into `pid`, or it claims one that waits for a number.
-Process* prepare_guest(bool shares_descriptors);
+Process* prepare_guest(const GuestPlan& plan);
 // It has left this memory, or was never made.
 void end_guest(Process& guest);
 // The calling process is about to end: what it has in shared tables goes with it.

@@ -50,10 +50,12 @@ void fork_onto(StackRecord& record, uint64_t stack_top, bool shares_descriptors)
   record.outcome = OUTCOME_FORK;
 }
 
-// false: no memory.
-bool prepare_guest(StackRecord& record, uint64_t flags) {
+// taken: the flags that have the kernel write elsewhere what would be the guest's number. false: no memory.
+bool prepare_guest(StackRecord& record, uint64_t flags, uint64_t taken) {
   if (memory_owner == 0) memory_owner = raw_syscall(__NR_getpid);
-  record.guest = dispatch_prepare_guest((flags & CLONE_FILES) != 0);
+  record.guest = dispatch_prepare_guest({.shares_descriptors = (flags & CLONE_FILES) != 0,
+                                         .is_awaited = (flags & CLONE_VFORK) != 0,
+                                         .is_numbered = (flags & taken) == 0});
   if (record.guest != nullptr) guests++;
   return record.guest != nullptr;
 }
@@ -99,9 +101,10 @@ void old_clone(StackRecord& record, const CallFrame& call) {
   if (!here && !put_frame_below(stack_top, record)) return refuse(record, bad_address);
   record.outcome = OUTCOME_CLONE;
   if (is_new_process(flags)) {
-    if (!prepare_guest(record, flags)) return refuse(record, no_memory);
     // The kernel tells its number; where the program wants that, or a file in its place, the guest finds out.
-    if ((flags & (CLONE_PARENT_SETTID | CLONE_PIDFD | CLONE_NEWPID)) == 0) {
+    constexpr uint64_t taken = CLONE_PARENT_SETTID | CLONE_PIDFD | CLONE_NEWPID;
+    if (!prepare_guest(record, flags, taken)) return refuse(record, no_memory);
+    if ((flags & taken) == 0) {
       record.call.arg[0] |= CLONE_PARENT_SETTID;
       record.call.arg[2] = argument(record.guest);
     }
@@ -140,8 +143,9 @@ void new_clone(StackRecord& record, const CallFrame& call) {
   }
   record.outcome = OUTCOME_CLONE;
   if (is_new_process(args.flags)) {
-    if (!prepare_guest(record, args.flags)) return refuse(record, no_memory);
-    if ((args.flags & (CLONE_PARENT_SETTID | CLONE_NEWPID)) == 0) {
+    constexpr uint64_t taken = CLONE_PARENT_SETTID | CLONE_NEWPID;
+    if (!prepare_guest(record, args.flags, taken)) return refuse(record, no_memory);
+    if ((args.flags & taken) == 0) {
       args.flags |= CLONE_PARENT_SETTID;
       args.parent_tid = address_of(record.guest);
     }
@@ -168,7 +172,6 @@ void clone_call_prepare(StackRecord& record, const CallFrame& call) {
 bool is_guest() { return guests.load() != 0 && raw_syscall(__NR_getpid) != memory_owner; }
 
 void end_guest(StackRecord& record) {
-  release_stacks_of(record.guest);
   dispatch_end_guest(record.guest);
   signals_after_guest();
   record.guest = nullptr;

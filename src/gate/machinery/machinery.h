@@ -24,8 +24,6 @@ void stacks_after_fork(const StackRecord& own);
 bool on_gate_stack(uint64_t address);
 StackRecord& record_of_stack(uint64_t address);
 void release_stack(uint64_t index);
-// What a process that has left this memory held: its stacks, and what lies in their records.
-void release_stacks_of(const void* owner);
 // The program's sigaltstack: the entry must know where alternate stacks may be.
 void note_alternate_stack(const AlternateStack& stack);
 

@@ -84,7 +84,7 @@ void dispatch_after_fork(void*, bool) {
   guests = 0;
   for (auto& number : guest_numbers) number = 0;
 }
-int* dispatch_prepare_guest(bool) {
+int* dispatch_prepare_guest(const GuestPlan&) {
   for (auto& number : guest_numbers) {
     int free = 0;
     if (!number.compare_exchange_strong(free, unnumbered)) continue;
@@ -94,6 +94,7 @@ int* dispatch_prepare_guest(bool) {
   return nullptr;
 }
 void dispatch_end_guest(int* guest) {
+  release_stacks_of(guest);
   *reinterpret_cast<std::atomic<int>*>(guest) = 0;
   guests--;
 }
