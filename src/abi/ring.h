@@ -88,7 +88,7 @@ enum class CallNumber : uint32_t {
   fgetxattr,     // path2 the name; arg0 room. Result: size; data
   flistxattr,    // arg0 room. Result: size; data
   fremovexattr,  // path2 the name
-  getfl,         // Result: f_flags
+  getfl,         // Result: f_flags; arg0 1: and the mount's flags (mount_rules.h) above mount_flags_shift
   setfl,         // arg0 flags
   setlk,         // data: syscall::Lock; arg0 1: wait; arg1 1: of the open file (F_OFD_*)
   getlk,         // data: syscall::Lock, in and out; arg1 as for setlk
@@ -104,6 +104,8 @@ enum class CallNumber : uint32_t {
   memory,
   socket_name,  // arg0 token of a bound socket. Result: length; data: sun_path as the program gave it to bind
 };
+
+inline constexpr uint32_t mount_flags_shift = 32;
 
 struct alignas(128) Slot {
   std::atomic<uint32_t> state;      // CallState; the futex word

@@ -80,6 +80,20 @@ inline uint64_t parse_decimal(std::string_view text, size_t* used) {
   return value;
 }
 
+// The hexadecimal number at the front of text, of at most 16 lower-case digits; *used: its digits (0: none).
+inline uint64_t parse_hex(std::string_view text, size_t* used) {
+  uint64_t value = 0;
+  size_t n = 0;
+  for (; n < text.size() && n < 16; n++) {
+    const char c = text[n];
+    const bool decimal = c >= '0' && c <= '9';
+    if (!decimal && (c < 'a' || c > 'f')) break;
+    value = value << 4 | static_cast<uint64_t>(decimal ? c - '0' : c - 'a' + 10);
+  }
+  *used = n;
+  return value;
+}
+
 inline std::string_view last_component(std::string_view path) {
   while (path.size() > 1 && path.back() == '/') path.remove_suffix(1);
   const size_t slash = path.rfind('/');

@@ -9,7 +9,7 @@
 namespace fusewire::host {
 
 enum class HostOperation : uint32_t {
-  mount = 1,  // text: mount(2)'s data; flags: MS_RDONLY, MS_NODEV; value: the daemon's uid, 1 for fuseblk, the mode of what is
+  mount = 1,  // text: mount(2)'s data; flags: MS_*; value: the daemon's uid, 1 for fuseblk, the mode of what is
               // covered (0: not known); dev. Reply: the options
   umount,  // flags as umount2(2), with its errors: EBUSY while files are open, unless MNT_DETACH; EAGAIN of MNT_EXPIRE
   abort,

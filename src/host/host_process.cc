@@ -203,6 +203,7 @@ HostMessage HostProcess::mount(const HostRequest& request) {
   kernel::MountOptions options = parsed->options;
   options.read_only = options.read_only || (request.flags & mount_flag::read_only) != 0;
   options.no_devices = (request.flags & mount_flag::nodev) != 0;
+  options.mount_flags = request.flags & mount_flag::kept & ~mount_flag::read_only;
   options.transport_max_write = SocketDoor::max_write(start_.device_buffer);
   options.privileged_daemon = request.value[0] == 0;
 
@@ -265,6 +266,7 @@ int32_t HostProcess::remount(const HostRequest& request) {
   super_read_only_ = of_super;
   kernel::Connection::Entry entry(*connection_);
   connection_->set_read_only(read_only);
+  connection_->set_mount_flags(request.flags & mount_flag::kept & ~mount_flag::read_only);
   if (!(request.flags & mount_flag::bind)) mount_->shrink();
   return 0;
 }

@@ -135,8 +135,7 @@ void Leader::mount_connection(Connection& connection, const abi::LeaderRequest& 
                               std::move_only_function<void(int)> done) {
   host::HostRequest host_request{.operation = host::HostOperation::mount,
                                  // A user's mount is nodev, as in a user namespace.
-                                 .flags = (request.flags & (mount_flag::read_only | mount_flag::nodev)) |
-                                          (peer.uid != 0 ? mount_flag::nodev : 0),
+                                 .flags = (request.flags & mount_flag::kept) | (peer.uid != 0 ? mount_flag::nodev : 0),
                                  .value = {peer.uid, abi::is_block_fuse_type(request.type), request.value[0]},
                                  .dev = makedev(0, first_minor + connection.id)};
   copy_text(host_request.text, request.options);

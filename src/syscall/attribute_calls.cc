@@ -9,6 +9,8 @@ namespace fusewire::syscall {
 
 namespace {
 
+namespace mount_flag = fusewire::abi::mount_flag;
+
 kernel::Sync sync_of(uint32_t at_flags) {
   if (at_flags & abi::at_statx_force_sync) return kernel::Sync::force;
   return (at_flags & abi::at_statx_dont_sync) ? kernel::Sync::never : kernel::Sync::as_needed;
@@ -75,6 +77,7 @@ Task<Result<void>> access_at(MountImpl& mount, Caller& caller, Place place, uint
   auto found = co_await resolve(mount, caller, place, at_flags, leave);
   if (!found) co_return error(found.error());
   Ref<Inode> inode(*(*found)->inode);
+  if ((mask & abi::may_exec) && inode->is_reg() && mount.sb.no_exec()) co_return error(Errno::eacces);
   auto allowed = co_await kernel::permission(*inode, caller, mask | abi::may_access);
   co_return allowed;
 }
@@ -98,7 +101,9 @@ Task<Result<size_t>> readlink_at(MountImpl& mount, Caller& caller, Place place, 
 }
 
 Statfs statfs_of(const Superblock& sb, const wire::Kstatfs& st) {
-  constexpr uint64_t st_rdonly = 1, st_valid = 0x20;
+  // ST_NOSUID, ST_NODEV and so on have the values of mount(2)'s flags.
+  constexpr uint64_t st_rdonly = 1, st_valid = 0x20, st_relatime = 0x1000;
+  const uint32_t flags = sb.mount_flags();
   Statfs out{};
   out.type = abi::fuse_super_magic;
   out.bsize = st.bsize;
@@ -109,7 +114,8 @@ Statfs statfs_of(const Superblock& sb, const wire::Kstatfs& st) {
   out.ffree = st.ffree;
   out.namelen = st.namelen;
   out.frsize = st.frsize;
-  out.flags = st_valid | (sb.read_only() ? st_rdonly : 0);
+  out.flags = st_valid | flags | (sb.read_only() ? st_rdonly : 0);
+  if ((flags & mount_flag::noatime) == 0) out.flags |= st_relatime;
   return out;
 }
 

@@ -121,6 +121,8 @@ class Mount {
   Task<Result<void>> sys_fremovexattr(Caller&, OpenFile&, std::string_view name);
   // F_GETFL and F_SETFL: O_APPEND, O_NONBLOCK, O_NOATIME, O_DIRECT may change.
   Result<uint32_t> sys_getfl(OpenFile&);
+  // The flags of the mount: abi/mount_rules.h.
+  uint32_t mount_flags() const;
   Result<void> sys_setfl(OpenFile&, uint32_t flags);
   // POSIX locks; owner is caller.lock_owner, or the open file (F_OFD_*: lock.pid must be 0, and -1 comes back). wait:
   // F_SETLKW. Local unless POSIX_LOCKS was negotiated (K138, K139).

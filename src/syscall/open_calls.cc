@@ -277,7 +277,7 @@ Task<Result<File*>> open_at(MountImpl& mount, Caller& caller, Place place, uint3
 Task<Result<File*>> open_exec(MountImpl& mount, Caller& caller, Place place, Leave& leave) {
   auto found = co_await resolve(mount, caller, place, 0, leave);
   if (!found) co_return error(found.error());
-  if (!(*found)->inode->is_reg()) co_return error(Errno::eacces);
+  if (!(*found)->inode->is_reg() || mount.sb.no_exec()) co_return error(Errno::eacces);
   const uint32_t flags = abi::o_rdonly | abi::o_largefile | fmode_exec;
   auto file = co_await open_existing(mount, caller, **found, flags, abi::may_exec, false);
   co_return file;

@@ -1,4 +1,5 @@
 // The rule book of permissions (K110-K117).
+#include "abi/mount_rules.h"
 #include "support/syscall_fixture.h"
 
 namespace fusewire::test {
@@ -162,6 +163,21 @@ TEST_F(PermissionsTest, access_asks_with_the_real_ids) {
   EXPECT_EQ(daemon->seen().back().header.uid, 1000u);
   EXPECT_EQ(error_of(fs->sys_faccessat(setuid, {nullptr, "file"}, 4, 0x200, leave)), 0);
   EXPECT_EQ(daemon->seen().back().header.uid, 0u);
+}
+
+TEST_F(PermissionsTest, a_noexec_mount_executes_no_file_and_lets_its_directories_be_searched) {
+  options.mount_flags = fusewire::abi::mount_flag::noexec;
+  options.default_permissions = true;
+  mount_tree();
+  add(root, "program", 0100755);
+  add(root, "directory", 0040755);
+  constexpr uint32_t x_ok = 1;
+  EXPECT_EQ(error_of(fs->sys_open_exec(caller, {nullptr, "program"}, leave)), as_int(Errno::eacces));
+  EXPECT_EQ(error_of(fs->sys_faccessat(caller, {nullptr, "program"}, x_ok, 0, leave)), as_int(Errno::eacces));
+  EXPECT_EQ(error_of(fs->sys_faccessat(caller, {nullptr, "program"}, 0, 0, leave)), 0);
+  EXPECT_EQ(error_of(fs->sys_faccessat(caller, {nullptr, "directory"}, x_ok, 0, leave)), 0);
+  connection->set_mount_flags(0);
+  EXPECT_EQ(error_of(fs->sys_faccessat(caller, {nullptr, "program"}, x_ok, 0, leave)), 0);
 }
 
 TEST_F(PermissionsTest, a_read_only_mount_refuses_every_change) {

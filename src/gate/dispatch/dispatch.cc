@@ -84,7 +84,7 @@ constexpr Table make_table() {
   h[SYS_io_submit] = call_io_submit, h[SYS_io_uring_setup] = call_io_uring_setup;
 
   h[SYS_fcntl] = call_fcntl, h[SYS_flock] = call_flock, h[SYS_ioctl] = call_ioctl;
-  h[SYS_mmap] = call_mmap;
+  h[SYS_mmap] = call_mmap, h[SYS_mprotect] = call_mprotect, h[SYS_pkey_mprotect] = call_mprotect;
 
   h[SYS_dup] = call_dup;
   h[SYS_close] = call_close, h[SYS_close_range] = call_close_range, h[SYS_dup2] = call_dup2, h[SYS_dup3] = call_dup3;

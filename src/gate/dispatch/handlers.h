@@ -115,6 +115,7 @@ long call_ioctl(const CallFrame&);
 
 // mapping_calls.cc
 long call_mmap(const CallFrame&);
+long call_mprotect(const CallFrame&);
 
 // descriptor_calls.cc: descriptors that come and go
 long call_dup(const CallFrame&);

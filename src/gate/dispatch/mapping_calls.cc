@@ -3,11 +3,13 @@
 // the file as it was when it was made.
 #include <sys/mman.h>
 
+#include "abi/mount_rules.h"
 #include "abi/types.h"
 #include "gate/dispatch/file_call.h"
 #include "gate/dispatch/handlers.h"
 #include "gate/dispatch/leader.h"
 #include "gate/dispatch/paths.h"
+#include "gate/dispatch/process.h"
 #include "gate/native.h"
 
 namespace fusewire::gate {
@@ -74,10 +76,12 @@ long fill(VirtualFile file, int memory, long offset, long length) {
   return 0;
 }
 
-// The memfd's name, which /proc/self/maps shows: "fusewire-mapping:" and the end of the file's path.
-Text<250> mapping_name(VirtualFile file) {
+// The memfd's name, which /proc/self/maps shows: the prefix and the end of the file's path.
+constexpr std::string_view name_prefix = "fusewire-mapping:", no_exec_prefix = "fusewire-mapping-noexec:";
+
+Text<250> mapping_name(VirtualFile file, bool no_exec) {
   Text<250> name;
-  name.add("fusewire-mapping:");
+  name.add(no_exec ? no_exec_prefix : name_prefix);
   PathText path;
   if (path_of_file(file, path) < 0) return name;
   const size_t room = 249 - name.length();
@@ -85,13 +89,47 @@ Text<250> mapping_name(VirtualFile file) {
   return name.add(whole.size() < room ? whole : whole.substr(whole.size() - room + 1)), name;
 }
 
-long map_copy(const CallFrame& f, VirtualFile file) {
-  const OwnDescriptor memory(native::memfd_create(mapping_name(file).c_str(), memfd_cloexec | memfd_allow_sealing));
+long map_copy(const CallFrame& f, VirtualFile file, bool no_exec) {
+  const OwnDescriptor memory(
+      native::memfd_create(mapping_name(file, no_exec).c_str(), memfd_cloexec | memfd_allow_sealing));
   if (memory.get() < 0) return memory.get();
   if (const long r = fill(file, memory.get(), f.arg[5], f.arg[1]); r < 0) return r;
   // Nobody can make a shared mapping writable later: it would not write the file.
   if (const long r = native::fcntl(memory.get(), add_seals, seal_future_write); r < 0) return r;
   return raw_syscall(SYS_mmap, f.arg[0], f.arg[1], f.arg[2], f.arg[3], memory.get(), f.arg[5]);
+}
+
+// Whether a line of /proc/self/maps, "low-high rwxp offset dev inode name", is a mapping of a file that may not be
+// executed, within the range.
+bool is_no_exec(std::string_view line, uint64_t low, uint64_t high) {
+  size_t digits = 0;
+  const uint64_t start = parse_hex(line, &digits);
+  if (digits == 0 || digits + 1 >= line.size()) return false;
+  line.remove_prefix(digits + 1);
+  const uint64_t end = parse_hex(line, &digits);
+  if (start >= high || end <= low) return false;
+  const size_t name = line.find('/');
+  return name != std::string_view::npos && line.substr(name).starts_with("/memfd:") &&
+         line.substr(name + 7).starts_with(no_exec_prefix);
+}
+
+// Linux clears VM_MAYEXEC of such mappings; the copy's own would allow it. Without /proc nobody is in the way.
+bool maps_of_no_exec(uint64_t low, uint64_t high) {
+  const OwnDescriptor maps(native::open("/proc/self/maps", O_RDONLY | O_CLOEXEC));
+  char buffer[1024];
+  Text<512> line;  // what is left out is the end of a long name
+  for (;;) {
+    const long n = maps.get() < 0 ? 0 : native::read(maps.get(), buffer, sizeof buffer);
+    if (n <= 0) return false;
+    for (long i = 0; i < n; i++) {
+      if (buffer[i] != '\n') {
+        if (line.length() < 500) line.add(buffer[i]);
+        continue;
+      }
+      if (is_no_exec(line.view(), low, high)) return true;
+      line.set_length(0);
+    }
+  }
 }
 
 }  // namespace
@@ -103,18 +141,29 @@ long call_mmap(const CallFrame& f) {
   if ((flags & MAP_ANONYMOUS) != 0 || !is_virtual(fd, file)) return pass_on;
   const long offset = f.arg[5], length = f.arg[1];
   if (offset % page_size != 0) return -EINVAL;
-  const long opened = file_call(file, CallNumber::getfl, f.nr);
+  const long opened = file_call(file, CallNumber::getfl, f.nr, {1});
   if (opened < 0) return opened;
+  const bool no_exec = ((opened >> abi::mount_flags_shift) & abi::mount_flag::noexec) != 0;
   if ((opened & O_PATH) != 0) return -EBADF;
   if (length == 0) return -EINVAL;
   if (offset < 0 || length < 0 || length > INT64_MAX - offset) return length < 0 ? -ENOMEM : -EOVERFLOW;
   const long access = opened & O_ACCMODE;
   if (access != O_RDONLY && access != O_RDWR) return -EACCES;
-  if ((flags & MAP_TYPE) != MAP_PRIVATE && (f.arg[2] & PROT_WRITE) != 0) {
-    if (access != O_RDWR) return -EACCES;
+  const bool writes = (flags & MAP_TYPE) != MAP_PRIVATE && (f.arg[2] & PROT_WRITE) != 0;
+  if (writes && access != O_RDWR) return -EACCES;
+  if (no_exec && (f.arg[2] & PROT_EXEC) != 0) return -EPERM;
+  if (writes) {
     return refuse(-ENODEV, "mmap", "MAP_SHARED", "writable shared mappings are not served in mounts yet");
   }
-  return map_copy(f, file);
+  if (no_exec) possible.no_exec_mapping = true;
+  return map_copy(f, file, no_exec);
+}
+
+long call_mprotect(const CallFrame& f) {
+  if ((f.arg[2] & PROT_EXEC) == 0 || !possible.no_exec_mapping) return pass_on;
+  const auto low = static_cast<uint64_t>(f.arg[0]);
+  const uint64_t bytes = (static_cast<uint64_t>(f.arg[1]) + page_size - 1) & ~uint64_t{page_size - 1};
+  return maps_of_no_exec(low, low + bytes) ? -EACCES : pass_on;
 }
 
 }  // namespace fusewire::gate
