@@ -37,6 +37,7 @@ struct Call {
   size_t output = 0;
   std::array<char, 4096> leave_storage;
   syscall::Leave leave{};
+  kernel::UserNamespace user_namespace{};  // the caller's, where it is another
   kernel::Caller caller{};
   RegisteredFile* file = nullptr;
   RegisteredFile* file2 = nullptr;

@@ -1,13 +1,16 @@
 #include "host/call_server.h"
 
 #include <sched.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <bit>
 #include <cerrno>
 #include <cstring>
 
+#include "abi/leader_protocol.h"
 #include "host/call_table.h"
+#include "host/packet_socket.h"
 
 namespace fusewire::host {
 namespace {
@@ -25,16 +28,20 @@ bool may_remove_names(abi::CallNumber number) {
 }
 
 void fill_caller(Call& call) {
+  const uint32_t thread = call.client->confirm_thread(call.fields.tid);
   const Credentials& who = call.client->credentials();
   kernel::Caller& caller = call.caller;
   caller = {};
-  caller.uid = who.uid, caller.ruid = who.ruid, caller.suid = who.suid;
-  caller.gid = who.gid, caller.rgid = who.rgid, caller.sgid = who.sgid;
+  caller.uid = who.fsuid, caller.ruid = who.ruid, caller.euid = who.uid, caller.suid = who.suid;
+  caller.gid = who.fsgid, caller.rgid = who.rgid, caller.egid = who.gid, caller.sgid = who.sgid;
   caller.groups = who.groups;
-  caller.pid = call.client->confirm_thread(call.fields.tid);
+  caller.pid = thread;
   caller.tgid = who.pid;
   caller.umask = call.fields.umask & 0777;
-  caller.privileged = who.privileged;
+  caller.capabilities = who.capabilities;
+  caller.permitted = who.permitted;
+  call.user_namespace = {who.uids, who.gids, who.root};
+  caller.lower = who.in_lower_namespace ? &call.user_namespace : nullptr;
   caller.file_size_limit = call.fields.file_size_limit - 1;  // 0: none, which is UINT64_MAX
   caller.lock_owner = call.client->lock_owner->id;
 }
@@ -54,12 +61,29 @@ CallServer::CallServer(ProcessHost& host, FileRegistry& files, SpecialFiles& spe
       lock_owners_([this](uint64_t owner) { release_locks(owner); }) {}
 
 uint64_t CallServer::add(UniqueFd socket) {
-  std::shared_ptr<Client> client = Client::welcome(std::move(socket), connection_id_, owner_uid_);
+  Credentials peer;
+  const auto refuse = [&](int error) {
+    (void)send_message(socket.get(), abi::LeaderReply{error, connection_id_}, {}, MSG_DONTWAIT);
+    return uint64_t{0};
+  };
+  if (!read_peer(socket.get(), peer)) return refuse(-ENOTCONN);
+  if (!has_room_for(peer.uid)) return refuse(-ENFILE);
+  std::shared_ptr<Client> client = Client::welcome(std::move(socket), std::move(peer), connection_id_);
   if (!client) return 0;
   client->lock_owner = lock_owners_.join(client->credentials(), client->socket(), host_.random());
   const uint64_t key = next_key_++;
   clients_.emplace(key, std::move(client));
   return key;
+}
+
+// Anybody may come in: the half judges each call by its caller's ids, and a file by the right to its token. Other users
+// must leave descriptors for the owner, and for each other.
+bool CallServer::has_room_for(uint32_t uid) const {
+  constexpr rlim_t share = 8;
+  rlimit limit;
+  if (may_use(uid, owner_uid_) || ::getrlimit(RLIMIT_NOFILE, &limit) != 0) return true;
+  const auto of_user = [uid](const auto& client) { return client.second->credentials().uid == uid; };
+  return static_cast<rlim_t>(std::count_if(clients_.begin(), clients_.end(), of_user)) < limit.rlim_cur / share;
 }
 
 void CallServer::forget(const Client& client) { lock_owners_.leave(client.lock_owner, client.credentials().pid); }

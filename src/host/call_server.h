@@ -62,6 +62,7 @@ class CallServer final : CallEnd {
   void hand_over_descriptor(Call& call);
   RegisteredFile* use_file(uint64_t token);
   void put_result(Call& call);
+  bool has_room_for(uint32_t uid) const;
   void forget(const Client& client);
   void release_locks(uint64_t owner);
   std::unique_ptr<Call> take_blank();

@@ -14,6 +14,7 @@
 #include <fstream>
 #include <new>
 #include <string>
+#include <utility>
 
 #include "abi/leader_protocol.h"
 #include "host/packet_socket.h"
@@ -60,14 +61,13 @@ uint64_t area_size_for(uint64_t bytes) {
 
 }  // namespace
 
-std::shared_ptr<Client> Client::welcome(UniqueFd socket, uint32_t connection, uint32_t owner_uid) {
+std::shared_ptr<Client> Client::welcome(UniqueFd socket, Credentials peer, uint32_t connection) {
   std::shared_ptr<Client> client(new Client);
   const auto refuse = [&](int error) {
     (void)send_message(socket.get(), abi::LeaderReply{error, connection}, {}, MSG_DONTWAIT);
     return nullptr;
   };
-  if (!read_peer(socket.get(), client->credentials_)) return refuse(-ENOTCONN);
-  if (!may_use(client->credentials_.uid, owner_uid)) return refuse(-EACCES);
+  client->credentials_ = std::move(peer);
   UniqueFd ring(make_shared_memory("fusewire-ring", abi::ring_bytes));
   client->doorbell_.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (ring.get() < 0 || !client->doorbell_) return refuse(-ENFILE);
@@ -111,6 +111,12 @@ void Client::drop_area(uint32_t slot) {
   ::munmap(area.data(), area.size());
   area_bytes_ -= area.size();
   area = {};
+}
+
+uint32_t Client::confirm_thread(uint32_t tid) {
+  const uint32_t known = threads_.confirm(credentials_.pid, tid);
+  if (!std::exchange(called_, true) && known != credentials_.pid) read_thread(socket_.get(), credentials_, known);
+  return known;
 }
 
 bool Client::has_submitted() const { return static_cast<abi::RingHeader*>(ring_)->submitted.load() != 0; }

@@ -33,16 +33,18 @@ struct CallFields {
 
 class Client {
  public:
-  // Makes ring and doorbell for the process at the other end of socket and sends them. nullptr when it may not come
-  // in, which it is told (a LeaderReply), or is gone already.
-  static std::shared_ptr<Client> welcome(UniqueFd socket, uint32_t connection, uint32_t owner_uid);
+  // Makes ring and doorbell for the process at the other end of socket, which is `peer`, and sends them. nullptr when
+  // they cannot be had, which it is told (a LeaderReply), or it is gone already.
+  static std::shared_ptr<Client> welcome(UniqueFd socket, Credentials peer, uint32_t connection);
   ~Client();
   Client(const Client&) = delete;
 
   int socket() const { return socket_.get(); }
   int doorbell() const { return doorbell_.get(); }
   const Credentials& credentials() const { return credentials_; }
-  uint32_t confirm_thread(uint32_t tid) { return threads_.confirm(credentials_.pid, tid); }
+  // The thread that a call says it comes from, as far as it is one of the process's. All calls of a ring are made with
+  // the credentials that its first one had.
+  uint32_t confirm_thread(uint32_t tid);
 
   bool has_submitted() const;
   // Whether the host looks for submitted slots by itself (RingHeader).
@@ -84,6 +86,7 @@ class Client {
   Credentials credentials_;
   Threads threads_;
   std::map<uint32_t, UniqueFd> sockets_;  // received, by slot
+  bool called_ = false;
 };
 
 }  // namespace fusewire::host

@@ -134,7 +134,7 @@ wire::SetattrIn message_of(Inode& inode, Caller& caller, const SetAttributes& se
     in.size = set.size;
     in.valid |= wire::fattr::lockowner;
     in.lock_owner = inode.sb.scrambled_owner(caller.lock_owner);
-    if (killpriv_v2 && !caller.privileged) in.valid |= wire::fattr::kill_suidgid;
+    if (killpriv_v2 && !caller.may(Capability::fsetid)) in.valid |= wire::fattr::kill_suidgid;
   }
   if (killpriv_v2 && !inode.is_dir() && (set.valid & (wire::fattr::uid | wire::fattr::gid)))
     in.valid |= wire::fattr::kill_suidgid;
@@ -313,7 +313,8 @@ Task<Result<void>> set_attributes(Inode& inode, Caller& caller, SetAttributes& s
 Task<Result<void>> clear_set_id(Inode& inode, Caller& caller, SetAttributes& set) {
   Superblock& sb = inode.sb;
   const bool sets_size = (set.valid & wire::fattr::size) != 0;
-  const bool clears = set.changes_owner || (sets_size && !caller.privileged && has_set_id(inode.attr.mode));
+  const bool clears =
+      set.changes_owner || (sets_size && !caller.may(Capability::fsetid) && has_set_id(inode.attr.mode));
   if (inode.is_dir() || !clears) co_return Result<void>();
   if (sb.has(wire::init_flag::handle_killpriv) || sb.has(wire::init_flag::handle_killpriv_v2)) co_return Result<void>();
   const File* file = set.opened_with_trunc ? nullptr : set.file;
@@ -327,7 +328,7 @@ Task<Result<void>> clear_set_id(Inode& inode, Caller& caller, SetAttributes& set
 Task<Result<void>> remove_privileges(Inode& inode, Caller& caller) {
   if (inode.no_security_xattr) co_return Result<void>();
   const bool killpriv_v2 = inode.sb.has(wire::init_flag::handle_killpriv_v2);
-  const bool set_id = has_set_id(inode.attr.mode) && !caller.privileged;
+  const bool set_id = has_set_id(inode.attr.mode) && !caller.may(Capability::fsetid);
   auto has = co_await has_security_capability(inode, caller);
   if (!has) co_return error(has.error());
   if (*has) {

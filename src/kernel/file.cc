@@ -26,7 +26,8 @@ wire::FlushIn flush_message(const File& file, uint64_t lock_owner) {
 }
 
 uint32_t kill_suidgid(Superblock& sb, const Caller& caller, uint32_t flags) {
-  const bool kills = sb.has(wire::init_flag::handle_killpriv_v2) && (flags & abi::o_trunc) && !caller.privileged;
+  const bool kills =
+      sb.has(wire::init_flag::handle_killpriv_v2) && (flags & abi::o_trunc) && !caller.may(Capability::fsetid);
   return kills ? wire::open_kill_suidgid : 0;
 }
 
@@ -49,6 +50,7 @@ void opened(File& file, const wire::OpenOut& out) {
 File::File(Dentry& d, uint32_t f, const Caller& caller)
     : sb(d.sb), dentry(d), inode(*d.inode), flags(f), opener(caller) {
   opener.groups = {};
+  opener.lower = nullptr;
   opener.waiting = nullptr;
   opener.local_wait = nullptr;
 }

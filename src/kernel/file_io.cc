@@ -131,7 +131,7 @@ Task<Result<size_t>> send_write(File& file, Caller& caller, std::span<const std:
     in.lock_owner = sb.scrambled_owner(caller.lock_owner);
   }
   // Direct writes carry it without HANDLE_KILLPRIV_V2 too (Linux fuse_direct_io).
-  if ((direct || sb.has(wire::init_flag::handle_killpriv_v2)) && !caller.privileged)
+  if ((direct || sb.has(wire::init_flag::handle_killpriv_v2)) && !caller.may(Capability::fsetid))
     in.write_flags |= wire::write_kill_suidgid;
   wire::WriteOut out{};
   Args args;

@@ -9,6 +9,10 @@ namespace {
 
 constexpr uint32_t permission_bits = 7;
 
+bool may_over(const Inode& inode, const Caller& caller, Capability capability) {
+  return caller.may_over(capability, inode.attr.uid, inode.attr.gid);
+}
+
 // generic_permission, without ACLs.
 bool allowed_by_mode(const Inode& inode, const Caller& caller, uint32_t mask) {
   const uint32_t mode = inode.attr.mode;
@@ -19,7 +23,9 @@ bool allowed_by_mode(const Inode& inode, const Caller& caller, uint32_t mask) {
   else if (in_group(caller, inode.attr.gid))
     granted = mode >> 3 & permission_bits;
   if ((wanted & ~granted) == 0) return true;
-  if (!caller.privileged) return false;
+  const bool only_looks = inode.is_dir() ? !(wanted & abi::may_write) : wanted == abi::may_read;
+  if (only_looks && may_over(inode, caller, Capability::dac_read_search)) return true;
+  if (!may_over(inode, caller, Capability::dac_override)) return false;
   return inode.is_dir() || !(wanted & abi::may_exec) || (mode & abi::s_ixugo) != 0;
 }
 
@@ -44,12 +50,10 @@ bool attributes_doubtful(Inode& inode) {
   return (needed & inode.inval_mask) != 0 || inode.attr_valid_until < inode.sb.now();
 }
 
-bool owner_or_capable(const Inode& inode, const Caller& caller) {
-  return caller.privileged || caller.uid == inode.attr.uid;
-}
+bool owner_or_capable(const Inode& inode, const Caller& caller) { return caller.may_as_owner(inode.attr.uid); }
 
 Result<void> may_change_owner(const Inode& inode, const Caller& caller, const SetAttributes& set) {
-  if (caller.privileged) return {};
+  if (may_over(inode, caller, Capability::chown)) return {};
   const bool own = caller.uid == inode.attr.uid;
   if ((set.valid & wire::fattr::uid) && !(own && set.uid == inode.attr.uid)) return error(Errno::eperm);
   const bool group_allowed = own && (set.gid == inode.attr.gid || in_group(caller, set.gid));
@@ -64,7 +68,7 @@ bool touches(const SetAttributes& set) {
 
 void drop_foreign_setgid(const Inode& inode, const Caller& caller, SetAttributes& set) {
   const uint32_t gid = (set.valid & wire::fattr::gid) ? set.gid : inode.attr.gid;
-  if (!caller.privileged && !in_group(caller, gid)) set.mode &= ~abi::s_isgid;
+  if (!may_over(inode, caller, Capability::fsetid) && !in_group(caller, gid)) set.mode &= ~abi::s_isgid;
 }
 
 }  // namespace
@@ -72,8 +76,8 @@ void drop_foreign_setgid(const Inode& inode, const Caller& caller, SetAttributes
 bool admitted(Superblock& sb, const Caller& caller) {
   const MountOptions& options = sb.connection.options();
   if (options.allow_other) return true;
-  return caller.uid == options.user_id && caller.ruid == options.user_id && caller.suid == options.user_id &&
-         caller.gid == options.group_id && caller.rgid == options.group_id && caller.sgid == options.group_id;
+  return caller.euid == options.user_id && caller.ruid == options.user_id && caller.suid == options.user_id &&
+         caller.egid == options.group_id && caller.rgid == options.group_id && caller.sgid == options.group_id;
 }
 
 bool in_group(const Caller& caller, uint32_t gid) {
@@ -122,7 +126,7 @@ Task<Result<void>> may_remove(Inode& directory, Inode& victim, Caller& caller) {
   if (!allowed) co_return allowed;
   const bool sticky = (directory.checked_mode() & abi::s_isvtx) != 0;
   const bool own = caller.uid == victim.attr.uid || caller.uid == directory.attr.uid;
-  if (sticky && !own && !caller.privileged) co_return error(Errno::eperm);
+  if (sticky && !own && !may_over(victim, caller, Capability::fowner)) co_return error(Errno::eperm);
   co_return Result<void>();
 }
 

@@ -45,27 +45,27 @@ Task<Result<Stat>> stat_file(MountImpl& mount, Caller& caller, File& file, uint3
   co_return stat;
 }
 
-// access(2) asks for the real ids, which the daemon then sees too.
+// access(2) asks for the real ids, which the daemon then sees too (access_override_creds).
 class RealIds {
  public:
   RealIds(Caller& caller, bool effective)
-      : caller_(caller), uid_(caller.uid), gid_(caller.gid), privileged_(caller.privileged) {
+      : caller_(caller), uid_(caller.uid), gid_(caller.gid), capabilities_(caller.capabilities) {
     if (effective) return;
-    if (caller.ruid != caller.uid) caller.privileged = caller.privileged && caller.ruid == 0;
+    caller.capabilities = caller.is_really_root() ? caller.permitted : 0;
     caller.uid = caller.ruid;
     caller.gid = caller.rgid;
   }
   ~RealIds() {
     caller_.uid = uid_;
     caller_.gid = gid_;
-    caller_.privileged = privileged_;
+    caller_.capabilities = capabilities_;
   }
   RealIds(const RealIds&) = delete;
 
  private:
   Caller& caller_;
   uint32_t uid_, gid_;
-  bool privileged_;
+  uint64_t capabilities_;
 };
 
 Task<Result<void>> access_at(MountImpl& mount, Caller& caller, Place place, uint32_t mask, uint32_t at_flags,

@@ -94,7 +94,7 @@ Task<Result<void>> mknod_at(MountImpl& mount, Caller& caller, Place place, uint3
   Walk walk(mount.sb, caller, place, leave);
   auto locked = co_await prepare_creation(walk, mount.sb, caller, false);
   if (!locked) co_return error(locked.error());
-  if (device && !caller.privileged) co_return error(Errno::eperm);
+  if (device && !caller.may(kernel::Capability::mknod)) co_return error(Errno::eperm);
   auto made = co_await kernel::make_node(mount.sb, caller, *locked->dentry, mode, device ? rdev : 0);
   co_return made;
 }
@@ -153,7 +153,7 @@ Task<Result<void>> symlink_at(MountImpl& mount, Caller& caller, std::string_view
 
 // may_linkat with fs.protected_hardlinks: another's file only when it is plain and the caller may read and write it.
 Task<Result<void>> may_link(Inode& inode, Caller& caller) {
-  if (caller.privileged || caller.uid == inode.attr.uid) co_return Result<void>();
+  if (caller.may_as_owner(inode.attr.uid)) co_return Result<void>();
   const bool plain = inode.is_reg() && !(inode.attr.mode & abi::s_isuid) && !kernel::has_set_id(inode.attr.mode);
   if (!plain) co_return error(Errno::eperm);
   auto allowed = co_await kernel::permission(inode, caller, abi::may_read | abi::may_write);

@@ -101,7 +101,7 @@ Task<Result<File*>> open_existing(MountImpl& mount, Caller& caller, Dentry& foun
   if (!created) CO_TRY_VOID(check_type(*inode, flags, access));
   auto allowed = co_await kernel::permission(*inode, caller, created ? 0 : access);
   if (!allowed) co_return error(allowed.error());
-  const bool owner = caller.privileged || caller.uid == inode->attr.uid;
+  const bool owner = caller.may_as_owner(inode->attr.uid);
   if ((flags & abi::o_noatime) && !owner) co_return error(Errno::eperm);
   if (inode->type() == abi::s_ifsock) co_return error(Errno::enxio);
   File* file = make_file(*dentry, flags, caller);

@@ -42,17 +42,17 @@ Task<Result<void>> may_use(Inode& inode, Caller& caller, std::string_view name, 
   const Errno refusal = writes ? Errno::eperm : Errno::enodata;
   if (writes && inode.sb.read_only()) co_return error(Errno::erofs);
   // cap_inode_setxattr, cap_inode_removexattr; the capability has checks of its own in either.
-  if (writes && starts_with(name, "security.") && name != capability && !caller.privileged)
+  if (writes && starts_with(name, "security.") && name != capability && !caller.may(kernel::Capability::sys_admin))
     co_return error(Errno::eperm);
   if (starts_with(name, "security.") || starts_with(name, "system.")) co_return Result<void>();
   if (starts_with(name, "trusted.")) {
-    if (!caller.privileged) co_return error(refusal);
+    if (!caller.may(kernel::Capability::sys_admin)) co_return error(refusal);
     co_return Result<void>();
   }
   if (starts_with(name, "user.")) {
     if (!inode.is_reg() && !inode.is_dir()) co_return error(refusal);
     const bool sticky = inode.is_dir() && (inode.checked_mode() & abi::s_isvtx);
-    const bool owner = caller.privileged || caller.uid == inode.attr.uid;
+    const bool owner = caller.may_as_owner(inode.attr.uid);
     if (sticky && writes && !owner) co_return error(Errno::eperm);
   }
   auto allowed = co_await kernel::permission(inode, caller, mask);
@@ -65,13 +65,13 @@ Result<XattrName> checked_value(std::string_view text, size_t size, uint32_t fla
   return XattrName::from(text);
 }
 
-// cap_convert_nscap: nobody sets capabilities that are none, and only root sets any.
+// cap_convert_nscap: nobody sets capabilities that are none, and only who has CAP_SETFCAP sets any.
 Result<void> check_capability(const Caller& caller, std::string_view name, std::span<const std::byte> value) {
   if (name != capability || value.empty()) return {};
   constexpr size_t size_of_version[] = {0, 0, 20, 24};
   const auto version = value.size() >= sizeof(uint32_t) ? static_cast<size_t>(value[3]) : 0;
   if (version < 2 || version > 3 || value.size() != size_of_version[version]) return error(Errno::einval);
-  if (!caller.privileged) return error(Errno::eperm);
+  if (!caller.may(kernel::Capability::setfcap)) return error(Errno::eperm);
   return {};
 }
 
@@ -118,7 +118,7 @@ Task<Result<void>> remove_from(Inode& inode, Caller& caller, std::string_view te
   CO_TRY(name, XattrName::from(text));
   auto allowed = co_await may_use(inode, caller, name.text(), abi::may_write);
   if (!allowed) co_return allowed;
-  if (name.text() == capability && !caller.privileged) co_return error(Errno::eperm);
+  if (name.text() == capability && !caller.may(kernel::Capability::setfcap)) co_return error(Errno::eperm);
   auto guard = co_await inode.lock.exclusive(inode.sb.ready(), caller);
   if (!guard) co_return error(guard.error());
   auto done = co_await kernel::remove_xattr(inode, caller, name.text());

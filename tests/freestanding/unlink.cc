@@ -107,7 +107,7 @@ void unlink_a_file(kernel::Module& module) {
   require(daemon.inits == 1 && connection.initialized(), "INIT was sent and answered");
 
   kernel::Caller caller;
-  caller.privileged = true;
+  caller.capabilities = caller.permitted = kernel::all_capabilities;
   char storage[4096];
   syscall::Leave leave{storage};
   auto result = run(connection, daemon, mounted.sys_unlinkat(caller, {nullptr, "file"}, 0, leave));

@@ -41,7 +41,7 @@ class HalfSystem final : public System {
     Connection::Entry entry(*connection_);
     check(connection_->mount(options), "Connection::mount");
     mount_ = *check(syscall::Mount::create(*connection_, 77), "Mount::create");
-    caller_.privileged = true;
+    caller_.capabilities = caller_.permitted = kernel::all_capabilities;
     caller_.pid = caller_.tgid = 4242;
     caller_.lock_owner = 1;
   }
@@ -192,9 +192,9 @@ class HalfSystem final : public System {
     return {};
   }
   Outcome become(uint32_t uid, uint32_t gid) override {
-    caller_.uid = caller_.ruid = caller_.suid = uid;
-    caller_.gid = caller_.rgid = caller_.sgid = gid;
-    caller_.privileged = false;
+    caller_.uid = caller_.ruid = caller_.euid = caller_.suid = uid;
+    caller_.gid = caller_.rgid = caller_.egid = caller_.sgid = gid;
+    caller_.capabilities = caller_.permitted = 0;
     return {};
   }
   Outcome abort() override {

@@ -61,7 +61,7 @@ class SyscallTest : public KernelTest {
 
   SyscallTest() {
     init = ScriptedDaemon::default_init(init_flags);
-    caller.privileged = true;
+    caller.capabilities = caller.permitted = kernel::all_capabilities;
     caller.pid = caller.tgid = 4711;
     caller.lock_owner = 1;
     other = caller;

@@ -10,9 +10,9 @@ class PermissionsTest : public SyscallTest {
   void SetUp() override {
     SyscallTest::SetUp();
     user = caller;
-    user.uid = user.ruid = user.suid = 1000;
-    user.gid = user.rgid = user.sgid = 1000;
-    user.privileged = false;
+    user.uid = user.ruid = user.euid = user.suid = 1000;
+    user.gid = user.rgid = user.egid = user.sgid = 1000;
+    user.capabilities = user.permitted = 0;
   }
   void serve_user() {
     options.allow_other = true;
@@ -39,13 +39,56 @@ TEST_F(PermissionsTest, without_allow_other_all_six_ids_must_be_the_owners) {
   mount_tree();
   add(root, "file", regular);
   EXPECT_EQ(error_of(fs->sys_statx(user, {nullptr, "file"}, 0, basic_stats, leave)), 0);
-  for (uint32_t kernel::Caller::*id : {&kernel::Caller::uid, &kernel::Caller::ruid, &kernel::Caller::suid,
-                                       &kernel::Caller::gid, &kernel::Caller::rgid, &kernel::Caller::sgid}) {
+  for (uint32_t kernel::Caller::*id : {&kernel::Caller::ruid, &kernel::Caller::euid, &kernel::Caller::suid,
+                                       &kernel::Caller::rgid, &kernel::Caller::egid, &kernel::Caller::sgid}) {
     kernel::Caller foreign = user;
     foreign.*id = 0;
     EXPECT_EQ(error_of(fs->sys_statx(foreign, {nullptr, "file"}, 0, basic_stats, leave)), as_int(Errno::eacces));
   }
   EXPECT_EQ(stat_error("file"), as_int(Errno::eacces));
+}
+
+TEST_F(PermissionsTest, the_file_system_ids_are_the_daemons_and_do_not_matter_for_entry) {
+  options.user_id = options.group_id = 1000;
+  mount_tree();
+  add(root, "file", regular);
+  user.uid = user.gid = 77;
+  EXPECT_EQ(error_of(fs->sys_statx(user, {nullptr, "file"}, 0, basic_stats, leave)), 0);
+  EXPECT_EQ(daemon->seen().back().header.uid, 77u);
+  EXPECT_EQ(daemon->seen().back().header.gid, 77u);
+}
+
+// capabilities(7): each gives its own right and no other.
+TEST_F(PermissionsTest, dac_read_search_reads_and_dac_override_writes) {
+  using kernel::Capability;
+  serve_user();
+  const uint64_t file = add(root, "file", regular);
+  chmod_node(file, 0, 1, 1);
+  EXPECT_EQ(user_opens("file", o_rdonly), as_int(Errno::eacces));
+  user.capabilities = uint64_t{1} << static_cast<uint32_t>(Capability::dac_read_search);
+  EXPECT_EQ(user_opens("file", o_rdonly), 0);
+  EXPECT_EQ(user_opens("file", o_wronly), as_int(Errno::eacces));
+  EXPECT_EQ(user_opens("file", o_rdwr), as_int(Errno::eacces));
+  user.capabilities = uint64_t{1} << static_cast<uint32_t>(Capability::dac_override);
+  EXPECT_EQ(user_opens("file", o_rdwr), 0);
+  EXPECT_EQ(error_of(fs->sys_fchmodat(user, {nullptr, "file"}, 0600, 0, leave)), as_int(Errno::eperm));
+  EXPECT_EQ(error_of(fs->sys_fchownat(user, {nullptr, "file"}, 5, 5, 0, leave)), as_int(Errno::eperm));
+}
+
+TEST_F(PermissionsTest, access_has_capabilities_for_the_real_root_alone) {
+  serve_user();
+  const uint64_t file = add(root, "file", regular);
+  chmod_node(file, 0, 1, 1);
+  const auto access = [&](uint32_t flags) {
+    return error_of(fs->sys_faccessat(user, {nullptr, "file"}, 4, flags, leave));
+  };
+  user.capabilities = user.permitted = kernel::all_capabilities;
+  EXPECT_EQ(access(0), as_int(Errno::eacces));
+  EXPECT_EQ(access(0x200), 0);
+  user.ruid = 0;
+  user.capabilities = 0;
+  EXPECT_EQ(access(0), 0);
+  EXPECT_EQ(access(0x200), as_int(Errno::eacces));
 }
 
 TEST_F(PermissionsTest, a_foreigner_learns_the_device_when_he_asks_for_nothing) {

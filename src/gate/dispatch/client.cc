@@ -184,22 +184,34 @@ long make_ring(uint32_t connection, NewRing& made) {
   return answer < 0 ? error_of_connecting(answer) : -ENOTCONN;
 }
 
-// nullptr: see error.
-Ring* connect_ring(Process& p, uint32_t connection, long& error) {
+// Whose calls a ring may carry; nullptr: all threads have the same credentials.
+bool serves(const Ring& ring, const Identity* identity) {
+  return identity == nullptr ? !ring.of_identity : ring.of_identity && ring.identity == *identity;
+}
+
+// nullptr: see error; -EAGAIN: every ring is in use.
+Ring* connect_ring(Process& p, uint32_t connection, const Identity* identity, long& error) {
+  error = -EAGAIN;
+  Ring* ring = unused_ring(p);
+  if (ring == nullptr) return nullptr;
   NewRing made;
   error = with_room(p, [&] { return make_ring(connection, made); });
-  if (error < 0) return nullptr;
+  if (error < 0) {
+    ring->state = RingState::free;
+    return nullptr;
+  }
   error = -ENOTCONN;
-  Ring* ring = unused_ring(p);
   const int socket = keep_own(p, made.socket, true), doorbell = keep_own(p, made.doorbell, true);
-  if (ring == nullptr || socket < 0 || doorbell < 0) {
+  if (socket < 0 || doorbell < 0) {
     raw_syscall(SYS_munmap, native::of(made.memory), abi::ring_bytes);
     forget_own(p, socket);
     forget_own(p, doorbell);
-    if (ring != nullptr) ring->state = RingState::free;
+    ring->state = RingState::free;
     return nullptr;
   }
   ring->connection = connection;
+  ring->of_identity = identity != nullptr;
+  if (identity != nullptr) ring->identity = *identity;
   ring->socket = socket;
   ring->doorbell = doorbell;
   ring->memory = made.memory;
@@ -210,14 +222,14 @@ Ring* connect_ring(Process& p, uint32_t connection, long& error) {
 
 // Takes a slot, or 64 when the ring cannot be used. The bit is set before the state is looked at again, so that a ring
 // is never freed, or given to another connection, under a slot in use.
-uint32_t take_slot(Process& p, Ring& ring, uint32_t connection) {
+uint32_t take_slot(Process& p, Ring& ring, uint32_t connection, const Identity* identity) {
   uint64_t taken = ring.taken.load();
   uint64_t bit;
   do {
     if (~taken == 0) return abi::slot_count;
     bit = ~taken & (taken + 1);
   } while (!ring.taken.compare_exchange_weak(taken, taken | bit));
-  if (ring.state.load() == RingState::live && ring.connection == connection) {
+  if (ring.state.load() == RingState::live && ring.connection == connection && serves(ring, identity)) {
     return static_cast<uint32_t>(__builtin_ctzll(bit));
   }
   ring.taken.fetch_and(~bit);
@@ -231,40 +243,52 @@ struct Taken {
   long error = -ENOTCONN;  // without a ring
 };
 
-Taken take_live(Process& p, uint32_t connection) {
+Taken take_live(Process& p, uint32_t connection, const Identity* identity) {
   for (Ring& ring : p.rings.ring) {
     if (ring.state.load(std::memory_order_acquire) != RingState::live || ring.connection != connection) continue;
-    const uint32_t index = take_slot(p, ring, connection);
+    if (!serves(ring, identity)) continue;
+    const uint32_t index = take_slot(p, ring, connection, identity);
     if (index < abi::slot_count) return {&ring, index};
   }
   return {};
 }
 
 // Many threads that begin at once shall share one ring: one connects, the others wait for it, though not for ever,
-// since it may have been killed (a child that shares this memory).
-Taken take(Process& p, uint32_t connection) {
+// since it may have been killed (a child that shares this memory). Threads of many credentials wait for each other's
+// rings.
+Taken take_for(Process& p, uint32_t connection, const Identity* identity) {
   constexpr int patience = 200;
   std::atomic<uint32_t>& connecting = p.rings.connecting;
   for (int tries = 0; tries < patience; tries++) {
-    const Taken taken = take_live(p, connection);
+    const Taken taken = take_live(p, connection, identity);
     if (taken.ring != nullptr) return taken;
     if (connecting.exchange(1) != 0 && tries < patience - 1) {
       futex_wait(&connecting, 1, false, {0, 10'000'000});
       continue;
     }
     // Whoever connected just before us may have made what we need.
-    const Taken made = take_live(p, connection);
+    const Taken made = take_live(p, connection, identity);
     long error = 0;
-    const bool usable = made.ring != nullptr || connect_ring(p, connection, error) != nullptr;
+    const bool usable = made.ring != nullptr || connect_ring(p, connection, identity, error) != nullptr;
     connecting = 0;
     futex_wake_all(&connecting);
     if (made.ring != nullptr) return made;
     if (usable) continue;
-    Taken last = take_live(p, connection);
-    last.error = error;
+    if (error == -EAGAIN && tries < patience - 1) {
+      futex_wait(&connecting, 0, false, {0, 10'000'000});
+      continue;
+    }
+    Taken last = take_live(p, connection, identity);
+    last.error = error == -EAGAIN ? -ENFILE : error;
     return last;
   }
-  return take_live(p, connection);
+  return take_live(p, connection, identity);
+}
+
+Taken take(Process& p, uint32_t connection, uint32_t tid) {
+  if (!p.rings.per_identity.load(std::memory_order_relaxed)) return take_for(p, connection, nullptr);
+  const Identity identity = p.rings.threads.of_thread(tid);
+  return take_for(p, connection, &identity);
 }
 
 // Of the calls that make files longer the frequent one alone goes by memory.
@@ -334,6 +358,26 @@ void retire_rings(Process& p) {
   }
 }
 
+void keep_rings_by_identity(Process& p) {
+  if (!p.rings.per_identity.exchange(true)) retire_rings(p);
+}
+
+void identity_changed(Process& p) {
+  const auto tid = static_cast<uint32_t>(native::gettid());
+  p.rings.threads.forget(tid);
+  const Identity identity = p.rings.threads.of_thread(tid);
+  if (!is_final(identity)) return;
+  for (Ring& ring : p.rings.ring) {
+    if (ring.state != RingState::live || serves(ring, &identity)) continue;
+    RingState live = RingState::live;
+    if (ring.state.compare_exchange_strong(live, RingState::retired)) free_if_unused(p, ring);
+  }
+}
+
+void forget_thread(Process& p) {
+  if (p.rings.per_identity) p.rings.threads.forget(static_cast<uint32_t>(native::gettid()));
+}
+
 namespace {
 
 void make_free(Ring& ring) {
@@ -361,6 +405,8 @@ void forget_rings(Process& p, bool close) {
     make_free(ring);
   }
   p.rings.connecting = 0;
+  p.rings.per_identity = false;
+  p.rings.threads.forget_all();
 }
 
 void drop_rings(Process& p, bool close) {
@@ -371,9 +417,9 @@ void drop_rings(Process& p, bool close) {
   forget_rings(p, close);
 }
 
-RingCall::RingCall(uint32_t connection, abi::CallNumber number, long nr) {
-  Process& p = process();
-  const Taken taken = take(p, connection);
+RingCall::RingCall(uint32_t connection, abi::CallNumber number, long nr)
+    : tid_(static_cast<uint32_t>(native::gettid())) {
+  const Taken taken = take(process(), connection, tid_);
   ring_ = taken.ring;
   index_ = taken.index;
   if (ring_ == nullptr) {
@@ -388,7 +434,7 @@ void RingCall::begin(CallNumber number, long nr) {
   Slot& s = slot();
   s.interrupt = 0;
   s.number = static_cast<uint32_t>(number);
-  s.tid = static_cast<uint32_t>(native::gettid());
+  s.tid = tid_;
   s.umask = p.umask;
   s.path1_length = s.path2_length = s.data_length = 0;
   s.file = s.file2 = 0;

@@ -12,6 +12,7 @@
 
 #include "abi/ring.h"
 #include "abi/spin.h"
+#include "gate/dispatch/identity.h"
 
 namespace fusewire::gate {
 
@@ -31,6 +32,8 @@ struct Area {
 struct Ring {
   std::atomic<RingState> state{RingState::free};
   uint32_t connection = 0;
+  bool of_identity = false;  // made for the threads with the credentials `identity`; else for all of the process
+  Identity identity;
   int socket = -1, doorbell = -1;  // places in the process's own descriptors
   abi::Spin spin;                  // for answers
   void* memory = nullptr;
@@ -45,6 +48,9 @@ inline constexpr size_t ring_pool = 24;
 
 struct Rings {
   std::atomic<uint32_t> connecting{0};  // 1: a thread is making a ring
+  // Threads have changed credentials, each its own: a call goes through a ring that was made with the same ones.
+  std::atomic<bool> per_identity{false};
+  ThreadIdentities threads;
   Ring ring[ring_pool];
 };
 
@@ -52,6 +58,12 @@ struct Process;
 
 // The process's credentials changed: hosts must see new ones, so no further call uses these connections.
 void retire_rings(Process& p);
+// The calling thread is about to change its credentials, and others live: rings of the whole process are used no more.
+void keep_rings_by_identity(Process& p);
+// The calling thread has changed its credentials. When it cannot go back, rings of other ones are given up.
+void identity_changed(Process& p);
+// The calling thread ends.
+void forget_thread(Process& p);
 // In the child of fork: the parent's rings are not ours (their memory is not even mapped here). close: nor are copies
 // of their descriptors of use to anybody.
 void forget_rings(Process& p, bool close);
@@ -118,6 +130,7 @@ class RingCall {
   int wait_descriptor();
 
   Ring* ring_ = nullptr;
+  const uint32_t tid_;
   uint32_t index_ = 0;
   long error_ = 0;
   bool too_long_ = false;

@@ -91,11 +91,11 @@ constexpr Table make_table() {
   h[SYS_pidfd_getfd] = call_pidfd_getfd;
   h[SYS_exit_group] = call_exit_group;
 
-  h[SYS_unshare] = call_unshare;
+  h[SYS_unshare] = call_unshare, h[SYS_setns] = call_setns, h[SYS_exit] = call_exit;
   h[SYS_getrlimit] = call_getrlimit, h[SYS_setrlimit] = call_setrlimit, h[SYS_prlimit64] = call_prlimit64;
   h[SYS_chdir] = call_chdir, h[SYS_fchdir] = call_fchdir, h[SYS_getcwd] = call_getcwd, h[SYS_umask] = call_umask;
   for (const int nr : {SYS_setuid, SYS_setgid, SYS_setreuid, SYS_setregid, SYS_setgroups, SYS_setresuid, SYS_setresgid,
-                       SYS_setfsuid, SYS_setfsgid}) {
+                       SYS_setfsuid, SYS_setfsgid, SYS_capset}) {
     h[nr] = call_set_credentials;
   }
 

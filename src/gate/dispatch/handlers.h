@@ -137,6 +137,8 @@ long call_setrlimit(const CallFrame&);
 long call_prlimit64(const CallFrame&);
 long call_unshare(const CallFrame&);
 long call_set_credentials(const CallFrame&);
+long call_setns(const CallFrame&);
+long call_exit(const CallFrame&);
 
 // polling_calls.cc
 long call_select(const CallFrame&);

@@ -140,6 +140,7 @@ long call_umask(const CallFrame& f) {
 
 // A virtual cwd is the process's. A thread that gets one of its own would share it, and lead others to wrong files.
 long call_unshare(const CallFrame& f) {
+  if ((f.arg[0] & CLONE_NEWUSER) != 0) retire_rings(process());
   if ((f.arg[0] & (CLONE_FS | CLONE_NEWNS)) == 0 || !has_threads()) return pass_on;
   if (possible.virtual_cwd && process().cwd.fd >= 0) {
     return refuse(-EPERM, "unshare", "CLONE_FS", "the threads' working directory is in a mount");
@@ -148,11 +149,33 @@ long call_unshare(const CallFrame& f) {
   return pass_on;
 }
 
-// Hosts believe what the kernel says of a client's socket, at the time it was made.
+// Hosts believe what the kernel says of a client's socket and its thread, at the time of the first call. Of several
+// threads each has credentials of its own; glibc's functions change those of all, one after the other.
 long call_set_credentials(const CallFrame& f) {
+  Process& p = process();
+  const bool threads = has_threads();
+  if (threads) keep_rings_by_identity(p);
   const long r = native::call(f);
-  if (r >= 0) retire_rings(process());
+  if (r < 0) return r;
+  if (threads)
+    identity_changed(p);
+  else
+    retire_rings(p);
   return r;
+}
+
+// Into another user namespace: its capabilities are others. Only a process of one thread goes there.
+long call_setns(const CallFrame& f) {
+  const long r = native::call(f);
+  if (r < 0) return pass_on;
+  retire_rings(process());
+  return r;
+}
+
+// Its number may be another thread's.
+long call_exit(const CallFrame&) {
+  forget_thread(process());
+  return pass_on;
 }
 
 }  // namespace fusewire::gate
