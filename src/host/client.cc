@@ -115,7 +115,11 @@ void Client::drop_area(uint32_t slot) {
 
 uint32_t Client::confirm_thread(uint32_t tid) {
   const uint32_t known = threads_.confirm(credentials_.pid, tid);
-  if (!std::exchange(called_, true) && known != credentials_.pid) read_thread(socket_.get(), credentials_, known);
+  // Ids of a user namespace are given once, some time after it was made.
+  const bool waits_for_ids =
+      credentials_.in_lower_namespace && (credentials_.uids.empty() || credentials_.gids.empty());
+  const bool first = !std::exchange(called_, true) && known != credentials_.pid;
+  if (first || waits_for_ids) read_thread(socket_.get(), credentials_, known);
   return known;
 }
 

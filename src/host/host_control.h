@@ -18,12 +18,19 @@ enum class HostOperation : uint32_t {
   remount,      // flags: MS_*; text: mount(2)'s data. Reply: read_only of the file system itself
 };
 
+// What a mount by somebody who may not do everything must be: his own, and for himself alone where that is the rule.
+struct MountBounds {
+  bool bounded = false, may_allow_other = false;
+  uint32_t user_id = 0, group_id = 0;
+};
+
 struct HostRequest {
   HostOperation operation{};
   uint32_t number = 0;    // of the question
   uint64_t deadline = 0;  // CLOCK_MONOTONIC, nanoseconds; 0: none
   uint32_t flags = 0;
   uint32_t value[3] = {};
+  MountBounds bounds{};  // of mount: EPERM beyond
   uint64_t dev = 0;
   char text[4096] = {};
 };
@@ -40,6 +47,7 @@ struct HostMessage {
   int32_t error = 0;    // of a reply: 0 or -errno
   uint32_t value = 0;
   uint32_t allow_other = 0, default_permissions = 0, max_read = 0, read_only = 0;  // of a reply to mount
+  uint32_t user_id = 0, group_id = 0;                                              // likewise
 };
 
 }  // namespace fusewire::host

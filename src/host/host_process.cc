@@ -36,6 +36,12 @@ bool is_past(uint64_t deadline) {
   return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec) > deadline;
 }
 
+bool is_within(const MountBounds& bounds, const kernel::MountOptions& options) {
+  if (!bounds.bounded) return true;
+  return options.user_id == bounds.user_id && options.group_id == bounds.group_id &&
+         (!options.allow_other || bounds.may_allow_other);
+}
+
 HostMessage reply(int32_t error) { return {.kind = HostMessageKind::reply, .error = error}; }
 
 }  // namespace
@@ -198,6 +204,7 @@ HostMessage HostProcess::mount(const HostRequest& request) {
   if (mount_ || !device_) return reply(mount_ ? -EBUSY : -ENOTCONN);
   const kernel::Result<kernel::ParsedMountData> parsed = kernel::parse_mount_data(request.text, request.value[1] != 0);
   if (!parsed) return reply(error_of(parsed.error()));
+  if (!is_within(request.bounds, parsed->options)) return reply(-EPERM);
   const uint32_t covered = request.value[2];
   if (covered != 0 && S_ISDIR(covered) != S_ISDIR(parsed->options.rootmode)) return reply(-ENOTDIR);
   kernel::MountOptions options = parsed->options;
@@ -224,6 +231,7 @@ HostMessage HostProcess::mount(const HostRequest& request) {
   message.allow_other = options.allow_other;
   message.default_permissions = options.default_permissions;
   message.max_read = options.max_read;
+  message.user_id = options.user_id, message.group_id = options.group_id;
   message.read_only = options.read_only;
   return message;
 }

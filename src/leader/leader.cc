@@ -138,7 +138,7 @@ void Leader::carry_out(const abi::LeaderRequest& request, const host::Credential
   switch (abi::LeaderOperation{request.operation}) {
     case abi::LeaderOperation::open_device: {
       UniqueFd device;
-      const abi::LeaderReply reply = open_device(peer.pid, device);
+      const abi::LeaderReply reply = open_device(peer.pid, peer.uid, device);
       return answer(asker, reply, device);
     }
     case abi::LeaderOperation::mount:

@@ -62,6 +62,7 @@ class Leader {
     std::deque<UniqueFd> waiting{};  // clients' sockets for which there was no room yet
     uint64_t daemon_cookie = 0;
     uint32_t daemon_pid = 0;
+    uint32_t opener = 0;     // the user who opened the device
     uint64_t order = 0;      // of its mount; 0: not mounted
     bool mounting = false;   // its host has been asked
     uint32_t questions = 0;  // not answered yet
@@ -98,15 +99,20 @@ class Leader {
 
   // Answers the asker, at once or when a host has answered.
   void carry_out(const abi::LeaderRequest& request, const host::Credentials& peer, int attached, Asker asker);
+  // 0, or -errno: whether the peer may ask for this (leader_rights.cc).
+  int check_right(const abi::LeaderRequest& request, const host::Credentials& peer) const;
+  // What a mount of the peer's must be.
+  static host::MountBounds bounds_of(const host::Credentials& peer);
+  // Whether the mount at path and all below it are this user's.
+  bool is_whole_tree_of(const std::string& path, uint32_t uid) const;
   void log_of_process(uint32_t pid, std::string_view text);
   void answer(Asker& asker, const abi::LeaderReply& reply, const UniqueFd& attached = UniqueFd());
-  abi::LeaderReply open_device(uint32_t daemon_pid, UniqueFd& daemon_end);
+  abi::LeaderReply open_device(uint32_t daemon_pid, uint32_t uid, UniqueFd& daemon_end);
   void mount(const abi::LeaderRequest& request, const host::Credentials& peer, int device, Asker asker);
   // done: 0 or -errno.
   void mount_connection(Connection& connection, const abi::LeaderRequest& request, const host::Credentials& peer,
                         std::move_only_function<void(int)> done);
-  void mounted(Connection& connection, const abi::LeaderRequest& request, const host::Credentials& peer,
-               const host::HostMessage& host);
+  void mounted(Connection& connection, const abi::LeaderRequest& request, const host::HostMessage& host);
   void umount(const abi::LeaderRequest& request, Asker asker);
   void detach(Connection& connection, uint32_t flags);
   void tell_to_unmount(Connection& connection, uint32_t flags);

@@ -12,11 +12,6 @@ namespace {
 constexpr int requests_per_turn = 16;
 constexpr size_t waiting_clients_max = 1024;
 
-// Anybody inside may ask for these: they give no right over the namespace.
-bool is_open_to_all(abi::LeaderOperation operation) {
-  return operation == abi::LeaderOperation::open_drop_in || operation == abi::LeaderOperation::open_void;
-}
-
 void terminate_fields(abi::LeaderRequest& request) {
   for (const std::span<char> field : {std::span<char>(request.path), std::span<char>(request.source),
                                       std::span<char>(request.type), std::span<char>(request.options)})
@@ -63,8 +58,8 @@ void Leader::serve_asker(abi::LeaderRequest& request, const host::Packet& packet
   if (!host::is_unnamed_pair(asker.get()) || !host::read_peer(asker.get(), peer) || peer.pid != packet.sender_pid)
     return send_reply(asker.get(), {-EACCES, request.connection});
   if (operation == abi::LeaderOperation::reach_host) return reach_host(request.connection, std::move(asker));
-  if (!is_open_to_all(operation) && !host::may_use(peer.uid, ::geteuid()))
-    return send_reply(asker.get(), {-EACCES, request.connection});
+  if (const int error = check_right(request, peer); error < 0)
+    return send_reply(asker.get(), {error, request.connection});
   carry_out(request, peer, packet.fds.size() > 1 ? packet.fds[1].get() : -1, {std::move(asker), false});
 }
 

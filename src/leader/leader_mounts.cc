@@ -56,7 +56,7 @@ std::optional<size_t> Leader::free_entry() const {
   return static_cast<size_t>(found - taken.begin());
 }
 
-abi::LeaderReply Leader::open_device(uint32_t daemon_pid, UniqueFd& daemon_end) {
+abi::LeaderReply Leader::open_device(uint32_t daemon_pid, uint32_t uid, UniqueFd& daemon_end) {
   const std::optional<size_t> index = free_entry();
   if (!index) {
     log_.line(fmt::format("cannot: open /dev/fuse for process {}: {} connections is the limit", daemon_pid,
@@ -89,7 +89,8 @@ abi::LeaderReply Leader::open_device(uint32_t daemon_pid, UniqueFd& daemon_end) 
                 .control = std::move(host->control),
                 .clients = std::move(host->clients),
                 .daemon_cookie = host->daemon_cookie,
-                .daemon_pid = daemon_pid};
+                .daemon_pid = daemon_pid,
+                .opener = uid};
   table_.change([&](abi::MountTable&) {
     entry.state = static_cast<uint32_t>(abi::MountState::opened);
     entry.connection = id;
@@ -137,17 +138,18 @@ void Leader::mount_connection(Connection& connection, const abi::LeaderRequest& 
                                  // A user's mount is nodev, as in a user namespace.
                                  .flags = (request.flags & mount_flag::kept) | (peer.uid != 0 ? mount_flag::nodev : 0),
                                  .value = {peer.uid, abi::is_block_fuse_type(request.type), request.value[0]},
+                                 .bounds = bounds_of(peer),
                                  .dev = makedev(0, first_minor + connection.id)};
   copy_text(host_request.text, request.options);
   connection.mounting = true;
   const uint32_t id = connection.id;
   ask_host(
       connection, host_request,
-      [this, id, request, peer, done = std::move(done)](const host::HostMessage& host) mutable {
+      [this, id, request, done = std::move(done)](const host::HostMessage& host) mutable {
         Connection* asked = find(id);
         if (asked) asked->mounting = false;
         const bool succeeded = asked && host.error == 0;
-        if (succeeded) mounted(*asked, request, peer, host);
+        if (succeeded) mounted(*asked, request, host);
         done(asked ? host.error : -ENOTCONN);
       },
       // Nobody knows of this mount.
@@ -156,14 +158,13 @@ void Leader::mount_connection(Connection& connection, const abi::LeaderRequest& 
       });
 }
 
-void Leader::mounted(Connection& connection, const abi::LeaderRequest& request, const host::Credentials& peer,
-                     const host::HostMessage& host) {
+void Leader::mounted(Connection& connection, const abi::LeaderRequest& request, const host::HostMessage& host) {
   connection.order = next_order_++;
   table_.change([&](abi::MountTable&) {
     abi::MountEntry& entry = entry_of(connection);
     entry.state = static_cast<uint32_t>(abi::MountState::mounted);
     entry.daemon_pid = connection.daemon_pid;
-    entry.user_id = peer.uid, entry.group_id = peer.gid;
+    entry.user_id = host.user_id, entry.group_id = host.group_id;
     entry.flags = request.flags & mount_flag::kept;
     entry.super_read_only = host.read_only;
     entry.allow_other = host.allow_other;
@@ -283,7 +284,7 @@ void Leader::set_tracing(const abi::LeaderRequest& request, Asker asker) {
 void Leader::start_control(const ControlDaemon& daemon) {
   UniqueFd device;
   next_id_ = 0;
-  const abi::LeaderReply opened = open_device(static_cast<uint32_t>(::getpid()), device);
+  const abi::LeaderReply opened = open_device(static_cast<uint32_t>(::getpid()), ::geteuid(), device);
   next_id_ = 1;
   Connection* connection = find(0);
   if (opened.error < 0 || !connection) return;
