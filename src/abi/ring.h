@@ -43,10 +43,11 @@ inline constexpr int64_t stale_token = -4002;
 enum class CallNumber : uint32_t {
   none = 0,
   // path calls: file + path1
-  // arg0 flags, arg1 mode. Result 0; `token` names the open file; its descriptor came as FileMessage. Result
-  // opened_special: a fifo or a device; the descriptor is an O_PATH one of what the client opens in its place.
+  // arg0 flags, arg1 mode, arg2 RESOLVE_ flags. Result 0; `token` names the open file; its descriptor came as
+  // FileMessage. Result opened_special: a fifo or a device; the descriptor is an O_PATH one of what the client opens in
+  // its place.
   openat = 1,
-  open_exec,    // as openat; readable for execve
+  open_exec,  // as openat, arg0 0 or O_NOFOLLOW; readable for execve. While it is open nobody may write
   chdir,        // as openat, O_PATH
   statx,        // arg0 AT_ flags, arg1 mask. Data: syscall::Stat
   faccessat,    // arg0 mask, arg1 AT_ flags

@@ -55,14 +55,23 @@ struct GuestPlan {
 // number; nullptr: no memory. It ends when the clone fails, or the process has left, and its stacks with it.
 int* dispatch_prepare_guest(const GuestPlan& plan);
 void dispatch_end_guest(int* guest);
-// Text (no '=' or newline, below 512 bytes) that dispatch_start of the next image will get.
-size_t before_exec(char* text, size_t room);
-// Opens path for execution as execve(2) would find it. *virtual_file: the descriptor is a memfd with the whole content.
-// resolved: absolute path as the program shall see it in /proc/self/exe. A descriptor, or -errno. at_flags as execveat.
-// redirect: set when the path is one of the fusermount helpers: the file opened is our own drop-in.
-int open_for_exec(int dirfd, const char* path, int at_flags, char* resolved, size_t room, bool* virtual_file);
-// For reading an interpreter or a script's #! line by path: as open_for_exec without x permission.
+// Text (no '=' or newline, below 512 bytes) that dispatch_start of the next image will get. Nothing else changes: the
+// exec may fail. closing: -1, or a descriptor for the next image too, to be closed by who does not become one.
+size_t before_exec(char* text, size_t room, int& closing);
+// A file opened to be executed.
+struct ProgramFile {
+  int fd = -1;              // its bytes; of a mount's file a memfd with all of them
+  bool is_virtual = false;  // a mount's file
+  int held = -1;            // of a mount's file: while it is open nobody may write the file (ETXTBSY)
+};
+// Opens path for execution as execve(2) would find it. resolved: absolute path as the program shall see it in
+// /proc/self/exe. 0, or -errno, and nothing is open then. at_flags as execveat. For one of the fusermount helpers the
+// file opened is our own drop-in.
+int open_for_exec(int dirfd, const char* path, int at_flags, char* resolved, size_t room, ProgramFile& file);
+// For reading an interpreter by path: as open_for_exec; of native files x permission is not asked.
 int open_for_load(const char* path);
+// In the image that runs a mount's file: keeps ProgramFile::held until the process ends or executes something else.
+void hold_program(int held);
 // What /proc/self/exe is for this image; kept by the machinery, read by the dispatcher.
 const char* exe_path();
 // A descriptor of the gate's own file, for the next image; -1: there is none.

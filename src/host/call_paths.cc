@@ -6,6 +6,7 @@ namespace fusewire::host {
 using kernel::Errno;
 using kernel::Result;
 using kernel::Task;
+using kernel::abi::o_nofollow;
 using syscall::OpenFile;
 using syscall::Place;
 using syscall::Timespec;
@@ -21,7 +22,8 @@ Number opened(Call& call, const Result<OpenFile*>& result) {
 }  // namespace
 
 Task<Number> run_openat(Call& call) {
-  const Place place = place1(call);
+  Place place = place1(call);
+  place.resolve = arg32(call, 2);
   auto result = co_await call.mount->sys_openat(call.caller, place, arg32(call, 0), arg32(call, 1), call.leave);
   if (result && SpecialFiles::is_special(**result))
     co_return handed(call, call.special->open(**result), abi::opened_special);
@@ -30,7 +32,8 @@ Task<Number> run_openat(Call& call) {
 
 Task<Number> run_open_exec(Call& call) {
   const Place place = place1(call);
-  auto result = co_await call.mount->sys_open_exec(call.caller, place, call.leave);
+  const bool nofollow = (arg32(call, 0) & o_nofollow) != 0;
+  auto result = co_await call.mount->sys_open_exec(call.caller, place, call.leave, nofollow);
   co_return opened(call, result);
 }
 

@@ -59,6 +59,26 @@ File* make_file(Dentry& dentry, uint32_t flags, const Caller& caller) {
   return dentry.sb.connection.module().files().make<File>(dentry, flags, caller);
 }
 
+Result<void> File::take_writing() {
+  if (!writable() || !inode->is_reg()) return {};
+  if (!inode->take_writing()) return error(Errno::etxtbsy);
+  holds_ = Holds::writing;
+  return {};
+}
+
+Result<void> File::deny_writing() {
+  flushed = true;
+  if (!inode->deny_writing()) return error(Errno::etxtbsy);
+  holds_ = Holds::denial;
+  return {};
+}
+
+void File::give_back_count() {
+  if (holds_ == Holds::writing) --inode->writers;
+  if (holds_ == Holds::denial) ++inode->writers;
+  holds_ = Holds::nothing;
+}
+
 void File::unuse() {
   if (--uses_ == 0) end();
 }
@@ -67,6 +87,7 @@ void File::unuse() {
 void File::end() {
   ++sb.releasing;
   dentry = {};
+  give_back_count();
   drop_file_locks(*this);
   if (!has_handle) return forget();
   ending_ = Ending::flushing;
@@ -197,6 +218,11 @@ Result<File*> file_of_reply(Superblock& sb, Caller& caller, Dentry& dentry, cons
   if (!file) {
     give_back(sb, reply, flags);
     return error(Errno::enomem);
+  }
+  if (const Result<void> writing = file->take_writing(); !writing) {
+    give_back(sb, reply, flags);
+    file->unuse();
+    return error(writing.error());
   }
   opened(*file, reply.open);
   return file;

@@ -34,6 +34,11 @@ class File : public RequestEnd {
   File(const File&) = delete;
 
   bool is_path() const { return (flags & abi::o_path) != 0; }
+  // Before OPEN: a file that writes is not that of a running program (ETXTBSY), and none runs from it until its end.
+  Result<void> take_writing();
+  // A program is started from the file: until its end nobody writes. ETXTBSY: somebody does. No close(2) will tell of
+  // its end, so no FLUSH is due.
+  Result<void> deny_writing();
   // Of access mode 3 neither holds (Linux OPEN_FMODE): such a file is good for ioctl alone.
   bool readable() const { return !is_path() && (access() == abi::o_rdonly || access() == abi::o_rdwr); }
   bool writable() const { return !is_path() && (access() == abi::o_wronly || access() == abi::o_rdwr); }
@@ -48,12 +53,15 @@ class File : public RequestEnd {
 
  private:
   enum class Ending : uint8_t { open, flushing, releasing };
+  enum class Holds : uint8_t { nothing, writing, denial };  // of the inode's count
 
   void end();
   void send_release();
   void forget();
+  void give_back_count();
 
   uint32_t uses_ = 1;
+  Holds holds_ = Holds::nothing;
   Ending ending_ = Ending::open;
 };
 
@@ -66,6 +74,21 @@ class FileUse {
 
  private:
   File& file_;
+};
+
+// get_write_access for the length of a call. The inode must outlive it.
+class Writing {
+ public:
+  explicit Writing(Inode& inode) : inode_(inode), taken_(inode.take_writing()) {}
+  ~Writing() {
+    if (taken_) --inode_.writers;
+  }
+  Writing(const Writing&) = delete;
+  explicit operator bool() const { return taken_; }
+
+ private:
+  Inode& inode_;
+  const bool taken_;
 };
 
 // A File that is not open yet; nullptr when there is no memory.

@@ -46,6 +46,9 @@ class Inode {
   uint32_t inval_mask = UINT32_MAX;  // STATX_ bits that are doubtful (K090)
   uint64_t attr_valid_until = 0;     // Host::now() nanoseconds; UINT64_MAX: for ever
   uint64_t attr_version = 0;         // of the connection's counter at the last change (K091)
+  // Linux i_writecount. Above 0: so many open files write, or a truncation is under way. Below: so many programs run
+  // from it, or are about to.
+  int32_t writers = 0;
   SleepLock lock;                    // i_rwsem: names of a directory, size of a file
   InodeLocks* file_locks = nullptr;  // POSIX and flock locks (locks.h), or nullptr
   char* link_text = nullptr;         // a symlink's text, kept with CACHE_SYMLINKS (K177)
@@ -68,6 +71,9 @@ class Inode {
   bool stale(uint64_t other_generation, uint32_t mode) const {
     return static_cast<uint32_t>(other_generation) != generation || ((mode ^ attr.mode) & abi::s_ifmt) != 0;
   }
+  // get_write_access and deny_write_access: false means ETXTBSY, and nothing was taken.
+  bool take_writing() { return writers >= 0 && ++writers > 0; }
+  bool deny_writing() { return writers <= 0 && --writers < 0; }
   Kmalloc& kmalloc();
 
   struct NodeidOf {

@@ -243,6 +243,9 @@ Task<Result<void>> truncate_at(MountImpl& mount, Caller& caller, Place place, ui
   if (!inode->is_reg()) co_return error(Errno::einval);
   auto allowed = co_await kernel::permission(*inode, caller, abi::may_write);
   if (!allowed) co_return allowed;
+  if (mount.sb.read_only()) co_return error(Errno::erofs);
+  const kernel::Writing writing(*inode);
+  if (!writing) co_return error(Errno::etxtbsy);
   kernel::SetAttributes set;
   set.valid = wire::fattr::size;
   set.size = size;

@@ -49,6 +49,7 @@ struct Leave {
 struct Place {
   OpenFile* start = nullptr;  // nullptr: the root of the mount
   std::string_view path;
+  uint32_t resolve = 0;  // RESOLVE_* of openat2(2), but for RESOLVE_CACHED
 };
 
 class Mount {
@@ -64,8 +65,9 @@ class Mount {
   // "" is the start itself: that is how a link of /proc/self/fd is followed. Of a fifo or a device the daemon is not
   // told (is_special): the caller opens what stands behind it.
   Task<Result<OpenFile*>> sys_openat(Caller&, Place, uint32_t flags, uint32_t mode, Leave&);
-  // execute: as open for execve (O_EXEC): x permission, regular files only.
-  Task<Result<OpenFile*>> sys_open_exec(Caller&, Place, Leave&);
+  // As open for execve: x permission, regular files only; ETXTBSY while somebody writes, and for writers until its end.
+  // nofollow: AT_SYMLINK_NOFOLLOW, ELOOP.
+  Task<Result<OpenFile*>> sys_open_exec(Caller&, Place, Leave&, bool nofollow = false);
   Task<Result<Stat>> sys_statx(Caller&, Place, uint32_t at_flags, uint32_t mask, Leave&);
   Task<Result<void>> sys_faccessat(Caller&, Place, uint32_t mask, uint32_t at_flags, Leave&);
   Task<Result<size_t>> sys_readlinkat(Caller&, Place, std::span<char> target, Leave&);

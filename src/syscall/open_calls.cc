@@ -78,6 +78,8 @@ bool is_special(const Inode& inode) {
 }
 
 Task<Result<void>> truncate_opened(File& file, Caller& caller) {
+  const kernel::Writing writing(*file.inode);
+  if (!writing) co_return error(Errno::etxtbsy);
   kernel::SetAttributes set;
   set.valid = wire::fattr::size;
   set.file = &file;
@@ -107,7 +109,10 @@ Task<Result<File*>> open_existing(MountImpl& mount, Caller& caller, Dentry& foun
   File* file = make_file(*dentry, flags, caller);
   if (!file) co_return error(Errno::enomem);
   if (is_special(*inode)) co_return opened(mount, file);
-  auto sent = co_await open_file(*file, caller);
+  auto sent = file->take_writing();
+  // A running program is not cut off by an OPEN that reads, as Linux lets it be.
+  if (sent && (flags & abi::o_trunc) && inode->writers < 0) sent = error(Errno::etxtbsy);
+  if (sent) sent = co_await open_file(*file, caller);
   // do_dentry_open asks that of the opened file: a directory can do no direct I/O.
   if (sent && (flags & abi::o_direct) && inode->is_dir()) sent = error(Errno::einval);
   if (sent && (flags & abi::o_trunc) && inode->is_reg() && !created) sent = co_await truncate_opened(*file, caller);
@@ -274,12 +279,18 @@ Task<Result<File*>> open_at(MountImpl& mount, Caller& caller, Place place, uint3
   co_return file;
 }
 
-Task<Result<File*>> open_exec(MountImpl& mount, Caller& caller, Place place, Leave& leave) {
-  auto found = co_await resolve(mount, caller, place, 0, leave);
+Task<Result<File*>> open_exec(MountImpl& mount, Caller& caller, Place place, Leave& leave, bool nofollow) {
+  auto found = co_await resolve(mount, caller, place, nofollow_unless(!nofollow) | abi::at_empty_path, leave);
   if (!found) co_return error(found.error());
+  if ((*found)->inode->is_lnk()) co_return error(Errno::eloop);
   if (!(*found)->inode->is_reg() || mount.sb.no_exec()) co_return error(Errno::eacces);
   const uint32_t flags = abi::o_rdonly | abi::o_largefile | fmode_exec;
   auto file = co_await open_existing(mount, caller, **found, flags, abi::may_exec, false);
+  if (!file) co_return file;
+  if (const auto denied = (*file)->deny_writing(); !denied) {
+    mount.file_released(**file);
+    co_return error(denied.error());
+  }
   co_return file;
 }
 
@@ -314,10 +325,11 @@ Task<Result<OpenFile*>> Mount::sys_openat(Caller& caller, Place place, uint32_t 
   });
 }
 
-Task<Result<OpenFile*>> Mount::sys_open_exec(Caller& caller, Place place, Leave& leave) {
+Task<Result<OpenFile*>> Mount::sys_open_exec(Caller& caller, Place place, Leave& leave, bool nofollow) {
   MountImpl& mount = impl(*this);
-  return run_path(mount, caller, "execve", {place.start},
-                  [&mount, &caller, &leave, place] { return open_exec(mount, caller, place, leave); });
+  return run_path(mount, caller, "execve", {place.start}, [&mount, &caller, &leave, place, nofollow] {
+    return open_exec(mount, caller, place, leave, nofollow);
+  });
 }
 
 Task<Result<OpenFile*>> Mount::sys_reach_socket(Caller& caller, Place place, Leave& leave) {

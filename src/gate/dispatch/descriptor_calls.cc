@@ -23,6 +23,75 @@ long flush(int fd) {
   return 0;
 }
 
+// Descriptors in flight: whoever has the socket's other end has them, and they cost no number meanwhile.
+class Kept {
+ public:
+  static constexpr size_t at_once = 250;  // SCM_MAX_FD is 253
+
+  // false: it could not be taken.
+  bool add(int fd) {
+    if (ends_[0] < 0 && !open()) return false;
+    waiting_[count_++] = fd;
+    return count_ < at_once || send();
+  }
+  // The end to read from, or -1 when nothing was added.
+  int finish() {
+    if (count_ > 0) send();
+    if (ends_[0] < 0) return -1;
+    native::close(ends_[0]);
+    return ends_[1];
+  }
+
+ private:
+  bool open() {
+    const long r = with_room(process(), [this] {
+      return raw_syscall(SYS_socketpair, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, native::of(ends_));
+    });
+    if (r < 0) ends_[0] = ends_[1] = -1;
+    return r >= 0;
+  }
+  bool send() {
+    char byte = 0;
+    iovec io{&byte, 1};
+    alignas(cmsghdr) char control[CMSG_SPACE(at_once * sizeof(int))] = {};
+    msghdr header{};
+    header.msg_iov = &io;
+    header.msg_iovlen = 1;
+    header.msg_control = control;
+    header.msg_controllen = CMSG_SPACE(count_ * sizeof(int));
+    cmsghdr* c = CMSG_FIRSTHDR(&header);
+    c->cmsg_level = SOL_SOCKET;
+    c->cmsg_type = SCM_RIGHTS;
+    c->cmsg_len = CMSG_LEN(count_ * sizeof(int));
+    __builtin_memcpy(CMSG_DATA(c), waiting_, count_ * sizeof(int));
+    const long r = raw_syscall(SYS_sendmsg, ends_[0], native::of(&header), MSG_NOSIGNAL | MSG_DONTWAIT);
+    for (size_t i = 0; r < 0 && i < count_; i++) flush(waiting_[i]);
+    count_ = 0;
+    return true;
+  }
+
+  int ends_[2] = {-1, -1};
+  int waiting_[at_once];
+  size_t count_ = 0;
+};
+
+size_t receive_kept(int socket, int (&to)[Kept::at_once]) {
+  char byte = 0;
+  iovec io{&byte, 1};
+  alignas(cmsghdr) char control[CMSG_SPACE(Kept::at_once * sizeof(int))];
+  msghdr header{};
+  header.msg_iov = &io;
+  header.msg_iovlen = 1;
+  header.msg_control = control;
+  header.msg_controllen = sizeof control;
+  const long r = raw_syscall(SYS_recvmsg, socket, native::of(&header), MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+  const cmsghdr* c = r <= 0 ? nullptr : CMSG_FIRSTHDR(&header);
+  if (c == nullptr || c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) return 0;
+  const size_t bytes = c->cmsg_len - CMSG_LEN(0);
+  __builtin_memcpy(to, CMSG_DATA(c), bytes);
+  return bytes / sizeof(int);
+}
+
 struct DirectoryEntry {
   uint64_t ino;
   int64_t offset;
@@ -110,14 +179,37 @@ void note_receiving(const void* header) {
   possible.device = true;
 }
 
-void flush_descriptors(bool only_close_on_exec) {
+void flush_descriptors() {
   if (!possible.virtual_file) return;
   const Process& p = process();
   for_each_descriptor([&](int fd) {
-    if (is_internal(p, fd)) return;
-    if (only_close_on_exec && (native::fcntl(fd, F_GETFD) & FD_CLOEXEC) == 0) return;
-    flush(fd);
+    if (!is_internal(p, fd)) flush(fd);
   });
+}
+
+int keep_closing() {
+  if (!possible.virtual_file) return -1;
+  const Process& p = process();
+  Kept kept;
+  for_each_descriptor([&](int fd) {
+    VirtualFile file;
+    if (is_internal(p, fd) || (native::fcntl(fd, F_GETFD) & FD_CLOEXEC) == 0 || !is_virtual(fd, file)) return;
+    if (!kept.add(fd)) flush(fd);
+  });
+  return kept.finish();
+}
+
+void flush_kept(int socket) {
+  int received[Kept::at_once];
+  for (;;) {
+    const size_t count = receive_kept(socket, received);
+    if (count == 0) break;
+    for (size_t i = 0; i < count; i++) {
+      flush(received[i]);
+      native::close(received[i]);
+    }
+  }
+  native::close(socket);
 }
 
 long call_dup(const CallFrame&) { return pass_on; }
@@ -176,7 +268,7 @@ long call_pidfd_getfd(const CallFrame&) {
 
 // Linux flushes each file of an exiting process, as close(2) does.
 long call_exit_group(const CallFrame&) {
-  flush_descriptors(false);
+  flush_descriptors();
   process_exits();
   return pass_on;
 }

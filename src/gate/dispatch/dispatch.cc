@@ -139,6 +139,7 @@ bool is_on_internal(const CallFrame& frame) {
 // parent come first, in the order of Inherited.
 constexpr std::string_view inherited_words[inherited_count] = {abi::line_word, abi::table_word, abi::gate_word};
 constexpr std::string_view cwd_word = "cwd:", virtual_word = "virtual", device_word = "device";
+constexpr std::string_view closing_word = "closing:";
 
 // The number behind a word's name; -1: it is another word.
 int number_of(std::string_view word, std::string_view name) {
@@ -214,6 +215,9 @@ void dispatch_start(const char* directory, const char* inherited) {
   // Without the table nothing is mounted for this program; that is no reason for it not to run.
   (void)map_mounts(inherited_descriptor(process(), Inherited::mount_table));
   for_each_word(words, take_word);
+  for_each_word(words, [](std::string_view word) {
+    if (const int fd = number_of(word, closing_word); fd >= 0) flush_kept(fd);
+  });
 }
 
 int gate_descriptor() { return inherited_descriptor(process(), Inherited::gate_file); }
@@ -233,7 +237,7 @@ int* dispatch_prepare_guest(const GuestPlan& plan) {
 
 void dispatch_end_guest(int* guest) { end_guest(*reinterpret_cast<Process*>(guest)); }
 
-size_t before_exec(char* to, size_t room) {
+size_t before_exec(char* to, size_t room, int& closing) {
   Text<512> text;
   const int cwd = possible.virtual_cwd ? process().cwd.fd.load() : -1;
   const Process& p = process();
@@ -242,8 +246,9 @@ size_t before_exec(char* to, size_t room) {
   }
   if (cwd >= 0) text.add(cwd_word).add_decimal(cwd).add(' ');
   if (possible.virtual_file) text.add(virtual_word).add(' ');
-  if (possible.device) text.add(device_word);
-  flush_descriptors(true);
+  if (possible.device) text.add(device_word).add(' ');
+  closing = keep_closing();
+  if (closing >= 0) text.add(closing_word).add_decimal(closing);
   if (text.length() >= room) return 0;
   __builtin_memcpy(to, text.c_str(), text.length() + 1);
   return text.length();

@@ -35,23 +35,6 @@ long copy_whole(VirtualFile file, int to) {
   }
 }
 
-// Reads the open file into a fresh memfd and closes it. The memfd stays open over execve, for the next image.
-long take_over(VirtualFile file, int opened, char* resolved, size_t room) {
-  PathText path;
-  long r = path_of_file(file, path);
-  if (r >= 0 && resolved != nullptr && path.length() >= room) r = -ENAMETOOLONG;
-  const long copy = r < 0 ? r : native::memfd_create(last_component(path.view()).data(), 0);
-  if (copy >= 0) {
-    r = copy_whole(file, static_cast<int>(copy));
-    if (r < 0) native::close(static_cast<int>(copy));
-  }
-  file_call(file, CallNumber::flush, SYS_close);
-  native::close(opened);
-  if (copy < 0 || r < 0) return copy < 0 ? copy : r;
-  if (resolved != nullptr) __builtin_memcpy(resolved, path.c_str(), path.length() + 1);
-  return copy;
-}
-
 struct Request {
   int dirfd;
   const char* path;
@@ -59,7 +42,30 @@ struct Request {
   bool execute;
   char* resolved;
   size_t room;
+  ProgramFile* file;  // nullptr: to be loaded only
 };
+
+// Reads the open file into a fresh memfd. Of a program the open file is held on to: the memfd and it stay open over
+// execve, for the next image. No FLUSH: Linux closes such a file without a close(2).
+long take_over(VirtualFile file, int opened, const Request& q) {
+  char* const resolved = q.resolved;
+  PathText path;
+  long r = path_of_file(file, path);
+  if (r >= 0 && resolved != nullptr && path.length() >= q.room) r = -ENAMETOOLONG;
+  const long copy = r < 0 ? r : native::memfd_create(last_component(path.view()).data(), 0);
+  if (copy >= 0) {
+    r = copy_whole(file, static_cast<int>(copy));
+    if (r < 0) native::close(static_cast<int>(copy));
+  }
+  if (q.file != nullptr && copy >= 0 && r >= 0) {
+    q.file->held = opened;
+  } else {
+    native::close(opened);
+  }
+  if (copy < 0 || r < 0) return copy < 0 ? copy : r;
+  if (resolved != nullptr) __builtin_memcpy(resolved, path.c_str(), path.length() + 1);
+  return copy;
+}
 
 // What /proc/self/exe shall say of a native file. Where /proc is missing, the path is what it was called.
 long name_native(int fd, const char* path, char* resolved, size_t room) {
@@ -123,7 +129,7 @@ long open_virtual(const Request& q, const CallFrame& frame, bool& is_virtual_fil
     if (!where.is_virtual) return open_native(q, where);
     VirtualFile file;
     {
-      RingCall call(where.start.connection, q.execute ? CallNumber::open_exec : CallNumber::openat, frame.nr);
+      RingCall call(where.start.connection, CallNumber::open_exec, frame.nr);
       if (call.error() != 0) return call.error();
       r = place_path(call, where, {});
       call.set_arg(0, argument.how.follow ? 0 : O_NOFOLLOW);
@@ -135,7 +141,7 @@ long open_virtual(const Request& q, const CallFrame& frame, bool& is_virtual_fil
       r = opened_descriptor(call, r, true);
       file = {call.connection(), call.opened_token()};
     }
-    return r < 0 ? r : take_over(file, static_cast<int>(r), q.resolved, q.room);
+    return r < 0 ? r : take_over(file, static_cast<int>(r), q);
   }
   return r;
 }
@@ -165,27 +171,30 @@ long open_drop_in(char* resolved, size_t room) {
 
 }  // namespace
 
-int open_for_exec(int dirfd, const char* path, int at_flags, char* resolved, size_t room, bool* virtual_file) {
-  bool is_virtual_file = false;
-  Request q{dirfd, path, at_flags, true, resolved, room};
+int open_for_exec(int dirfd, const char* path, int at_flags, char* resolved, size_t room, ProgramFile& file) {
+  file = {};
+  const Request q{dirfd, path, at_flags, true, resolved, room, &file};
   const CallFrame frame{SYS_execveat, {dirfd, native::of(path), 0, 0, 0, 0}};
   PathText text;
   const long n = copy_string_from_program(text.data(), path, path_room);
   if (n < 0) return static_cast<int>(n);
   text.set_length(static_cast<size_t>(n));
   long r = -ENOENT;
-  if (is_mount_helper(text.view())) {
-    r = open_drop_in(resolved, room);
-  }
-  if (r < 0) r = open_surely(q, frame, is_virtual_file);
-  if (virtual_file != nullptr) *virtual_file = is_virtual_file;
-  return static_cast<int>(r);
+  if (is_mount_helper(text.view())) r = open_drop_in(resolved, room);
+  if (r < 0) r = open_surely(q, frame, file.is_virtual);
+  if (r < 0) return static_cast<int>(r);
+  file.fd = static_cast<int>(r);
+  return 0;
 }
 
 int open_for_load(const char* path) {
   bool is_virtual_file = false;
   const CallFrame frame{SYS_execveat, {AT_FDCWD, native::of(path), 0, 0, 0, 0}};
-  return static_cast<int>(open_surely({AT_FDCWD, path, 0, false, nullptr, 0}, frame, is_virtual_file));
+  return static_cast<int>(open_surely({AT_FDCWD, path, 0, false, nullptr, 0, nullptr}, frame, is_virtual_file));
+}
+
+void hold_program(int held) {
+  if (held >= 0) keep_own(process(), held, true);
 }
 
 }  // namespace fusewire::gate

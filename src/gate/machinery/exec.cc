@@ -21,8 +21,7 @@ constexpr size_t max_front = 3 * max_scripts + 1;
 struct Plan {
   char name[path_room + 64];  // as the program will be told (AT_EXECFN, a script's argument)
   char resolved[path_room];
-  int fd = -1;
-  bool is_virtual = false;
+  ProgramFile file;
   unsigned char head[head_bytes];
   size_t head_length = 0;
   // What takes the place of argv[0] when scripts are in play; points into texts.
@@ -63,14 +62,16 @@ bool parse_script(const Plan& plan, char (&text)[2 * head_bytes], const char*& i
 }
 
 bool read_head(Plan& plan) {
-  const long n = raw_syscall(__NR_pread64, plan.fd, argument(plan.head), head_bytes, 0);
+  const long n = raw_syscall(__NR_pread64, plan.file.fd, argument(plan.head), head_bytes, 0);
   plan.head_length = n > 0 ? static_cast<size_t>(n) : 0;
   return n >= 0;
 }
 
 void close_plan(Plan& plan) {
-  if (plan.fd >= 0) raw_syscall(__NR_close, plan.fd);
-  plan.fd = -1;
+  for (const int fd : {plan.file.fd, plan.file.held}) {
+    if (fd >= 0) raw_syscall(__NR_close, fd);
+  }
+  plan.file = {};
 }
 
 // The argument in front of a script's own is its interpreter's; the script's name follows.
@@ -88,7 +89,7 @@ int open_script_chain(Plan& plan) {
   const char* current = plan.name;
   for (int depth = 0;; depth++) {
     struct stat st;
-    if (const long r = raw_syscall(__NR_fstat, plan.fd, argument(&st)); r < 0) return static_cast<int>(r);
+    if (const long r = raw_syscall(__NR_fstat, plan.file.fd, argument(&st)); r < 0) return static_cast<int>(r);
     if (!S_ISREG(st.st_mode)) return -EACCES;
     if (!read_head(plan)) return -EIO;
     if (plan.head_length < 2 || plan.head[0] != '#' || plan.head[1] != '!') return 0;
@@ -98,8 +99,8 @@ int open_script_chain(Plan& plan) {
     put_interpreter_in_front(plan, interpreter, argument_text, current);
     close_plan(plan);
     current = interpreter;
-    plan.fd = open_for_exec(AT_FDCWD, interpreter, 0, plan.resolved, sizeof plan.resolved, &plan.is_virtual);
-    if (plan.fd < 0) return plan.fd;
+    const int r = open_for_exec(AT_FDCWD, interpreter, 0, plan.resolved, sizeof plan.resolved, plan.file);
+    if (r < 0) return r;
   }
 }
 
@@ -148,15 +149,15 @@ int check_program(int fd) {
 Verdict judge(const Plan& plan, int& error) {
   struct stat st;
   error = -EACCES;
-  if (raw_syscall(__NR_fstat, plan.fd, argument(&st)) < 0) return Verdict::refused;
+  if (raw_syscall(__NR_fstat, plan.file.fd, argument(&st)) < 0) return Verdict::refused;
   const ElfKind kind = elf_kind(plan.head, plan.head_length);
   error = -ENOEXEC;
   if (kind == ElfKind::none) return Verdict::refused;
   const bool foreign = kind == ElfKind::foreign;
-  if (plan.is_virtual && foreign) return Verdict::refused;
-  if (!plan.is_virtual && is_gate_itself(st)) return Verdict::native;
-  if (plan.is_virtual || (!foreign && (only_mounts(plan) || !gains_rights(plan.fd, st)))) {
-    error = check_program(plan.fd);
+  if (plan.file.is_virtual && foreign) return Verdict::refused;
+  if (!plan.file.is_virtual && is_gate_itself(st)) return Verdict::native;
+  if (plan.file.is_virtual || (!foreign && (only_mounts(plan) || !gains_rights(plan.file.fd, st)))) {
+    error = check_program(plan.file.fd);
     return error < 0 ? Verdict::refused : Verdict::load;
   }
   if (trap_mode()) {
@@ -249,17 +250,13 @@ int execute_gate_file(const Vectors& v) {
   return static_cast<int>(r);
 }
 
-int execute_gate(StackRecord* record, const Plan& plan, uint64_t argv, uint64_t envp, Inheritance& i) {
-  char text[512];
-  i.descriptor = plan.fd;
-  i.trap = trap_mode();
-  i.ignored[0] = program_ignores(sig_segv);
-  i.ignored[1] = program_ignores(sig_bus);
-  i.ignored[2] = program_ignores(sig_sys);
-  i.name_space = start_namespace();
-  i.exe = plan.resolved;
-  i.state = {text, before_exec(text, sizeof text)};
-  i.file_name = plan.name;
+void keep_open(int fd) {
+  if (fd >= 0) raw_syscall(__NR_fcntl, fd, F_SETFD, 0);
+}
+
+// closing: before_exec's.
+int execute_gate(StackRecord* record, const Plan& plan, uint64_t argv, uint64_t envp, const Inheritance& i,
+                 int closing) {
   StateText state;
   FileText file;
   write_inheritance(i, state, file);
@@ -267,7 +264,7 @@ int execute_gate(StackRecord* record, const Plan& plan, uint64_t argv, uint64_t 
   Vectors v;
   int r = build_vectors(plan, argv, envp, state.c_str(), file.c_str(), v);
   if (r == 0) {
-    raw_syscall(__NR_fcntl, plan.fd, F_SETFD, 0);
+    for (const int fd : {plan.file.fd, plan.file.held, closing}) keep_open(fd);
     leave_to_parent(record, v);
     ask_to_be_traced();
     r = execute_gate_file(v);
@@ -277,13 +274,27 @@ int execute_gate(StackRecord* record, const Plan& plan, uint64_t argv, uint64_t 
   return r;
 }
 
-// The filters' file is this image's until the exec succeeds.
+// The descriptors made for the next image are this one's until the exec succeeds.
 int become_gate(StackRecord* record, const Plan& plan, uint64_t argv, uint64_t envp) {
   Inheritance i;
   i.filters = write_filters();
   if (i.filters < -1) return i.filters;
-  const int r = execute_gate(record, plan, argv, envp, i);
-  if (i.filters >= 0) raw_syscall(__NR_close, i.filters);
+  char text[512];
+  int closing = -1;
+  i.state = {text, before_exec(text, sizeof text, closing)};
+  i.descriptor = plan.file.fd;
+  i.held = plan.file.held;
+  i.trap = trap_mode();
+  i.ignored[0] = program_ignores(sig_segv);
+  i.ignored[1] = program_ignores(sig_bus);
+  i.ignored[2] = program_ignores(sig_sys);
+  i.name_space = start_namespace();
+  i.exe = plan.resolved;
+  i.file_name = plan.name;
+  const int r = execute_gate(record, plan, argv, envp, i, closing);
+  for (const int fd : {i.filters, closing}) {
+    if (fd >= 0) raw_syscall(__NR_close, fd);
+  }
   return r;
 }
 
@@ -308,8 +319,8 @@ bool script_would_be_lost(const Plan& plan, int dirfd) {
 
 int prepare(Plan& plan, int dirfd, const char* path, int at_flags) {
   if (const int r = name_of(dirfd, path, plan); r < 0) return r;
-  plan.fd = open_for_exec(dirfd, path, at_flags, plan.resolved, sizeof plan.resolved, &plan.is_virtual);
-  if (plan.fd < 0) return plan.fd;
+  if (const int r = open_for_exec(dirfd, path, at_flags, plan.resolved, sizeof plan.resolved, plan.file); r < 0)
+    return r;
   if (const int r = open_script_chain(plan); r < 0) return r;
   return script_would_be_lost(plan, dirfd) ? -ENOENT : 0;
 }
@@ -340,6 +351,19 @@ int do_exec(StackRecord* record, int dirfd, const char* path, uint64_t argv, uin
   return r;
 }
 
+constexpr int execve_check = 0x10000;  // AT_EXECVE_CHECK, since Linux 6.14
+
+// An older kernel refuses the flag before it looks at the path.
+bool knows_check_only() { return raw_syscall(__NR_execveat, AT_FDCWD, argument(""), 0, 0, execve_check) != -EINVAL; }
+
+// Whether the file could be executed; what it holds is not looked at.
+int check_only(int dirfd, const char* path, int at_flags) {
+  Plan plan;
+  const int r = open_for_exec(dirfd, path, at_flags, plan.resolved, sizeof plan.resolved, plan.file);
+  close_plan(plan);
+  return r;
+}
+
 }  // namespace
 
 long program_exec(StackRecord& record, const CallFrame& call) {
@@ -347,11 +371,13 @@ long program_exec(StackRecord& record, const CallFrame& call) {
   const int dirfd = at ? static_cast<int>(call.arg[0]) : AT_FDCWD;
   const long* rest = at ? call.arg + 1 : call.arg;
   const int at_flags = at ? static_cast<int>(call.arg[4]) : 0;
-  if ((at_flags & ~(AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW)) != 0) return -EINVAL;
+  constexpr int known = AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW;
+  if ((at_flags & ~(known | (knows_check_only() ? execve_check : 0))) != 0) return -EINVAL;
   char path[path_room];
   if (const long n = copy_string_from_program(path, reinterpret_cast<const char*>(rest[0]), sizeof path); n < 0)
     return n;
   if (path[0] == 0 && (at_flags & AT_EMPTY_PATH) == 0) return -ENOENT;
+  if ((at_flags & execve_check) != 0) return check_only(dirfd, path, at_flags & known);
   return do_exec(&record, dirfd, path, static_cast<uint64_t>(rest[1]), static_cast<uint64_t>(rest[2]), at_flags);
 }
 

@@ -174,6 +174,7 @@ void allow_executable_stack(uint64_t* stack) {
   copy_text(program_path, i.exe);
   // The strings are the environment's, each with a NUL; the state's is where the string ends.
   dispatch_start(namespace_path, i.state.data());
+  hold_program(i.held);
   load_program(i);
   stacks_start();
   build_entry_table();
@@ -248,6 +249,7 @@ void write_inheritance(const Inheritance& from, StateText& state, FileText& file
   state.add(state_variable);
   state.add_decimal(from.descriptor).add(' ').add_decimal(flags).add(' ');
   state.add_decimal(from.filters + 1).add(' ');
+  state.add_decimal(from.held + 1).add(' ');
   state.add_digits(from.name_space.size()).add(' ').add_digits(from.exe.size()).add('\n');
   state.add(from.name_space).add(from.exe).add(from.state);
   file.add(file_variable).add(from.file_name);
@@ -257,15 +259,16 @@ bool read_inheritance(const char* state, const char* file, Inheritance& to) {
   std::string_view rest(state), name(file);
   if (!rest.starts_with(state_variable) || !name.starts_with(file_variable)) return false;
   rest.remove_prefix(state_variable.size());
-  uint64_t descriptor, flags, filters, name_space_bytes, exe_bytes;
+  uint64_t descriptor, flags, filters, held, name_space_bytes, exe_bytes;
   if (!take_number(rest, descriptor) || !take_number(rest, flags) || !take_number(rest, filters) ||
-      !take_number(rest, name_space_bytes) || !take_number(rest, exe_bytes) ||
+      !take_number(rest, held) || !take_number(rest, name_space_bytes) || !take_number(rest, exe_bytes) ||
       rest.size() < name_space_bytes + exe_bytes) {
     return false;
   }
   to.descriptor = static_cast<int>(descriptor);
   to.trap = (flags & 1) != 0;
   to.filters = static_cast<int>(filters) - 1;
+  to.held = static_cast<int>(held) - 1;
   for (int i = 0; i < 3; i++) to.ignored[i] = (flags & (2u << i)) != 0;
   to.name_space = take_field(rest, name_space_bytes);
   to.exe = take_field(rest, exe_bytes);

@@ -11,6 +11,7 @@ namespace fusewire::gate {
 
 struct Inheritance {
   int descriptor = -1;          // of the file to load
+  int held = -1;                // ProgramFile::held
   bool trap = false;            // the seccomp filter is installed
   int filters = -1;             // a descriptor of the seccomp filters, -1: there are none
   bool ignored[3] = {};         // SIGSEGV, SIGBUS, SIGSYS are ignored by the program

@@ -98,10 +98,12 @@ void dispatch_end_guest(int* guest) {
   *reinterpret_cast<std::atomic<int>*>(guest) = 0;
   guests--;
 }
-size_t before_exec(char*, size_t) { return 0; }
+size_t before_exec(char*, size_t, int& closing) { return closing = -1, 0; }
 
-int open_for_exec(int dirfd, const char* path, int at_flags, char* resolved, size_t room, bool* virtual_file) {
-  *virtual_file = false;
+void hold_program(int) {}
+
+int open_for_exec(int dirfd, const char* path, int at_flags, char* resolved, size_t room, ProgramFile& file) {
+  file = {};
   if (std::string_view(path) == "/proc/self/exe") path = exe_path();
   if (const long r = raw_syscall(__NR_faccessat2, dirfd, argument(path), 1, AT_EACCESS | at_flags); r < 0) {
     return static_cast<int>(r);
@@ -119,7 +121,8 @@ int open_for_exec(int dirfd, const char* path, int at_flags, char* resolved, siz
   link.add("/proc/self/fd/").add_decimal(fd);
   const long n = raw_syscall(__NR_readlink, argument(link.c_str()), argument(resolved), static_cast<long>(room - 1));
   resolved[n > 0 ? n : 0] = 0;
-  return fd;
+  file.fd = fd;
+  return 0;
 }
 
 int open_for_load(const char* path) {
