@@ -16,6 +16,11 @@ namespace {
 
 constexpr uint32_t max_links = 40;
 
+// linux/openat2.h: RESOLVE_*. Magic links are the gate's.
+namespace resolve_flag {
+constexpr uint32_t no_xdev = 1, no_symlinks = 4, beneath = 8, in_root = 16;
+}
+
 std::string_view without_leading_slashes(std::string_view path) {
   while (!path.empty() && path.front() == '/') path.remove_prefix(1);
   return path;
@@ -34,6 +39,8 @@ Walk::Walk(kernel::Superblock& sb, Caller& caller, const Place& place, Leave& le
       caller_(caller),
       leave_(leave),
       at_(place.start ? *place.start->dentry : sb.root()),
+      start_(at_),
+      resolve_(place.resolve),
       rest_(place.path),
       from_file_(place.start != nullptr),
       too_long_(place.path.size() >= abi::path_max) {}
@@ -53,7 +60,8 @@ Task<Result<Last>> Walk::to_last() {
   if (too_long_) co_return error(Errno::enametoolong);
   if (rest_.empty() && !started_ && from_file_) co_return error(Errno::enoent);
   // An absolute path from an open file means the whole name space, not this mount.
-  if (!started_ && from_file_ && rest_.front() == '/') co_return error(leave_with({}, rest_, false).error());
+  if (!started_ && from_file_ && rest_.front() == '/' && !has(resolve_flag::in_root))
+    co_return error(leave_with({}, rest_, false).error());
   started_ = true;
   const bool slash = !rest_.empty() && rest_.front() == '/';
   rest_ = without_leading_slashes(rest_);
@@ -103,6 +111,11 @@ Task<Result<void>> Walk::enter(Component component) {
 }
 
 Result<void> Walk::go_up(std::string_view behind) {
+  if (at_.get() == start_.get() && has(resolve_flag::beneath)) return error(Errno::exdev);
+  if (at_.get() == start_.get() && has(resolve_flag::in_root)) {
+    rest_ = behind;
+    return {};
+  }
   if (at_->is_root()) return leave_with({}, without_leading_slashes(behind), true);
   at_ = Ref<Dentry>(*at_->parent);
   rest_ = behind;
@@ -111,7 +124,7 @@ Result<void> Walk::go_up(std::string_view behind) {
 
 // The link's text replaces the component: rest_ becomes text + what stood behind the component.
 Task<Result<void>> Walk::follow(Inode& link) {
-  if (++links_ > max_links) co_return error(Errno::eloop);
+  if (++links_ > max_links || has(resolve_flag::no_symlinks)) co_return error(Errno::eloop);
   Ref<Inode> hold(link);
   const size_t behind = rest_.size();
   const size_t bytes = abi::page_size + behind + 1;
@@ -122,7 +135,8 @@ Task<Result<void>> Walk::follow(Inode& link) {
     kmalloc().free(text, bytes);
     co_return error(length ? Errno::enoent : length.error());
   }
-  if (text[0] == '/') {
+  if (text[0] == '/' && has(resolve_flag::in_root)) at_ = start_;
+  if (text[0] == '/' && !has(resolve_flag::in_root)) {
     auto left = leave_with({text, *length}, rest_, false);
     kmalloc().free(text, bytes);
     co_return left;
@@ -144,6 +158,7 @@ Task<Result<void>> Walk::follow_last(Dentry& link) {
 }
 
 Result<void> Walk::leave_with(std::string_view front, std::string_view rest, bool from_parent) {
+  if (has(resolve_flag::no_xdev | resolve_flag::beneath | resolve_flag::in_root)) return error(Errno::exdev);
   const size_t length = front.size() + rest.size();
   if (length > leave_.storage.size()) return error(Errno::enametoolong);
   copy_text(leave_.storage.data(), front);

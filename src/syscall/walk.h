@@ -59,6 +59,7 @@ class Walk {
   static Component first_component(std::string_view path);
   Task<Result<void>> enter(Component component);
   Task<Result<void>> follow(kernel::Inode& link);
+  bool has(uint32_t resolve) const { return (resolve_ & resolve) != 0; }
   Result<void> leave_with(std::string_view front, std::string_view rest, bool from_parent);
   Result<void> go_up(std::string_view behind);
 
@@ -66,6 +67,8 @@ class Walk {
   Caller& caller_;
   Leave& leave_;
   kernel::Ref<kernel::Dentry> at_;
+  const kernel::Ref<kernel::Dentry> start_;
+  const uint32_t resolve_;
   std::string_view rest_;  // still to be walked
   char* own_ = nullptr;    // the text that rest_ borrows, once a symlink was followed
   size_t own_bytes_ = 0;

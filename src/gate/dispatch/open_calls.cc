@@ -4,6 +4,7 @@
 #include "gate/dispatch/device_calls.h"
 #include "gate/dispatch/handlers.h"
 #include "gate/dispatch/leader.h"
+#include "gate/dispatch/mounts.h"
 #include "gate/dispatch/own_descriptors.h"
 #include "gate/dispatch/path_engine.h"
 #include "gate/dispatch/proc_files.h"
@@ -18,6 +19,7 @@ struct Open {
   PathArgument argument;
   uint64_t flags = 0;
   uint64_t mode = 0;
+  uint64_t resolve = 0;  // RESOLVE_ flags
 };
 
 bool follows(uint64_t flags) { return (flags & O_NOFOLLOW) == 0 && (flags & (O_CREAT | O_EXCL)) != (O_CREAT | O_EXCL); }
@@ -70,28 +72,44 @@ long open_behind(int fd, uint64_t flags) {
   return opened == -EINTR ? interrupted_sleep() : opened;
 }
 
+// The ring call of an open, and what the program gets of it.
+class VirtualOpen {
+ public:
+  VirtualOpen(const Open& open, const char* path) : open_(open), path_(path) {}
+
+  long fill(RingCall& call) const {
+    call.set_arg(0, static_cast<int64_t>(open_.flags));
+    call.set_arg(1, static_cast<int64_t>(open_.mode));
+    call.set_arg(2, static_cast<int64_t>(open_.resolve));
+    possible.virtual_file = true;
+    return (open_.flags & changing_flags) != 0 ? call.check_room_for_descriptor() : 0;
+  }
+  long finish(RingCall& call, long result) {
+    if (result == -EEXIST && demands_directory(path_)) return -static_cast<long>(EISDIR);
+    const bool special = result == abi::opened_special;
+    result = opened_descriptor(call, result, special || (open_.flags & O_CLOEXEC) != 0);
+    if (special && result >= 0) behind_ = static_cast<int>(result);
+    return result;
+  }
+  // When the ring's slot is free again.
+  long descriptor(long opened) const { return behind_ >= 0 ? open_behind(behind_, open_.flags) : opened; }
+
+ private:
+  const Open& open_;
+  const char* path_;
+  int behind_ = -1;  // of a fifo or device
+};
+
 long open_path(const CallFrame& frame, Open open) {
   const auto* path = reinterpret_cast<const char*>(frame.arg[open.argument.path_index]);
   long special = 0;
   if (open_special(path, open.flags, special)) return special;
   open.argument.how.follow = follows(open.flags);
-  int behind = -1;  // of a fifo or device
+  VirtualOpen to_open(open, path);
   const long opened = path_call(
-      frame, open.argument, abi::CallNumber::openat, start_itself,
-      [&](RingCall& call) {
-        call.set_arg(0, static_cast<int64_t>(open.flags));
-        call.set_arg(1, static_cast<int64_t>(open.mode));
-        possible.virtual_file = true;
-        return (open.flags & changing_flags) != 0 ? call.check_room_for_descriptor() : 0;
-      },
-      [&](RingCall& call, long result) {
-        if (result == -EEXIST && demands_directory(path)) return -static_cast<long>(EISDIR);
-        const bool special = result == abi::opened_special;
-        result = opened_descriptor(call, result, special || (open.flags & O_CLOEXEC) != 0);
-        if (special && result >= 0) behind = static_cast<int>(result);
-        return result;
-      });
-  return behind >= 0 ? open_behind(behind, open.flags) : opened;
+      frame, open.argument, abi::CallNumber::openat, start_itself, [&](RingCall& call) { return to_open.fill(call); },
+      [&](RingCall& call, long result) { return to_open.finish(call, result); });
+  return to_open.descriptor(opened);
 }
 
 // build_open_flags: what is wrong with flags and mode comes before the path. openat2 is strict, the older calls drop
@@ -124,6 +142,105 @@ long open_loosely(const CallFrame& frame, Open open) {
 uint64_t flags_of(long argument) { return static_cast<uint32_t>(argument); }
 uint64_t mode_of(long argument) { return static_cast<uint64_t>(argument) & 07777; }
 
+// ---- openat2
+
+constexpr uint64_t no_escape = RESOLVE_BENEATH | RESOLVE_IN_ROOT;
+
+// copy_struct_from_user: larger than it is known here it may be when the rest is zero.
+long copy_how(const CallFrame& f, open_how& how) {
+  const auto* from = reinterpret_cast<const char*>(f.arg[2]);
+  const auto bytes = static_cast<size_t>(f.arg[3]);
+  if (bytes < sizeof how) return -EINVAL;
+  constexpr size_t page = 4096;
+  if (bytes > page) return -E2BIG;
+  for (size_t at = sizeof how; at < bytes; at++) {
+    char byte = 0;
+    if (copy_from_program(&byte, from + at, 1) != 0) return -EFAULT;
+    if (byte != 0) return -E2BIG;
+  }
+  return copy_from_program(&how, from, sizeof how);
+}
+
+bool is_sane_resolution(uint64_t resolve) {
+  constexpr uint64_t known = RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS | no_escape | RESOLVE_CACHED;
+  return (resolve & ~known) == 0 && (resolve & no_escape) != no_escape;
+}
+
+struct Start {
+  VirtualFile file;  // token 0: the mount's root
+  std::string_view rest;
+};
+
+long open_at(const CallFrame& f, const Open& open, Start start) {
+  // Linux may always say that it would have to ask; whoever asks for less goes on without the flag.
+  if ((open.resolve & RESOLVE_CACHED) != 0) return -EAGAIN;
+  VirtualOpen to_open(open, reinterpret_cast<const char*>(f.arg[1]));
+  long r = 0;
+  {
+    RingCall call(start.file.connection, abi::CallNumber::openat, f.nr);
+    if (call.error() != 0) return call.error();
+    call.set_file(start.file.token);
+    call.set_path1(start.rest.empty() && start.file.token != 0 ? std::string_view(".") : start.rest);
+    r = to_open.fill(call);
+    if (r == 0) r = call.run();
+    if (r == left_mount) return refuse(-EXDEV, "openat2", start.rest, "a restricted walk that leaves a mount");
+    r = to_open.finish(call, r);
+  }
+  return to_open.descriptor(r);
+}
+
+// Walks natively, under the call's restrictions, until a mount is entered. 1: one was; 0: none is on the way; or
+// -errno.
+long find_mount(int dirfd, PathText& path, const Open& open, Start& start) {
+  open_how how{};
+  how.flags = O_PATH | O_CLOEXEC;
+  how.resolve = open.resolve;
+  for (size_t at = 0; at < path.length();) {
+    while (path.data()[at] == '/') at++;
+    while (at < path.length() && path.data()[at] != '/') at++;
+    const char kept = path.data()[at];
+    path.data()[at] = 0;
+    const bool last = path.view().find_first_not_of('/', at + 1) == std::string_view::npos;
+    if (last && !open.argument.how.follow) how.flags |= O_NOFOLLOW;
+    const long fd = raw_syscall(SYS_openat2, dirfd, native::of(path.data()), native::of(&how), sizeof how);
+    path.data()[at] = kept;
+    if (fd < 0) return fd == -ENOENT && last ? 0 : fd;
+    PathText place;
+    const int known = native::descriptor_path(static_cast<int>(fd), place);
+    native::close(static_cast<int>(fd));
+    const MountPoint mount = known == 0 ? mount_at(place.view()) : MountPoint{};
+    if (!mount.found) continue;
+    start = {{mount.connection, 0}, path.view().substr(at)};
+    return 1;
+  }
+  return 0;
+}
+
+long open_restricted(const CallFrame& f, Open open) {
+  const auto dirfd = static_cast<int>(f.arg[0]);
+  PathText path;
+  const long n = copy_string_from_program(path.data(), reinterpret_cast<const char*>(f.arg[1]), path_room);
+  if (n <= 0) return n < 0 ? n : -ENOENT;
+  path.set_length(static_cast<size_t>(n));
+  const bool absolute = path.view().starts_with('/');
+  Start start;
+  if ((!absolute || (open.resolve & no_escape) != 0) && virtual_start(dirfd, start.file)) {
+    if (absolute && (open.resolve & RESOLVE_BENEATH) != 0) return -EXDEV;
+    start.rest = path.view();
+    return open_at(f, open, start);
+  }
+  Where where;
+  const long r = resolve_argument(f, open.argument, where);
+  if (r < 0 || !where.is_virtual) return r < 0 ? r : pass_on;
+  const long found = find_mount(dirfd, path, open, start);
+  if (found <= 0) return found < 0 ? found : pass_on;
+  if ((open.resolve & RESOLVE_NO_XDEV) != 0) return -EXDEV;
+  // The root of the walk lies above the mount: there is no way to it from inside.
+  if ((open.resolve & RESOLVE_IN_ROOT) != 0) open.resolve ^= RESOLVE_IN_ROOT | RESOLVE_BENEATH;
+  while (start.rest.starts_with('/')) start.rest.remove_prefix(1);
+  return open_at(f, open, start);
+}
+
 }  // namespace
 
 long call_open(const CallFrame& f) {
@@ -140,18 +257,11 @@ long call_openat(const CallFrame& f) {
 
 long call_openat2(const CallFrame& f) {
   open_how how{};
-  if (static_cast<size_t>(f.arg[3]) != sizeof how) return pass_on;
-  if (copy_from_program(&how, reinterpret_cast<const void*>(f.arg[2]), sizeof how) != 0) return -EFAULT;
-  if (!is_sane_strictly(how.flags, how.mode)) return -EINVAL;
+  if (const long r = copy_how(f, how); r < 0) return r;
+  if (!is_sane_strictly(how.flags, how.mode) || !is_sane_resolution(how.resolve)) return -EINVAL;
   const PathArgument argument{0, 1, {.follow = follows(how.flags)}};
-  if ((how.resolve & ~uint64_t{RESOLVE_NO_MAGICLINKS}) == 0) {
-    return open_path(f, {.argument = argument, .flags = how.flags, .mode = how.mode});
-  }
-  Where where;
-  const long r = resolve_argument(f, argument, where);
-  if (r < 0) return r;
-  if (where.is_virtual) return refuse(-ENOSYS, "openat2", where.text.view(), "RESOLVE_ flags are not served in mounts");
-  return pass_on;
+  const Open open{.argument = argument, .flags = how.flags, .mode = how.mode, .resolve = how.resolve};
+  return how.resolve == 0 ? open_path(f, open) : open_restricted(f, open);
 }
 
 }  // namespace fusewire::gate

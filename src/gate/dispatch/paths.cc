@@ -7,6 +7,11 @@
 
 namespace fusewire::gate {
 
+bool virtual_start(int dirfd, VirtualFile& start) {
+  if (dirfd != AT_FDCWD) return is_virtual(dirfd, start);
+  return possible.virtual_cwd && virtual_cwd(process(), start);
+}
+
 namespace {
 
 constexpr int links_max = 40;  // as the kernel: more symlinks in one walk are ELOOP
@@ -237,12 +242,6 @@ long walk_on(Walk& walk, How how, Where& where) {
     walk.prefix.set_length(prefix_length);
     return stay_native(walk, where);
   }
-}
-
-// Whether a relative path starts in a mount.
-bool virtual_start(int dirfd, VirtualFile& start) {
-  if (dirfd != AT_FDCWD) return is_virtual(dirfd, start);
-  return possible.virtual_cwd && virtual_cwd(process(), start);
 }
 
 bool canonical_base(int dirfd, PathText& base) {

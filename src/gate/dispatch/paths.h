@@ -43,6 +43,8 @@ struct Where {
   bool is_mount_root() const { return is_start() && start.token == 0; }
 };
 
+// Whether a relative path starts in a mount.
+bool virtual_start(int dirfd, VirtualFile& start);
 // path: the program's or the gate's memory. 0, or -errno (EFAULT, ENOENT for "", ENAMETOOLONG, EBADF, ENOTDIR, ELOOP).
 long resolve(int dirfd, const char* path, How how, Where& where);
 // Goes on where a walk inside the mount of `connection` left: rest as the host said it. Then as resolve.
