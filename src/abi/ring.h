@@ -70,6 +70,7 @@ enum class CallNumber : uint32_t {
   // Makes a socket's name: arg0 mode; data: sun_path as the program gave it. The socket came as SocketMessage before.
   bind_socket,
   reach_socket,  // to connect or send to: an O_PATH descriptor of the real socket comes as FileMessage
+  watch,  // for inotify: arg0 IN_ONLYDIR, IN_DONT_FOLLOW. An O_PATH descriptor of what to watch comes as FileMessage
   // calls on an open file: file
   // read: arg0 offset or -1, arg1 bytes, arg2 RWF_ flags. Result: bytes; data, or when more than io_bytes_max were
   // asked for they stand in the slot's area
@@ -94,7 +95,7 @@ enum class CallNumber : uint32_t {
   setlk,         // data: syscall::Lock; arg0 1: wait; arg1 1: of the open file (F_OFD_*)
   getlk,         // data: syscall::Lock, in and out; arg1 as for setlk
   flock,         // arg0 operation
-  flush,         // one close(2) of one descriptor
+  flush,         // one close(2) of one descriptor. Result 0, or flushed_watched: files are watched
   path,          // arg0 room. Result: length; data: path from the mount's root
   ioctl,         // arg0 cmd, arg1 argument, data in place, data_length. Result: the ioctl's
   // calls on the connection
@@ -165,6 +166,7 @@ struct SocketMessage {
   uint32_t slot, reserved;
 };
 inline constexpr int64_t opened_special = 1;
+inline constexpr int64_t flushed_watched = 1;
 
 // Fifos, devices and bound sockets of a mount are real ones in the namespace's directory `objects`. Their names, which
 // are also what the kernel tells as the address of a socket bound in a mount, are those of shadows (below).

@@ -119,6 +119,7 @@ Task<Number> run_fallocate(Call& call) {
 Task<Number> run_flush(Call& call) {
   OpenFile& file = file_of(call);
   auto result = co_await call.mount->sys_flush(call.caller, file);
+  if (result && !call.watches->empty()) co_return abi::flushed_watched;
   co_return number(result);
 }
 

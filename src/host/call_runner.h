@@ -13,6 +13,7 @@
 #include "host/client.h"
 #include "host/file_registry.h"
 #include "host/special_files.h"
+#include "host/watches.h"
 #include "syscall/mount.h"
 
 namespace fusewire::host {
@@ -45,6 +46,7 @@ struct Call {
   UniqueFd memory;  // for the client, with the answer
   syscall::Mount* mount = nullptr;
   SpecialFiles* special = nullptr;
+  Watches* watches = nullptr;
   UniqueFd socket;  // in: what bind_socket binds
   UniqueFd handed;  // out: goes to the client with the result
   CallEnd* end = nullptr;

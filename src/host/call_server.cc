@@ -50,11 +50,12 @@ bool is_on_lock(abi::CallNumber number) { return number == abi::CallNumber::setl
 
 }  // namespace
 
-CallServer::CallServer(ProcessHost& host, FileRegistry& files, SpecialFiles& special, uint32_t connection,
-                       uint32_t owner_uid)
+CallServer::CallServer(ProcessHost& host, FileRegistry& files, SpecialFiles& special, Watches& watches,
+                       uint32_t connection, uint32_t owner_uid)
     : host_(host),
       files_(files),
       special_(special),
+      watches_(watches),
       connection_id_(connection),
       owner_uid_(owner_uid),
       spin_(has_second_cpu()),
@@ -161,6 +162,7 @@ int CallServer::prepare(Call& call) {
   call.opened = nullptr;
   call.mount = mount_;
   call.special = &special_;
+  call.watches = &watches_;
   if (call.fields.number == abi::CallNumber::bind_socket) call.socket = call.client->take_socket(call.slot);
   call.end = this;
   call.interrupted = false;

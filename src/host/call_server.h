@@ -18,7 +18,8 @@ namespace fusewire::host {
 
 class CallServer final : CallEnd {
  public:
-  CallServer(ProcessHost& host, FileRegistry& files, SpecialFiles& special, uint32_t connection, uint32_t owner_uid);
+  CallServer(ProcessHost& host, FileRegistry& files, SpecialFiles& special, Watches& watches, uint32_t connection,
+             uint32_t owner_uid);
 
   // Calls go to this mount from now on; nullptr: they get ENOTCONN.
   void set_mount(syscall::Mount* mount) { mount_ = mount; }
@@ -70,6 +71,7 @@ class CallServer final : CallEnd {
   ProcessHost& host_;
   FileRegistry& files_;
   SpecialFiles& special_;
+  Watches& watches_;
   const uint32_t connection_id_;
   const uint32_t owner_uid_;
   syscall::Mount* mount_ = nullptr;

@@ -42,6 +42,7 @@ constexpr CallInfo calls[] = {
     {removexattr, one_path, run_removexattr, nothing},
     {bind_socket, one_path, run_bind_socket, socket_address},
     {reach_socket, one_path, run_reach_socket, nothing},
+    {watch, one_path, run_watch, nothing},
     {read, open_file, run_read, nothing},
     {write, open_file, run_write, file_data},
     {lseek, open_file, run_lseek, nothing},

@@ -86,6 +86,9 @@ kernel::Task<Number> run_bind_socket(Call&);
 kernel::Task<Number> run_reach_socket(Call&);
 kernel::Task<Number> run_socket_name(Call&);
 
+// call_watches.cc
+kernel::Task<Number> run_watch(Call&);
+
 // call_xattrs.cc
 kernel::Task<Number> run_setxattr(Call&);
 kernel::Task<Number> run_getxattr(Call&);

@@ -46,6 +46,11 @@ class FileRegistry {
   void unuse(RegisteredFile& file);
   void release_all();
 
+  template <typename Visit>
+  void for_each(Visit visit) const {
+    for (const auto& [token, each] : files_)
+      if (!each.closed) visit(*each.file);
+  }
   size_t size() const { return files_.size(); }
   bool any_writable() const;
   uint64_t overflows() const { return overflows_; }

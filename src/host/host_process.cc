@@ -42,6 +42,8 @@ bool is_within(const MountBounds& bounds, const kernel::MountOptions& options) {
          (!options.allow_other || bounds.may_allow_other);
 }
 
+UniqueFd copy_of(const UniqueFd& fd) { return UniqueFd(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0)); }
+
 HostMessage reply(int32_t error) { return {.kind = HostMessageKind::reply, .error = error}; }
 
 }  // namespace
@@ -52,8 +54,9 @@ HostProcess::HostProcess(HostStart start)
       host_(traces_),
       module_(host_),
       files_(start_.leader_pid, start_.connection),
-      special_(std::move(start_.objects), start_.leader_pid, start_.connection, start_.sockets_bound),
-      calls_(host_, files_, special_, start_.connection, start_.owner_uid) {}
+      special_(copy_of(start_.objects), start_.leader_pid, start_.connection, start_.sockets_bound),
+      watches_(std::move(start_.objects), start_.connection, files_),
+      calls_(host_, files_, special_, watches_, start_.connection, start_.owner_uid) {}
 
 HostProcess::~HostProcess() = default;
 
@@ -227,6 +230,7 @@ HostMessage HostProcess::mount(const HostRequest& request) {
   calls_.set_mount(mount_);
   files_.set_mount(mount_);
   special_.set_mount(mount_);
+  watches_.set_mount(mount_);
   HostMessage message = reply(0);
   message.allow_other = options.allow_other;
   message.default_permissions = options.default_permissions;
@@ -308,6 +312,7 @@ void HostProcess::finish_umount() {
   {
     kernel::Connection::Entry entry(*connection_);
     special_.release_all();
+    watches_.release_all();
     mount.unmount();
   }
   if (!device_) connection_ = nullptr;

@@ -22,6 +22,7 @@
 #include "host/socket_door.h"
 #include "host/special_files.h"
 #include "host/trace_writer.h"
+#include "host/watches.h"
 #include "kernel/module.h"
 
 namespace fusewire::host {
@@ -33,11 +34,11 @@ struct HostStart {
   UniqueFd control;            // to the leader
   UniqueFd device;             // the host's end of the device socket
   UniqueFd clients;            // where the leader hands on the sockets of processes that want to be clients
-  UniqueFd objects;            // the namespace's directory of fifos and sockets
+  UniqueFd objects;            // the namespace's directory of fifos, sockets and mirrors
   uint32_t device_buffer = 0;  // what raise_buffers gave, the smaller of both ends
   abi::MountStatistics* statistics = nullptr;
   std::atomic<uint32_t>* sockets_bound = nullptr;  // of the mount table
-  std::string trace_file;  // empty: no tracing yet
+  std::string trace_file;                          // empty: no tracing yet
   Log log;
 };
 
@@ -91,6 +92,7 @@ class HostProcess {
   kernel::Module module_;
   FileRegistry files_;
   SpecialFiles special_;
+  Watches watches_;
   CallServer calls_;
   UniqueFd epoll_;
   kernel::Connection* connection_ = nullptr;  // until its device is closed and its mount is gone

@@ -55,6 +55,7 @@ UniqueFd open_objects(const std::string& directory) {
   become_service({start.control.get(), start.device.get(), start.clients.get(), start.objects.get(), start.log.fd()},
                  "fusewire-host");
   raise_descriptor_limit();
+  ::umask(::umask(0) & 077);  // what the host makes, it can use
   const uint32_t connection = start.connection;
   host::HostProcess host(std::move(start));
   if (const int error = host.set_up(); error < 0) {

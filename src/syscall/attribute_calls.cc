@@ -192,9 +192,32 @@ kernel::SetAttributes times_change(Superblock& sb, const Timespec& atime, const 
   return set;
 }
 
-Task<Result<void>> apply(MountImpl& mount, Caller& caller, Inode& inode, kernel::SetAttributes set) {
+// fsnotify_change.
+void tell_change(Events& events, Dentry& dentry, File* file, const kernel::SetAttributes& set) {
+  using namespace wire::fattr;
+  constexpr uint32_t both_times = atime | mtime;
+  const bool one_time = (set.valid & both_times) != 0 && (set.valid & both_times) != both_times;
+  const bool contents = (set.valid & size) != 0 || (one_time && (set.valid & mtime) != 0);
+  const bool attributes = (set.valid & (uid | gid | mode)) != 0 || (set.valid & both_times) == both_times;
+  if (contents) events.changed(dentry, Change::contents, file);
+  if (one_time && (set.valid & atime) != 0) events.changed(dentry, Change::access, file);
+  if (attributes) events.changed(dentry, Change::attributes, file);
+}
+
+// What is changed: by path, or through an open file.
+struct Changed {
+  Inode& inode;
+  Dentry& dentry;
+  File* file = nullptr;
+
+  Changed(Inode& of, Ref<Dentry>& found) : inode(of), dentry(*found) {}
+  explicit Changed(File& of) : inode(*of.inode), dentry(*of.dentry), file(&of) {}
+};
+
+Task<Result<void>> apply(MountImpl& mount, Caller& caller, Changed what, kernel::SetAttributes set) {
   if (mount.sb.read_only()) co_return error(Errno::erofs);
-  auto done = co_await kernel::set_attributes(inode, caller, set);
+  auto done = co_await kernel::set_attributes(what.inode, caller, set);
+  if (done && mount.events) tell_change(*mount.events, what.dentry, what.file, set);
   co_return done;
 }
 
@@ -205,14 +228,14 @@ Task<Result<void>> chmod_at(MountImpl& mount, Caller& caller, Place place, uint3
   if (!found) co_return error(found.error());
   Ref<Inode> inode(*(*found)->inode);
   if (inode->is_lnk()) co_return error(Errno::eopnotsupp);
-  auto done = co_await apply(mount, caller, *inode, mode_change(*inode, mode));
+  auto done = co_await apply(mount, caller, Changed(*inode, *found), mode_change(*inode, mode));
   co_return done;
 }
 
 Task<Result<void>> chmod_file(MountImpl& mount, Caller& caller, File& file, uint32_t mode) {
   FileUse use(file);
   if (file.is_path()) co_return error(Errno::ebadf);
-  auto done = co_await apply(mount, caller, *file.inode, mode_change(*file.inode, mode));
+  auto done = co_await apply(mount, caller, Changed(file), mode_change(*file.inode, mode));
   co_return done;
 }
 
@@ -222,14 +245,14 @@ Task<Result<void>> chown_at(MountImpl& mount, Caller& caller, Place place, uint3
   auto found = co_await resolve(mount, caller, place, at_flags, leave);
   if (!found) co_return error(found.error());
   Ref<Inode> inode(*(*found)->inode);
-  auto done = co_await apply(mount, caller, *inode, owner_change(uid, gid));
+  auto done = co_await apply(mount, caller, Changed(*inode, *found), owner_change(uid, gid));
   co_return done;
 }
 
 Task<Result<void>> chown_file(MountImpl& mount, Caller& caller, File& file, uint32_t uid, uint32_t gid) {
   FileUse use(file);
   if (file.is_path()) co_return error(Errno::ebadf);
-  auto done = co_await apply(mount, caller, *file.inode, owner_change(uid, gid));
+  auto done = co_await apply(mount, caller, Changed(file), owner_change(uid, gid));
   co_return done;
 }
 
@@ -249,7 +272,7 @@ Task<Result<void>> truncate_at(MountImpl& mount, Caller& caller, Place place, ui
   kernel::SetAttributes set;
   set.valid = wire::fattr::size;
   set.size = size;
-  auto done = co_await apply(mount, caller, *inode, set);
+  auto done = co_await apply(mount, caller, Changed(*inode, *found), set);
   co_return done;
 }
 
@@ -262,7 +285,7 @@ Task<Result<void>> truncate_file(MountImpl& mount, Caller& caller, File& file, u
   set.valid = wire::fattr::size;
   set.size = size;
   set.file = &file;
-  auto done = co_await apply(mount, caller, *file.inode, set);
+  auto done = co_await apply(mount, caller, Changed(file), set);
   co_return done;
 }
 
@@ -279,7 +302,7 @@ Task<Result<void>> utimens_at(MountImpl& mount, Caller& caller, Place place, Tim
   if (!found) co_return error(found.error());
   if (!sane_time(atime) || !sane_time(mtime)) co_return error(Errno::einval);
   Ref<Inode> inode(*(*found)->inode);
-  auto done = co_await apply(mount, caller, *inode, times_change(mount.sb, atime, mtime));
+  auto done = co_await apply(mount, caller, Changed(*inode, *found), times_change(mount.sb, atime, mtime));
   co_return done;
 }
 
@@ -288,7 +311,7 @@ Task<Result<void>> utimens_file(MountImpl& mount, Caller& caller, File& file, Ti
   if (omits_both(atime, mtime)) co_return Result<void>();
   if (file.is_path()) co_return error(Errno::ebadf);
   if (!sane_time(atime) || !sane_time(mtime)) co_return error(Errno::einval);
-  auto done = co_await apply(mount, caller, *file.inode, times_change(mount.sb, atime, mtime));
+  auto done = co_await apply(mount, caller, Changed(file), times_change(mount.sb, atime, mtime));
   co_return done;
 }
 

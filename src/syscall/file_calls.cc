@@ -12,16 +12,23 @@ constexpr uint32_t changeable_flags = abi::o_append | abi::o_nonblock | abi::o_n
 
 wire::FileLock wire_lock(const Lock& lock) { return {lock.start, lock.end, lock.type, lock.pid}; }
 
-Task<Result<size_t>> read_use(File& file, Caller& caller, std::span<std::byte> to, int64_t offset, uint32_t rwf) {
+void tell(const MountImpl& mount, File& file, Use use) {
+  if (mount.events) mount.events->used(file, use);
+}
+
+Task<Result<size_t>> read_use(MountImpl& mount, File& file, Caller& caller, std::span<std::byte> to, int64_t offset,
+                              uint32_t rwf) {
   FileUse use(file);
   auto got = co_await kernel::read_file(file, caller, to, offset, rwf);
+  if (got && *got > 0) tell(mount, file, Use::accessed);
   co_return got;
 }
 
-Task<Result<size_t>> write_use(File& file, Caller& caller, std::span<const std::byte> from, int64_t offset,
-                               uint32_t rwf) {
+Task<Result<size_t>> write_use(MountImpl& mount, File& file, Caller& caller, std::span<const std::byte> from,
+                               int64_t offset, uint32_t rwf) {
   FileUse use(file);
   auto written = co_await kernel::write_file(file, caller, from, offset, rwf);
+  if (written && *written > 0) tell(mount, file, Use::modified);
   co_return written;
 }
 
@@ -31,9 +38,11 @@ Task<Result<uint64_t>> seek_use(File& file, Caller& caller, int64_t offset, uint
   co_return position;
 }
 
-Task<Result<size_t>> read_directory_use(File& file, Caller& caller, std::span<std::byte> to) {
+Task<Result<size_t>> read_directory_use(MountImpl& mount, File& file, Caller& caller, std::span<std::byte> to) {
   FileUse use(file);
   auto got = co_await kernel::read_directory(file, caller, to);
+  // iterate_dir: at the end too.
+  if (got) tell(mount, file, Use::accessed);
   co_return got;
 }
 
@@ -44,9 +53,11 @@ Task<Result<void>> sync_use(File& file, Caller& caller, bool datasync) {
   co_return done;
 }
 
-Task<Result<void>> allocate_use(File& file, Caller& caller, uint32_t mode, uint64_t offset, uint64_t length) {
+Task<Result<void>> allocate_use(MountImpl& mount, File& file, Caller& caller, uint32_t mode, uint64_t offset,
+                                uint64_t length) {
   FileUse use(file);
   auto done = co_await kernel::allocate_file(file, caller, mode, offset, length);
+  if (done) tell(mount, file, Use::modified);
   co_return done;
 }
 
@@ -88,12 +99,12 @@ Task<Result<void>> flush_use(File& file, Caller& caller) {
 
 Task<Result<size_t>> Mount::sys_read(Caller& caller, OpenFile& file, std::span<std::byte> to, int64_t offset,
                                      uint32_t rwf) {
-  return run(impl(*this), caller, "read", read_use(file, caller, to, offset, rwf));
+  return run(impl(*this), caller, "read", read_use(impl(*this), file, caller, to, offset, rwf));
 }
 
 Task<Result<size_t>> Mount::sys_write(Caller& caller, OpenFile& file, std::span<const std::byte> from, int64_t offset,
                                       uint32_t rwf) {
-  return run(impl(*this), caller, "write", write_use(file, caller, from, offset, rwf));
+  return run(impl(*this), caller, "write", write_use(impl(*this), file, caller, from, offset, rwf));
 }
 
 Task<Result<uint64_t>> Mount::sys_lseek(Caller& caller, OpenFile& file, int64_t offset, uint32_t whence) {
@@ -101,7 +112,7 @@ Task<Result<uint64_t>> Mount::sys_lseek(Caller& caller, OpenFile& file, int64_t 
 }
 
 Task<Result<size_t>> Mount::sys_getdents64(Caller& caller, OpenFile& file, std::span<std::byte> to) {
-  return run(impl(*this), caller, "getdents64", read_directory_use(file, caller, to));
+  return run(impl(*this), caller, "getdents64", read_directory_use(impl(*this), file, caller, to));
 }
 
 Task<Result<void>> Mount::sys_fsync(Caller& caller, OpenFile& file, bool datasync) {
@@ -110,7 +121,7 @@ Task<Result<void>> Mount::sys_fsync(Caller& caller, OpenFile& file, bool datasyn
 
 Task<Result<void>> Mount::sys_fallocate(Caller& caller, OpenFile& file, uint32_t mode, uint64_t offset,
                                         uint64_t length) {
-  return run(impl(*this), caller, "fallocate", allocate_use(file, caller, mode, offset, length));
+  return run(impl(*this), caller, "fallocate", allocate_use(impl(*this), file, caller, mode, offset, length));
 }
 
 Task<Result<uint32_t>> Mount::sys_ioctl(Caller& caller, OpenFile& file, uint32_t cmd, uint64_t arg,

@@ -46,6 +46,7 @@ void MountImpl::unmount() {
 }
 
 void MountImpl::file_released(File& file) {
+  if (events) events->used(file, Use::closed);
   --open_files_;
   ++calls_;
   file.unuse();

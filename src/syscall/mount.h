@@ -24,6 +24,9 @@ class File;
 
 namespace fusewire::syscall {
 
+class Events;
+class NameSink;
+
 // The half's upper face speaks in these.
 using abi::Lock, abi::Stat, abi::Statfs, abi::Timespec;
 
@@ -99,6 +102,13 @@ class Mount {
                                     uint32_t at_flags, Leave&);
   Task<Result<size_t>> sys_listxattr(Caller&, Place, std::span<char> list, uint32_t at_flags, Leave&);
   Task<Result<void>> sys_removexattr(Caller&, Place, std::string_view name, uint32_t at_flags, Leave&);
+
+  // inotify_add_watch(2) as far as the path goes: read permission; the file is O_PATH.
+  Task<Result<OpenFile*>> sys_watch(Caller&, Place, bool follow, bool only_directory, Leave&);
+  // The names of such a directory, by an open of its own of which no Events are told.
+  Task<Result<void>> sys_list_names(Caller&, OpenFile& watched, NameSink&);
+  // From now on it is told (events.h); nullptr: nobody is. Outlives the mount, or is taken away before.
+  void set_events(Events*);
 
   // --- by open file. O_PATH files give EBADF where Linux does.
   // offset: -1 for read(2), write(2) at the file position (which they move); else pread(2), pwrite(2).

@@ -7,6 +7,7 @@
 #include "kernel/file.h"
 #include "kernel/notify.h"
 #include "kernel/superblock.h"
+#include "syscall/events.h"
 #include "syscall/mount.h"
 #include "syscall/walk.h"
 
@@ -27,6 +28,7 @@ class MountImpl final : public Mount, private Superblock::IdleListener {
   ~MountImpl() = default;
 
   Superblock& sb;
+  Events* events = nullptr;
 
   // Places that start at the mount's root find it no more (ENOTCONN) once it is unmounted; open files go on.
   Result<void> reachable(const Place& place) const;

@@ -74,12 +74,17 @@ Task<Result<Locked>> prepare_creation(Walk& walk, Superblock& sb, Caller& caller
   co_return std::move(*locked);
 }
 
+void tell_made(const MountImpl& mount, const Locked& locked, bool is_directory, Inode* linked = nullptr) {
+  if (mount.events) mount.events->made(*locked.parent->inode, locked.dentry->name(), is_directory, linked);
+}
+
 Task<Result<void>> mkdir_at(MountImpl& mount, Caller& caller, Place place, uint32_t mode, Leave& leave) {
   CO_TRY_VOID(mount.reachable(place));
   Walk walk(mount.sb, caller, place, leave);
   auto locked = co_await prepare_creation(walk, mount.sb, caller, true);
   if (!locked) co_return error(locked.error());
   auto made = co_await kernel::make_directory(mount.sb, caller, *locked->dentry, mode & 01777);
+  if (made) tell_made(mount, *locked, true);
   co_return made;
 }
 
@@ -96,6 +101,7 @@ Task<Result<void>> mknod_at(MountImpl& mount, Caller& caller, Place place, uint3
   if (!locked) co_return error(locked.error());
   if (device && !caller.may(kernel::Capability::mknod)) co_return error(Errno::eperm);
   auto made = co_await kernel::make_node(mount.sb, caller, *locked->dentry, mode, device ? rdev : 0);
+  if (made) tell_made(mount, *locked, false);
   co_return made;
 }
 
@@ -108,6 +114,7 @@ Task<Result<File*>> bind_socket(MountImpl& mount, Caller& caller, Place place, u
   const uint32_t socket_mode = abi::s_ifsock | (mode & abi::s_iallugo);
   auto made = co_await kernel::make_node(mount.sb, caller, *locked->dentry, socket_mode, 0);
   if (!made) co_return error(made.error());
+  tell_made(mount, *locked, false);
   Ref<Dentry> named = mount.sb.find_dentry(*locked->parent, locked->dentry->name());
   if (!named || !named->inode) co_return error(Errno::eio);
   File* file = kernel::make_file(*named, abi::o_path, caller);
@@ -148,6 +155,7 @@ Task<Result<void>> symlink_at(MountImpl& mount, Caller& caller, std::string_view
   auto locked = co_await prepare_creation(walk, mount.sb, caller, false);
   if (!locked) co_return error(locked.error());
   auto made = co_await kernel::make_symlink(mount.sb, caller, *locked->dentry, copy.text());
+  if (made) tell_made(mount, *locked, false);
   co_return made;
 }
 
@@ -182,6 +190,7 @@ Task<Result<void>> link_at(MountImpl& mount, Caller& caller, Place from, Place t
   if (inode->is_dir()) co_return error(Errno::eperm);
   if (inode->attr.nlink == 0 && !inode->linkable) co_return error(Errno::enoent);
   auto made = co_await kernel::make_link(mount.sb, caller, *inode, *locked->dentry);
+  if (made) tell_made(mount, *locked, false, inode.get());
   co_return made;
 }
 
@@ -222,6 +231,7 @@ Task<Result<void>> unlink_at(MountImpl& mount, Caller& caller, Place place, uint
   if (!allowed) co_return allowed;
   CO_TRY_VOID(removal_type(*victim, *locked->parent->inode, directory, last->trailing_slash));
   auto removed = co_await kernel::remove_entry(sb, caller, dentry);
+  if (removed && mount.events) mount.events->removed(*locked->parent->inode, dentry.name(), *victim);
   co_return removed;
 }
 
@@ -314,7 +324,8 @@ Task<Result<void>> may_rename(Superblock& sb, Caller& caller, Dentry& from, Dent
   co_return Result<void>();
 }
 
-Task<Result<void>> rename_locked(Superblock& sb, Caller& caller, RenameLocks& locks, Rename what) {
+Task<Result<void>> rename_locked(MountImpl& mount, Caller& caller, RenameLocks& locks, Rename what) {
+  Superblock& sb = mount.sb;
   auto from = co_await kernel::lookup(sb, caller, *locks.from_parent, what.from_last.name, lookup_flag::locked);
   if (!from) co_return error(from.error());
   Ref<Dentry> source = *from;
@@ -331,8 +342,17 @@ Task<Result<void>> rename_locked(Superblock& sb, Caller& caller, RenameLocks& lo
   if (source->inode == target->inode) co_return Result<void>();
   auto allowed = co_await may_rename(sb, caller, *source, *target, what.flags);
   if (!allowed) co_return allowed;
-  Ref<Inode> source_inode(*source->inode);
+  Ref<Inode> source_inode(*source->inode), target_inode;
+  if (target->inode) target_inode = Ref<Inode>(*target->inode);
   auto renamed = co_await kernel::rename_entry(sb, caller, *source, *target, what.flags);
+  if (renamed && mount.events)
+    mount.events->moved({.from = *locks.from_parent->inode,
+                         .to = *locks.to_parent->inode,
+                         .from_name = what.from_last.name,
+                         .to_name = what.to_last.name,
+                         .source = *source,
+                         .target = target_inode.get(),
+                         .exchange = exchange});
   co_return renamed;
 }
 
@@ -364,7 +384,7 @@ Task<Result<void>> rename_at(MountImpl& mount, Caller& caller, Place from, Place
   if (sb.read_only()) co_return error(Errno::erofs);
   auto locks = co_await lock_directories(from_walk, to_walk, sb, caller);
   if (!locks) co_return error(locks.error());
-  auto renamed = co_await rename_locked(sb, caller, *locks, Rename{*from_last, *to_last, flags});
+  auto renamed = co_await rename_locked(mount, caller, *locks, Rename{*from_last, *to_last, flags});
   co_return renamed;
 }
 

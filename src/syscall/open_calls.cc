@@ -47,6 +47,15 @@ File* opened(MountImpl& mount, File* file) {
   return file;
 }
 
+// The same for a file of the daemon's: watchers are told. truncated: by O_TRUNC.
+File* opened_and_told(MountImpl& mount, File* file, bool truncated) {
+  opened(mount, file);
+  if (!mount.events) return file;
+  mount.events->used(*file, Use::opened);
+  if (truncated) mount.events->used(*file, Use::modified);
+  return file;
+}
+
 Result<File*> open_path(MountImpl& mount, Caller& caller, Dentry& dentry, uint32_t flags) {
   if ((flags & abi::o_directory) && !dentry.inode->is_dir()) return error(Errno::enotdir);
   File* file = make_file(dentry, flags, caller);
@@ -115,12 +124,13 @@ Task<Result<File*>> open_existing(MountImpl& mount, Caller& caller, Dentry& foun
   if (sent) sent = co_await open_file(*file, caller);
   // do_dentry_open asks that of the opened file: a directory can do no direct I/O.
   if (sent && (flags & abi::o_direct) && inode->is_dir()) sent = error(Errno::einval);
-  if (sent && (flags & abi::o_trunc) && inode->is_reg() && !created) sent = co_await truncate_opened(*file, caller);
+  const bool truncates = (flags & abi::o_trunc) && inode->is_reg() && !created;
+  if (sent && truncates) sent = co_await truncate_opened(*file, caller);
   if (!sent) {
     drop_unnamed(*file);
     co_return error(sent.error());
   }
-  co_return opened(mount, file);
+  co_return opened_and_told(mount, file, truncates);
 }
 
 struct Creation {
@@ -201,9 +211,10 @@ Task<Result<File*>> open_or_create(MountImpl& mount, Caller& caller, Walk& walk,
     if (!done) co_return error(done.error());
     round = std::move(*done);
   }
+  if (round.created && mount.events) mount.events->made(*directory->inode, last.name, false, nullptr);
   if (round.file) {
     auto allowed = co_await kernel::permission(*round.file->inode, caller, 0);
-    if (allowed) co_return opened(mount, round.file);
+    if (allowed) co_return opened_and_told(mount, round.file, false);
     drop_unnamed(*round.file);
     co_return error(allowed.error());
   }

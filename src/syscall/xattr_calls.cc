@@ -131,6 +131,10 @@ Task<Result<Ref<Dentry>>> target(MountImpl& mount, Caller& caller, Place place, 
   co_return found;
 }
 
+void tell(const MountImpl& mount, Dentry& dentry, File* file) {
+  if (mount.events) mount.events->changed(dentry, Change::attributes, file);
+}
+
 Task<Result<void>> set_at(MountImpl& mount, Caller& caller, Place place, std::string_view name,
                           std::span<const std::byte> value, uint32_t flags, uint32_t at_flags, Leave& leave) {
   // Arguments are looked at before the path, as Linux does.
@@ -139,6 +143,7 @@ Task<Result<void>> set_at(MountImpl& mount, Caller& caller, Place place, std::st
   if (!found) co_return error(found.error());
   Ref<Inode> inode(*(*found)->inode);
   auto done = co_await set_on(*inode, caller, name, value, flags);
+  if (done) tell(mount, **found, nullptr);
   co_return done;
 }
 
@@ -168,14 +173,16 @@ Task<Result<void>> remove_at(MountImpl& mount, Caller& caller, Place place, std:
   if (!found) co_return error(found.error());
   Ref<Inode> inode(*(*found)->inode);
   auto done = co_await remove_from(*inode, caller, name);
+  if (done) tell(mount, **found, nullptr);
   co_return done;
 }
 
-Task<Result<void>> set_file(File& file, Caller& caller, std::string_view name, std::span<const std::byte> value,
-                            uint32_t flags) {
+Task<Result<void>> set_file(MountImpl& mount, File& file, Caller& caller, std::string_view name,
+                            std::span<const std::byte> value, uint32_t flags) {
   FileUse use(file);
   if (file.is_path()) co_return error(Errno::ebadf);
   auto done = co_await set_on(*file.inode, caller, name, value, flags);
+  if (done) tell(mount, *file.dentry, &file);
   co_return done;
 }
 
@@ -193,10 +200,11 @@ Task<Result<size_t>> list_file(File& file, Caller& caller, std::span<char> list)
   co_return size_or_too_big(got, list.size());
 }
 
-Task<Result<void>> remove_file(File& file, Caller& caller, std::string_view name) {
+Task<Result<void>> remove_file(MountImpl& mount, File& file, Caller& caller, std::string_view name) {
   FileUse use(file);
   if (file.is_path()) co_return error(Errno::ebadf);
   auto done = co_await remove_from(*file.inode, caller, name);
+  if (done) tell(mount, *file.dentry, &file);
   co_return done;
 }
 
@@ -238,7 +246,7 @@ Task<Result<void>> Mount::sys_removexattr(Caller& caller, Place place, std::stri
 
 Task<Result<void>> Mount::sys_fsetxattr(Caller& caller, OpenFile& file, std::string_view name,
                                         std::span<const std::byte> value, uint32_t flags) {
-  return run(impl(*this), caller, "fsetxattr", set_file(file, caller, name, value, flags));
+  return run(impl(*this), caller, "fsetxattr", set_file(impl(*this), file, caller, name, value, flags));
 }
 
 Task<Result<size_t>> Mount::sys_fgetxattr(Caller& caller, OpenFile& file, std::string_view name,
@@ -251,7 +259,7 @@ Task<Result<size_t>> Mount::sys_flistxattr(Caller& caller, OpenFile& file, std::
 }
 
 Task<Result<void>> Mount::sys_fremovexattr(Caller& caller, OpenFile& file, std::string_view name) {
-  return run(impl(*this), caller, "fremovexattr", remove_file(file, caller, name));
+  return run(impl(*this), caller, "fremovexattr", remove_file(impl(*this), file, caller, name));
 }
 
 }  // namespace fusewire::syscall

@@ -13,14 +13,30 @@ namespace {
 
 constexpr long max_descriptor = UINT32_MAX;
 
-// FLUSH of one close(2). Its error is close's, though the descriptor goes all the same.
-long flush(int fd) {
+constexpr uint32_t none_watched = UINT32_MAX;
+
+// FLUSH of one close(2). Its error is close's, though the descriptor goes all the same. watched: the connection, where
+// the host is to see the close before it returns.
+long flush(int fd, uint32_t& watched) {
   VirtualFile file;
   for (int tries = 0; tries < 100 && is_virtual(fd, file); tries++) {
     const long r = file_call(file, abi::CallNumber::flush, SYS_close);
-    if (r != abi::stale_token) return r;
+    if (r == abi::flushed_watched) watched = file.connection;
+    if (r != abi::stale_token) return r < 0 ? r : 0;
   }
   return 0;
+}
+
+void flush(int fd) {
+  uint32_t watched = none_watched;
+  flush(fd, watched);
+}
+
+// A host takes the closes that have been made when a call comes: who watches finds them told.
+void let_host_see(uint32_t watched) {
+  if (watched == none_watched) return;
+  RingCall call(watched, abi::CallNumber::nop, SYS_close);
+  if (call.error() == 0) call.run();
 }
 
 // Descriptors in flight: whoever has the socket's other end has them, and they cost no number meanwhile.
@@ -131,8 +147,12 @@ long duplicate_onto(const CallFrame& f) {
   if (from == to || native::fcntl(from, F_GETFD) < 0) return pass_on;
   // Linux flushes the file that is replaced, and forgets its error. Before the call: after it, this may have been the
   // file's last descriptor.
-  flush(to);
-  return pass_on;
+  uint32_t watched = none_watched;
+  flush(to, watched);
+  if (watched == none_watched) return pass_on;
+  const long r = native::call(f);
+  let_host_see(watched);
+  return r;
 }
 
 // Whether fd lists the process's own descriptors.
@@ -228,9 +248,11 @@ long call_list_directory(const CallFrame& f) {
 long call_close(const CallFrame& f) {
   const auto fd = static_cast<int>(f.arg[0]);
   if (may_be_internal(fd) && is_internal(process(), fd)) return -EBADF;
-  const long flushed = flush(fd);
-  if (flushed >= 0) return pass_on;
+  uint32_t watched = none_watched;
+  const long flushed = flush(fd, watched);
+  if (flushed >= 0 && watched == none_watched) return pass_on;
   const long r = native::call(f);
+  let_host_see(watched);
   return r < 0 ? r : flushed;
 }
 
@@ -240,9 +262,10 @@ long call_close_range(const CallFrame& f) {
   constexpr long close_on_exec = 4;  // CLOSE_RANGE_CLOEXEC
   if (first > last) return pass_on;
   const Process& p = process();
+  uint32_t watched = none_watched;
   if ((f.arg[2] & close_on_exec) == 0 && possible.virtual_file) {
     for_each_descriptor([&](int fd) {
-      if (fd >= first && fd <= last && !is_internal(p, fd)) flush(fd);
+      if (fd >= first && fd <= last && !is_internal(p, fd)) flush(fd, watched);
     });
   }
   while (first <= last) {
@@ -254,6 +277,7 @@ long call_close_range(const CallFrame& f) {
     }
     first = ours < 0 ? max_descriptor + 1 : long{ours} + 1;
   }
+  let_host_see(watched);
   return 0;
 }
 

@@ -26,7 +26,6 @@ constexpr int refused_numbers[] = {SYS_chroot,
                                    SYS_pivot_root,
                                    SYS_acct,
                                    SYS_swapon,
-                                   SYS_inotify_add_watch,
                                    SYS_fanotify_mark,
                                    303 /* name_to_handle_at */,
                                    428 /* open_tree */,
@@ -104,6 +103,7 @@ constexpr Table make_table() {
   h[SYS_getsockname] = call_getsockname, h[SYS_getpeername] = call_getpeername;
   h[SYS_recvfrom] = call_recvfrom, h[SYS_recvmsg] = call_recvmsg, h[SYS_recvmmsg] = call_recvmmsg;
   h[SYS_sendto] = call_sendto, h[SYS_sendmsg] = call_sendmsg, h[SYS_sendmmsg] = call_sendmmsg;
+  h[SYS_inotify_add_watch] = call_inotify_add_watch;
   for (const int nr : refused_numbers) h[nr] = call_refused_on_mounts;
   return t;
 }

@@ -165,6 +165,9 @@ long call_sendto(const CallFrame&);
 long call_sendmsg(const CallFrame&);
 long call_sendmmsg(const CallFrame&);
 
+// watch_calls.cc
+long call_inotify_add_watch(const CallFrame&);
+
 // refused_calls.cc: what is not served on virtual files
 long call_refused_on_mounts(const CallFrame&);
 long call_io_uring_setup(const CallFrame&);

@@ -23,8 +23,8 @@ constexpr Refusal refusals[] = {
     {SYS_pivot_root, {-1, 0, {}}, -EPERM, "pivot_root"},
     {SYS_acct, {-1, 0, {}}, -EPERM, "acct"},
     {SYS_swapon, {-1, 0, {}}, -EPERM, "swapon"},
-    {SYS_inotify_add_watch, {-1, 1, {}}, -ENOSYS, "inotify_add_watch"},
-    {SYS_fanotify_mark, {3, 4, {}}, -ENOSYS, "fanotify_mark"},
+    // As of a file system without an id (fanotify_mark(2) names FUSE), so that programs use inotify.
+    {SYS_fanotify_mark, {3, 4, {}}, -ENODEV, "fanotify_mark"},
     {SYS_name_to_handle_at, {0, 1, {.follow = false, .empty_path = true}}, -EOPNOTSUPP, "name_to_handle_at"},
     {SYS_open_tree, {0, 1, {.empty_path = true}}, -ENOSYS, "open_tree"},
     {SYS_move_mount, {2, 3, {.empty_path = true}}, -ENOSYS, "move_mount"},
