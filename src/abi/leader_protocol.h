@@ -31,7 +31,8 @@ enum class LeaderOperation : uint32_t {
   reach_host,  // connection: the asker's end becomes a client's socket of its host (ring.h: Welcome); a LeaderReply
                // comes instead when there is none. Also over leader.sock, with the asker's end attached as on the line
   open_drop_in,  // the reply carries a descriptor of the program fusewire, the fusermount drop-in
-  open_void,     // the reply carries a descriptor (O_PATH) of the directory `void`
+  open_void,     // path: a name that begins with `void`; the reply carries a descriptor (O_PATH) of an empty directory
+                 // that had this name
 };
 
 struct LeaderRequest {

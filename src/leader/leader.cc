@@ -160,7 +160,7 @@ void Leader::carry_out(const abi::LeaderRequest& request, const host::Credential
       return answer(asker, {program ? 0 : -errno, request.connection}, program);
     }
     case abi::LeaderOperation::open_void: {
-      const UniqueFd nowhere = make_nowhere();
+      const UniqueFd nowhere = make_nowhere(request.path);
       return answer(asker, {nowhere ? 0 : -errno, request.connection}, nowhere);
     }
     case abi::LeaderOperation::reach_host:

@@ -90,7 +90,7 @@ class Leader {
   void serve_asker(abi::LeaderRequest& request, const host::Packet& packet, UniqueFd asker);
   void reach_host(uint32_t id, UniqueFd asker);
   void hand_on_clients(Connection& connection);
-  UniqueFd make_nowhere() const;
+  UniqueFd make_nowhere(const std::string& name) const;
   void accept_peer();
   void serve_peer(int fd);
   void take_signals();

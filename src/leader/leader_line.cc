@@ -64,8 +64,12 @@ void Leader::serve_asker(abi::LeaderRequest& request, const host::Packet& packet
 }
 
 // Removed before anybody gets it, so that not even root can make a file in it; anybody may stand in it.
-UniqueFd Leader::make_nowhere() const {
-  const std::string path = directory_ + "/" + abi::void_name + "-leader";
+UniqueFd Leader::make_nowhere(const std::string& name) const {
+  if (!name.starts_with(abi::void_name) || name == abi::void_name || name.find('/') != std::string::npos) {
+    errno = EINVAL;
+    return {};
+  }
+  const std::string path = directory_ + "/" + name;
   if (::mkdir(path.c_str(), 0555) != 0 && errno != EEXIST) return {};
   ::chmod(path.c_str(), 0555);
   UniqueFd nowhere(::open(path.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));

@@ -5,6 +5,7 @@
 #include "gate/dispatch/leader.h"
 #include "gate/dispatch/path_engine.h"
 #include "gate/dispatch/process.h"
+#include "gate/dispatch/process_links.h"
 #include "gate/native.h"
 
 namespace fusewire::gate {
@@ -52,7 +53,7 @@ long take_over(VirtualFile file, int opened, const Request& q) {
   PathText path;
   long r = path_of_file(file, path);
   if (r >= 0 && resolved != nullptr && path.length() >= q.room) r = -ENAMETOOLONG;
-  const long copy = r < 0 ? r : native::memfd_create(last_component(path.view()).data(), 0);
+  const long copy = r < 0 ? r : native::memfd_create(mapping_name(path.view()).c_str(), 0);
   if (copy >= 0) {
     r = copy_whole(file, static_cast<int>(copy));
     if (r < 0) native::close(static_cast<int>(copy));

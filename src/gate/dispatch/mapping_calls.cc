@@ -10,6 +10,7 @@
 #include "gate/dispatch/leader.h"
 #include "gate/dispatch/paths.h"
 #include "gate/dispatch/process.h"
+#include "gate/dispatch/process_links.h"
 #include "gate/native.h"
 
 namespace fusewire::gate {
@@ -76,22 +77,11 @@ long fill(VirtualFile file, int memory, long offset, long length) {
   return 0;
 }
 
-// The memfd's name, which /proc/self/maps shows: the prefix and the end of the file's path.
-constexpr std::string_view name_prefix = "fusewire-mapping:", no_exec_prefix = "fusewire-mapping-noexec:";
-
-Text<250> mapping_name(VirtualFile file, bool no_exec) {
-  Text<250> name;
-  name.add(no_exec ? no_exec_prefix : name_prefix);
-  PathText path;
-  if (path_of_file(file, path) < 0) return name;
-  const size_t room = 249 - name.length();
-  const std::string_view whole = path.view();
-  return name.add(whole.size() < room ? whole : whole.substr(whole.size() - room + 1)), name;
-}
-
 long map_copy(const CallFrame& f, VirtualFile file, bool no_exec) {
+  PathText path;
+  if (path_of_file(file, path) < 0) path.clear();
   const OwnDescriptor memory(
-      native::memfd_create(mapping_name(file, no_exec).c_str(), memfd_cloexec | memfd_allow_sealing));
+      native::memfd_create(mapping_name(path.view(), no_exec).c_str(), memfd_cloexec | memfd_allow_sealing));
   if (memory.get() < 0) return memory.get();
   if (const long r = fill(file, memory.get(), f.arg[5], f.arg[1]); r < 0) return r;
   // Nobody can make a shared mapping writable later: it would not write the file.
@@ -109,8 +99,7 @@ bool is_no_exec(std::string_view line, uint64_t low, uint64_t high) {
   const uint64_t end = parse_hex(line, &digits);
   if (start >= high || end <= low) return false;
   const size_t name = line.find('/');
-  return name != std::string_view::npos && line.substr(name).starts_with("/memfd:") &&
-         line.substr(name + 7).starts_with(no_exec_prefix);
+  return name != std::string_view::npos && is_no_exec_name(line.substr(name));
 }
 
 // Linux clears VM_MAYEXEC of such mappings; the copy's own would allow it. Without /proc nobody is in the way.

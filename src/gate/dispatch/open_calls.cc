@@ -24,12 +24,33 @@ struct Open {
 
 bool follows(uint64_t flags) { return (flags & O_NOFOLLOW) == 0 && (flags & (O_CREAT | O_EXCL)) != (O_CREAT | O_EXCL); }
 
+// A relative path that may name such a file is put behind the directory of /proc that it starts in.
+bool is_in_proc(int dirfd, std::string_view path, Text<128>& whole) {
+  if (!may_be_proc_file(dirfd == AT_FDCWD, path) || path.find("..") != std::string_view::npos) return false;
+  while (path.starts_with("./")) path.remove_prefix(2);
+  PathText base;
+  if (dirfd == AT_FDCWD) {
+    const long n = native::getcwd(base.data(), path_room);
+    base.set_length(n > 0 ? static_cast<size_t>(n - 1) : 0);
+  } else if (native::descriptor_path(dirfd, base) != 0) {
+    return false;
+  }
+  if (base.view() != "/proc" && !base.view().starts_with("/proc/")) return false;
+  return !whole.assign(base.view()).add('/').add(path).overflowed();
+}
+
 // Files that the namespace shows differently from the host kernel, by their usual names.
-bool open_special(const char* path, uint64_t flags, long& result) {
-  Text<64> name;
-  const long n = copy_string_from_program(name.data(), path, 64);
+bool open_special(int dirfd, const char* path, uint64_t flags, long& result) {
+  Text<64> given;
+  Text<128> name;
+  const long n = copy_string_from_program(given.data(), path, 64);
   if (n <= 0) return false;
-  name.set_length(static_cast<size_t>(n));
+  given.set_length(static_cast<size_t>(n));
+  if (given.view().starts_with('/')) {
+    name.assign(given.view());
+  } else if (!is_in_proc(dirfd, given.view(), name)) {
+    return false;
+  }
   if (!name.view().starts_with("/dev/") && !name.view().starts_with("/proc/") && name.view() != "/etc/mtab") {
     return false;
   }
@@ -37,8 +58,8 @@ bool open_special(const char* path, uint64_t flags, long& result) {
     result = open_device(flags);
     return true;
   }
-  const ProcFile file = proc_file_named(name.view());
-  if (file == ProcFile::none) return false;
+  const ProcName file = proc_file_named(name.view());
+  if (file.file == ProcFile::none) return false;
   result = open_proc_file(file, name.c_str(), flags);
   return true;
 }
@@ -102,8 +123,10 @@ class VirtualOpen {
 
 long open_path(const CallFrame& frame, Open open) {
   const auto* path = reinterpret_cast<const char*>(frame.arg[open.argument.path_index]);
+  const int index = open.argument.dirfd_index;
+  const int start = index < 0 ? AT_FDCWD : static_cast<int>(frame.arg[index]);
   long special = 0;
-  if (open_special(path, open.flags, special)) return special;
+  if (open_special(start, path, open.flags, special)) return special;
   open.argument.how.follow = follows(open.flags);
   VirtualOpen to_open(open, path);
   const long opened = path_call(

@@ -3,6 +3,7 @@
 #include "gate/dispatch/client.h"
 #include "gate/dispatch/mounts.h"
 #include "gate/dispatch/process.h"
+#include "gate/dispatch/process_links.h"
 #include "gate/native.h"
 
 namespace fusewire::gate {
@@ -168,6 +169,9 @@ Step enter_itself(const Walk& walk, VirtualFile file, Where& where) {
   return Step::entered;
 }
 
+// The directory of the process whose link stands at the end of prefix.
+std::string_view process_of(const Walk& walk) { return walk.prefix.view().substr(0, walk.prefix.view().rfind('/')); }
+
 // A magic link goes to the object itself; its text is the canonical path, where it has one.
 Step follow_magic(Walk& walk, const ProcLink& link, Where& where) {
   VirtualFile file;
@@ -179,30 +183,43 @@ Step follow_magic(Walk& walk, const ProcLink& link, Where& where) {
     case Magic::file:
     case Magic::cwd:
       return enter_itself(walk, file, where);
+    case Magic::program:
     case Magic::none:
       break;
   }
-  if (link.kind == ProcLink::exe) return Step::native;
+  if (link.kind == ProcLink::exe) {
+    if (!program_of(process_of(walk), walk.scratch)) return Step::native;
+    walk.rewritten = true;
+    return follow_text(walk) ? Step::on : Step::native;
+  }
   const std::string_view text = walk.scratch.view();
-  if (parse_shadow_link(text, file)) return enter_itself(walk, file, where);
+  if (parse_shadow_link(text, file) || parse_nowhere_link(text, file)) return enter_itself(walk, file, where);
   if (!text.starts_with('/') || text.ends_with(" (deleted)") || walk.rest().empty()) return Step::native;
   walk.prefix.assign(text == "/" ? std::string_view() : text);
   return Step::on;
 }
 
-// The link itself is meant. Who looks at another process (lsof, fuser) is told of its virtual files by their paths too.
-Magic look_at_magic(Walk& walk, const ProcLink& link, VirtualFile& file) {
-  const Magic magic = magic_of(link, file);
-  if (magic != Magic::none || link.own || link.kind != ProcLink::fd) return magic;
+// The link itself is meant. Who looks at another process (lsof, fuser) is told of its virtual files, its working
+// directory and its program by their paths too.
+Magic look_at_magic(Walk& walk, const ProcLink& link, Where& where) {
+  const Magic magic = magic_of(link, where.start);
+  if (magic != Magic::none || link.own) return magic;
+  if (link.kind == ProcLink::exe) {
+    where.process.assign(process_of(walk));
+    return is_under_gate(where.process.view()) ? Magic::program : Magic::none;
+  }
   const long n = native::readlink(walk.prefix.c_str(), walk.scratch.data(), path_room - 1);
-  return n > 0 && parse_shadow_link({walk.scratch.data(), static_cast<size_t>(n)}, file) ? Magic::file : Magic::none;
+  const std::string_view text(walk.scratch.data(), n > 0 ? static_cast<size_t>(n) : 0);
+  const bool is_ours =
+      link.kind == ProcLink::fd ? parse_shadow_link(text, where.start) : parse_nowhere_link(text, where.start);
+  return is_ours ? Magic::file : Magic::none;
 }
 
 Step follow_link(Walk& walk, bool last, How how, int& links, Where& where) {
   const bool stop_here = last && !how.follow;
   const ProcLink magic = parse_proc_link(walk.prefix.view());
   if (stop_here) {
-    if (magic.kind != ProcLink::none) where.magic = look_at_magic(walk, magic, where.start);
+    if (magic.kind != ProcLink::none) where.magic = look_at_magic(walk, magic, where);
     return Step::native;
   }
   const long n = native::readlink(walk.prefix.c_str(), walk.scratch.data(), path_room - 1);

@@ -21,12 +21,14 @@ inline How how_of(long at_flags) {
   return {.follow = (at_flags & AT_SYMLINK_NOFOLLOW) == 0, .empty_path = (at_flags & AT_EMPTY_PATH) != 0};
 }
 
+// A link of a process's directory in /proc that is not what it reads.
 enum class Magic : uint8_t {
   none,
   file,
   cwd,
-  exe
-};  // a link of this process's /proc directory that is not what it reads
+  exe,      // this process's program
+  program,  // another's
+};
 
 struct Where {
   bool is_virtual = false;
@@ -37,6 +39,7 @@ struct Where {
   VirtualFile start;
   // Native, last component not followed: what that link stands for (start is filled for file and cwd).
   Magic magic = Magic::none;
+  Text<40> process;  // of Magic::program: its directory in /proc
   PathText text;
 
   bool is_start() const { return is_virtual && text.empty(); }

@@ -1,6 +1,9 @@
 #include "gate/dispatch/proc_files.h"
 
+#include "gate/dispatch/file_call.h"
 #include "gate/dispatch/mounts.h"
+#include "gate/dispatch/process.h"
+#include "gate/dispatch/process_links.h"
 #include "gate/native.h"
 
 namespace fusewire::gate {
@@ -149,6 +152,16 @@ void add_mountinfo_line(Output& out, const MountEntry& e, uint64_t id, uint64_t 
   out.add("\n");
 }
 
+void add_mountstats_line(Output& out, const MountEntry& e) {
+  out.add("device ");
+  out.add_escaped(source_of(e));
+  out.add(" mounted on ");
+  out.add_escaped(text_of(e.path));
+  out.add(" with fstype ");
+  out.add_escaped(text_of(e.type));
+  out.add("\n");
+}
+
 void add_our_lines(ProcFile file, Output& out, const MountinfoReader& seen) {
   if (file == ProcFile::filesystems) {
     out.add("nodev\tfuse\nnodev\tfusectl\n");
@@ -158,6 +171,7 @@ void add_our_lines(ProcFile file, Output& out, const MountinfoReader& seen) {
   uint64_t id = seen.largest_id();
   for (uint64_t from = 0; next_mount(from, e); from = uint64_t{e.connection} + 1) {
     if (file == ProcFile::mounts) add_mounts_line(out, e);
+    if (file == ProcFile::mountstats) add_mountstats_line(out, e);
     if (file == ProcFile::mountinfo) add_mountinfo_line(out, e, ++id, seen.root_id());
   }
 }
@@ -178,18 +192,125 @@ long copy_native(const char* path, Output& out, MountinfoReader& seen, bool& kno
   return n;
 }
 
-bool is_own_directory(std::string_view& path) {
-  for (const std::string_view front : {"/proc/self/", "/proc/thread-self/"}) {
-    if (!path.starts_with(front)) continue;
-    path.remove_prefix(front.size());
-    return true;
+// Of a mapped file the path, instead of the memfd that holds its bytes.
+long copy_maps(const char* path, Output& out) {
+  LineReader maps(path);
+  for (std::string_view line; maps.next(line);) {
+    const MappingName name = find_mapping_name(line);
+    out.add(line.substr(0, name.length == 0 ? line.size() : name.at));
+    if (name.length == 0) continue;
+    out.add(name.path);
+    out.add(line.substr(name.at + name.length));
   }
-  Text<32> own;
-  own.add("/proc/").add_decimal(native::getpid()).add('/');
-  if (!path.starts_with(own.view())) return false;
-  path.remove_prefix(own.length());
+  return maps.error();
+}
+
+// As add_our_lines numbers it.
+uint64_t mount_number(uint32_t connection) {
+  MountinfoReader seen;
+  LineReader native("/proc/self/mountinfo");
+  for (std::string_view line; native.next(line);) seen.see(line);
+  uint64_t id = seen.largest_id();
+  MountEntry e;
+  for (uint64_t from = 0; next_mount(from, e); from = uint64_t{e.connection} + 1) {
+    id++;
+    if (e.connection == connection) return id;
+  }
+  return 0;
+}
+
+bool closes_on_exec(const char* fdinfo) {
+  LineReader lines(fdinfo);
+  for (std::string_view line; lines.next(line);) {
+    if (!line.starts_with("flags:\t")) continue;
+    uint64_t flags = 0;
+    for (const char c : line.substr(7)) {
+      if (c >= '0' && c <= '7') flags = flags * 8 + static_cast<uint64_t>(c - '0');
+    }
+    return (flags & O_CLOEXEC) != 0;
+  }
+  return false;
+}
+
+// Linux seq_show of fs/proc/fd.c.
+long write_fdinfo(VirtualFile file, const char* path, Output& out) {
+  const long flags = file_call(file, abi::CallNumber::getfl, SYS_openat);
+  if (flags < 0) return flags;
+  const long position = file_call(file, abi::CallNumber::lseek, SYS_openat, {0, SEEK_CUR});
+  abi::Stat st{};
+  (void)file_status(file, SYS_openat, st);
+  out.add("pos:\t");
+  out.add(static_cast<uint64_t>(position < 0 ? 0 : position));
+  out.add("\nflags:\t0");
+  const auto all = static_cast<uint64_t>(flags) | (closes_on_exec(path) ? uint64_t{O_CLOEXEC} : 0);
+  Text<24> octal;
+  for (int shift = 30; shift >= 0; shift -= 3) {
+    if (all >> shift != 0) octal.add(static_cast<char>('0' + (all >> shift & 7)));
+  }
+  out.add(octal.view());
+  out.add("\nmnt_id:\t");
+  out.add(mount_number(file.connection));
+  out.add("\nino:\t");
+  out.add(st.ino);
+  out.add("\n");
+  return 0;
+}
+
+bool take_digits(std::string_view& path, uint64_t& number) {
+  size_t digits = 0;
+  number = parse_decimal(path, &digits);
+  path.remove_prefix(digits);
+  return digits != 0;
+}
+
+bool take(std::string_view& path, std::string_view front) {
+  if (!path.starts_with(front)) return false;
+  path.remove_prefix(front.size());
   return true;
 }
+
+struct ProcDirectory {
+  std::string_view path;  // without a slash at the end; empty: it is none
+  bool own = false;
+};
+
+// The directory of a process or thread at the front of the path, which is taken off.
+ProcDirectory take_directory(std::string_view& path) {
+  const std::string_view whole = path;
+  ProcDirectory directory;
+  uint64_t pid = 0, tid = 0;
+  if (!take(path, "/proc/")) return directory;
+  if (take(path, "self/") || take(path, "thread-self/")) {
+    directory.own = true;
+  } else if (take_digits(path, pid) && take(path, "/")) {
+    directory.own = pid == static_cast<uint64_t>(native::getpid());
+  } else {
+    return directory;
+  }
+  if (take(path, "task/") && (!take_digits(path, tid) || !take(path, "/"))) return directory;
+  directory.path = whole.substr(0, whole.size() - path.size() - 1);
+  return directory;
+}
+
+// The virtual file whose fdinfo is meant.
+bool virtual_of(const ProcDirectory& directory, uint64_t number, VirtualFile& file) {
+  if (directory.own) return is_virtual(static_cast<int>(number), file);
+  Text<80> link;
+  Text<128> text;
+  link.add(directory.path).add("/fd/").add_digits(number);
+  const long n = native::readlink(link.c_str(), text.data(), 127);
+  if (n <= 0) return false;
+  text.set_length(static_cast<size_t>(n));
+  return parse_shadow_link(text.view(), file);
+}
+
+ProcFile file_of_mounts(std::string_view name) {
+  if (name == "mounts") return ProcFile::mounts;
+  if (name == "mountstats") return ProcFile::mountstats;
+  return name == "mountinfo" ? ProcFile::mountinfo : ProcFile::none;
+}
+
+bool is_maps(std::string_view name) { return name == "maps" || name == "smaps"; }
 
 bool mtab_is_proc() {
   Text<64> link;
@@ -201,17 +322,32 @@ bool mtab_is_proc() {
 
 }  // namespace
 
-ProcFile proc_file_named(std::string_view path) {
-  if (path == "/proc/filesystems") return ProcFile::filesystems;
-  if (!anything_mounted()) return ProcFile::none;
-  if (path == "/proc/mounts") return ProcFile::mounts;
-  if (path == "/etc/mtab") return mtab_is_proc() ? ProcFile::mounts : ProcFile::none;
-  if (!is_own_directory(path)) return ProcFile::none;
-  if (path == "mounts") return ProcFile::mounts;
-  return path == "mountinfo" ? ProcFile::mountinfo : ProcFile::none;
+bool may_be_proc_file(bool starts_at_cwd, std::string_view path) {
+  if (!anything_mounted() && !possible.virtual_file) return false;
+  std::string_view last = last_component(path);
+  if (file_of_mounts(last) != ProcFile::none || is_maps(last)) return true;
+  uint64_t number = 0;
+  if (!take_digits(last, number) || !last.empty()) return false;
+  return !starts_at_cwd || possible.virtual_file || path.find("fdinfo/") != std::string_view::npos;
 }
 
-long open_proc_file(ProcFile file, const char* path, uint64_t flags) {
+ProcName proc_file_named(std::string_view path) {
+  if (path == "/proc/filesystems") return {ProcFile::filesystems};
+  if (!anything_mounted() && !possible.virtual_file) return {};
+  if (path == "/proc/mounts") return {ProcFile::mounts};
+  if (path == "/etc/mtab") return {mtab_is_proc() ? ProcFile::mounts : ProcFile::none};
+  const ProcDirectory directory = take_directory(path);
+  if (directory.path.empty()) return {};
+  ProcName name{file_of_mounts(path)};
+  uint64_t number = 0;
+  if (is_maps(path) && (!directory.own || possible.virtual_file)) name.file = ProcFile::maps;
+  const bool is_fdinfo = take(path, "fdinfo/") && take_digits(path, number) && path.empty();
+  if (is_fdinfo && virtual_of(directory, number, name.open_file)) name.file = ProcFile::fdinfo;
+  if (name.file == ProcFile::none || directory.own || is_under_gate(directory.path)) return name;
+  return {};
+}
+
+long open_proc_file(const ProcName& name, const char* path, uint64_t flags) {
   if ((flags & (O_ACCMODE | O_PATH | O_DIRECTORY)) != 0) {
     return native::open(path, static_cast<int>(flags & ~uint64_t{O_CREAT}));
   }
@@ -219,10 +355,17 @@ long open_proc_file(ProcFile file, const char* path, uint64_t flags) {
                                       (flags & O_CLOEXEC) != 0 ? 1u /* MFD_CLOEXEC */ : 0u);
   if (fd < 0) return fd;
   Output out(fd);
-  MountinfoReader seen;
-  bool knows_fuse = false;
-  long r = copy_native(path, out, seen, knows_fuse);
-  if (r == 0 && (file != ProcFile::filesystems || !knows_fuse)) add_our_lines(file, out, seen);
+  long r = 0;
+  if (name.file == ProcFile::maps) {
+    r = copy_maps(path, out);
+  } else if (name.file == ProcFile::fdinfo) {
+    r = write_fdinfo(name.open_file, path, out);
+  } else {
+    MountinfoReader seen;
+    bool knows_fuse = false;
+    r = copy_native(path, out, seen, knows_fuse);
+    if (r == 0 && (name.file != ProcFile::filesystems || !knows_fuse)) add_our_lines(name.file, out, seen);
+  }
   if (r == 0 && out.failed()) r = -EIO;
   if (r == 0) r = raw_syscall(SYS_lseek, fd, 0, SEEK_SET);
   if (r >= 0) return fd;

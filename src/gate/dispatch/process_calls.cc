@@ -8,6 +8,7 @@
 #include "gate/dispatch/mounts.h"
 #include "gate/dispatch/path_engine.h"
 #include "gate/dispatch/process.h"
+#include "gate/dispatch/process_links.h"
 #include "gate/native.h"
 
 namespace fusewire::gate {
@@ -28,9 +29,9 @@ bool has_threads() {
 
 // A directory that is removed already: not even root can make a file in it. Who cannot make one in the namespace's
 // directory (another user, a process after chroot) gets one from the leader.
-long enter_nowhere() {
-  PathText path = in_namespace(abi::void_name);
-  path.add('-').add_decimal(native::gettid());
+// Its name says for which directory it stands.
+long enter_nowhere(VirtualFile file) {
+  const PathText path = in_namespace(nowhere_name(file).view());
   raw_syscall(SYS_mkdir, native::of(path.c_str()), 0500);
   raw_syscall(SYS_chmod, native::of(path.c_str()), 0500);  // whatever the umask is
   int directory = native::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -39,6 +40,7 @@ long enter_nowhere() {
   } else {
     abi::LeaderRequest request;
     start_request(request, abi::LeaderOperation::open_void);
+    set_field(request.path, nowhere_name(file).view());
     if (const long r = ask_leader(request, -1, &directory); r < 0) return r;
   }
   if (directory < 0) return -EMFILE;
@@ -62,7 +64,7 @@ long enter_virtual_cwd(RingCall& call, long result) {
   // Other threads look from now on.
   possible.virtual_cwd = true;
   const CwdChange change(p.cwd);
-  const long moved = enter_nowhere();
+  const long moved = enter_nowhere({call.connection(), call.opened_token()});
   if (moved < 0) {
     forget_internal(p, fd);
     return moved;

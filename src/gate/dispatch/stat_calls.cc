@@ -7,6 +7,7 @@
 #include "gate/dispatch/mounts.h"
 #include "gate/dispatch/path_engine.h"
 #include "gate/dispatch/process.h"
+#include "gate/dispatch/process_links.h"
 #include "gate/native.h"
 
 namespace fusewire::gate {
@@ -163,6 +164,8 @@ long give_text(std::string_view text, long to, long room) {
 long read_magic(const Where& where, long to, long room) {
   if (where.magic == Magic::exe) return give_text({exe_path(), text_length(exe_path())}, to, room);
   PathText path;
+  if (where.magic == Magic::program)
+    return program_of(where.process.view(), path) ? give_text(path.view(), to, room) : pass_on;
   const long r = path_of_file(where.start, path);
   return r < 0 ? r : give_text(path.view(), to, room);
 }
