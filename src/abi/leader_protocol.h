@@ -25,7 +25,7 @@ enum class LeaderOperation : uint32_t {
   umount,           // path; flags: mount_rules.h, umount_flag. Lazy or not, open files live on
   abort,            // connection
   set_limits,       // connection; value[0] max_background, value[1] congestion_threshold; UINT32_MAX leaves it
-  log,              // text: one line for the namespace's log
+  log,              // text: one line for the namespace's log; value[0] 1: for stderr too, and only once
   remount,          // path, flags, options (mount(2)'s data): MS_REMOUNT, with MS_BIND of the mount alone
   set_tracing,      // value[0] 1 on, 0 off; options: absolute path of the trace file, JSON lines are appended
   reach_host,  // connection: the asker's end becomes a client's socket of its host (ring.h: Welcome); a LeaderReply
@@ -57,6 +57,7 @@ inline constexpr char line_word[] = "line:";
 inline constexpr char table_word[] = "mounts:";  // the mount table, to be mapped
 inline constexpr char gate_word[] = "gate:";     // the gate's own file, for execveat(2)
 inline constexpr char first_word[] = "first";    // from `fusewire run`: no image of the gate came before
+inline constexpr char native_setid_word[] = "native-setid";  // set-id programs run outside the namespace
 // They stand from here on, where the limits allow, out of the way of programs.
 inline constexpr int own_descriptors_from = 1000;
 

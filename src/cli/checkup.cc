@@ -29,6 +29,8 @@
 #include <span>
 
 #include "abi/unique_fd.h"
+#include "gate/image/image.h"
+#include "leader/gate_file.h"
 #include "leader/needed_calls.h"
 
 namespace fusewire::cli {
@@ -205,12 +207,15 @@ Finding check_user_namespaces() {
 }
 
 Finding check_gate(const std::string& configured) {
-  std::error_code failed;
-  const auto program = std::filesystem::read_symlink("/proc/self/exe", failed);
-  const std::string path = configured.empty() ? (program.parent_path() / "fusewire-gate").string() : configured;
-  if (::access(path.c_str(), X_OK) == 0) return {"the gate program", Verdict::ok, path, "programs run under it", true};
-  return {"the gate program", Verdict::no, fmt::format("{}: {}", path, reason(errno)),
-          "nothing can run in a namespace: put fusewire-gate beside fusewire", true};
+  const char* name = "the gate";
+  if (!configured.empty()) {
+    if (::access(configured.c_str(), X_OK) == 0) return {name, Verdict::ok, configured, "programs run under it", true};
+    return {name, Verdict::no, fmt::format("{}: {}", configured, reason(errno)), "nothing can run in a namespace",
+            true};
+  }
+  const auto way = leader::try_gate(gate::image());
+  if (way) return {name, Verdict::ok, fmt::format("is executed as {}", *way), "programs run under it", true};
+  return {name, Verdict::no, way.error(), "nothing can run in a namespace: no file of it can be executed", true};
 }
 
 // Tries the calls in children: a filter may kill instead of refusing.

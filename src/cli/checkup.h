@@ -18,7 +18,7 @@ struct Finding {
 
 std::string verdict_name(Verdict verdict);
 
-// Tries everything; changes nothing. gate: the gate program's path, or empty for the one beside this program.
+// Tries everything; changes nothing. gate: the gate program's path, or empty for the one that this program carries.
 std::vector<Finding> check_machine(const std::string& gate);
 
 // Whether nothing that is required is missing.

@@ -9,8 +9,9 @@ namespace fusewire::cli {
 
 struct RunArguments {
   std::string trace_file;  // empty: no trace
-  std::string gate;        // empty: the one beside this program
+  std::string gate;        // empty: the one that this program carries
   bool verbose = false;
+  bool native_setid = false;
   std::vector<std::string> command;  // empty: the user's shell
 };
 int run_command(const RunArguments& arguments);

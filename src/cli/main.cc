@@ -137,7 +137,10 @@ class Program {
     set_usage(run, "fusewire run [OPTIONS] [--] [CMD ARG...]\nWithout CMD, your shell. The exit status is CMD's.");
     run.add_option("--trace", run_.trace_file, "append every step of every request to FILE, as JSON lines")
         ->type_name("FILE");
-    run.add_option("--gate", run_.gate, "the fusewire-gate program to use")->type_name("FILE");
+    run.add_option("--gate", run_.gate, "the gate to use in place of the one that the program carries")
+        ->type_name("FILE");
+    run.add_flag("--native-setid", run_.native_setid,
+                 "let programs with set-id bits or capabilities run outside the namespace, with their rights");
     run.add_flag("-v,--verbose", run_.verbose, "tell on stderr what the namespace does");
     run.final_callback([this, &run] {
       run_.command = words_.command(run);
@@ -156,7 +159,8 @@ class Program {
     auto* call =
         trace.add_option("--call", trace_.call, "draw only this system call or opcode, e.g. unlink")->type_name("NAME");
     trace.add_flag("--json", trace_.json, "print the steps as JSON lines instead")->excludes(call);
-    trace.add_option("--gate", trace_.gate, "the fusewire-gate program to use")->type_name("FILE");
+    trace.add_option("--gate", trace_.gate, "the gate to use in place of the one that the program carries")
+        ->type_name("FILE");
     trace.final_callback([this, &trace] {
       trace_.command = words_.command(trace);
       action_ = [this] { return cli::trace_command(trace_); };
@@ -200,7 +204,8 @@ class Program {
   void add_doctor() {
     CLI::App& doctor = subcommand("doctor", "Say what this machine allows, and what will not work");
     doctor.add_flag("--json", json_, "as JSON");
-    doctor.add_option("--gate", run_.gate, "the fusewire-gate program to use")->type_name("FILE");
+    doctor.add_option("--gate", run_.gate, "the gate to use in place of the one that the program carries")
+        ->type_name("FILE");
     doctor.final_callback([this] { action_ = [this] { return cli::doctor_command(json_, run_.gate); }; });
   }
 

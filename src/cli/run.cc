@@ -4,6 +4,7 @@
 #include "cli/commands.h"
 #include "cli/control_daemon.h"
 #include "cli/message.h"
+#include "gate/image/image.h"
 #include "leader/run.h"
 
 namespace fusewire::cli {
@@ -22,7 +23,9 @@ int run_command(const RunArguments& arguments) {
   options.command = arguments.command.empty() ? std::vector{shell()} : arguments.command;
   // Hosts open the file themselves, wherever they stand.
   if (!arguments.trace_file.empty()) options.trace_file = std::filesystem::absolute(arguments.trace_file);
+  options.gate_image = gate::image();
   options.gate = arguments.gate;
+  options.native_setid = arguments.native_setid;
   options.verbose = arguments.verbose;
   options.control_daemon = serve_control;
   const auto status = leader::run(options);

@@ -18,6 +18,7 @@
 #include "cli/message.h"
 #include "cli/mounts.h"
 #include "cli/trace_events.h"
+#include "gate/image/image.h"
 #include "leader/leader_client.h"
 #include "leader/run.h"
 
@@ -149,6 +150,7 @@ int trace_in_new_namespace(const TraceArguments& arguments) {
   if (!file) return complain(exit_failed, file.error());
   leader::RunOptions options;
   options.command = arguments.command;
+  options.gate_image = gate::image();
   options.gate = arguments.gate;
   options.trace_file = file->path();
   options.control_daemon = serve_control;

@@ -16,6 +16,7 @@
 #include <string_view>
 
 #include "abi/leader_protocol.h"
+#include "leader/gate_file.h"
 #include "leader/leader.h"
 #include "leader/namespace_directory.h"
 #include "leader/needed_calls.h"
@@ -58,15 +59,11 @@ std::expected<std::string, int> find_program(const std::string& name) {
   return std::unexpected(denied ? not_executable : not_found);
 }
 
-std::expected<std::string, std::string> find_gate(const RunOptions& options) {
-  std::string path = options.gate;
-  if (path.empty()) {
-    std::error_code error;
-    path = std::filesystem::read_symlink("/proc/self/exe", error).parent_path() / "fusewire-gate";
-  }
-  if (is_program(path) && ::access(path.c_str(), X_OK) == 0) return path;
-  return std::unexpected(
-      fmt::format("cannot find the gate, the program {}: fusewire is not installed completely", path));
+std::expected<void, std::string> check_gate(const RunOptions& options) {
+  const std::string& path = options.gate;
+  if (path.empty()) return {};
+  if (is_program(path) && ::access(path.c_str(), X_OK) == 0) return {};
+  return std::unexpected(fmt::format("cannot use the gate {}: it is not an executable file", path));
 }
 
 // What the leader changes of the process it runs in, and puts back.
@@ -123,32 +120,50 @@ void put_programs_on_path(const std::string& directory) {
   ::setenv("PATH", (programs + ":" + (path ? path : default_path)).c_str(), 1);
 }
 
-// Puts a descriptor where the gate keeps its own, open across exec; the word that tells the gate of it.
-std::string hand_over(const char* word, int fd) {
+// Puts a descriptor where the gate keeps its own, open across exec.
+int hand_over(int fd) {
   int kept = -1;
   for (const int from : {abi::own_descriptors_from, 200, 20}) {
     if (kept < 0) kept = ::fcntl(fd, F_DUPFD, from);
   }
-  return fmt::format("{}{}", word, kept);
+  return kept;
 }
 
-[[noreturn]] void become_command(const LeaderSetting& setting, const Leader& leader, const std::string& gate,
-                                 const std::string& directory, const std::string& program,
-                                 const std::vector<std::string>& command) {
+// Executes the gate. Returns with the reason, for a person.
+std::string become_gate(const RunOptions& options, const std::string& directory, std::vector<const char*> arguments,
+                        std::string own) {
+  constexpr size_t own_index = 4;
+  if (!options.gate.empty()) {
+    const UniqueFd file(::open(options.gate.c_str(), O_RDONLY | O_CLOEXEC));
+    own += fmt::format(" {}{}", abi::gate_word, hand_over(file.get()));
+    arguments[own_index] = own.c_str();
+    ::execv(options.gate.c_str(), const_cast<char* const*>(arguments.data()));
+    return fmt::format("{}: {}", options.gate, std::strerror(errno));
+  }
+  GateFiles files(options.gate_image, directory);
+  for (GateFile file; files.next(file);) {
+    const UniqueFd kept(hand_over(file.fd.get()));
+    const std::string words = fmt::format("{} {}{}", own, abi::gate_word, kept.get());
+    arguments[own_index] = words.c_str();
+    files.failed(file.name, execute(file, arguments));
+  }
+  return files.failures();
+}
+
+[[noreturn]] void become_command(const LeaderSetting& setting, const Leader& leader, const RunOptions& options,
+                                 const std::string& directory, const std::string& program) {
   ::setenv(namespace_variable, directory.c_str(), 1);
   put_programs_on_path(directory);
   setting.restore();
   const UniqueFd table(::open((directory + "/" + abi::mount_table_name).c_str(), O_RDONLY | O_CLOEXEC));
-  const UniqueFd gate_file(::open(gate.c_str(), O_RDONLY | O_CLOEXEC));
-  const std::string own =
-      fmt::format("{} {} {} {}", abi::first_word, hand_over(abi::line_word, leader.line_for_programs()),
-                  hand_over(abi::table_word, table.get()), hand_over(abi::gate_word, gate_file.get()));
-  std::vector<const char*> arguments{"fusewire-gate", "--namespace", directory.c_str(),
-                                     "--own",         own.c_str(),   program.c_str()};
-  for (const std::string& argument : command) arguments.push_back(argument.c_str());
+  std::string own = fmt::format("{} {}{} {}{}", abi::first_word, abi::line_word, hand_over(leader.line_for_programs()),
+                                abi::table_word, hand_over(table.get()));
+  if (options.native_setid) own += fmt::format(" {}", abi::native_setid_word);
+  std::vector<const char*> arguments{"fusewire-gate", "--namespace", directory.c_str(), "--own", "", program.c_str()};
+  for (const std::string& argument : options.command) arguments.push_back(argument.c_str());
   arguments.push_back(nullptr);
-  ::execv(gate.c_str(), const_cast<char* const*>(arguments.data()));
-  fmt::print(stderr, "fusewire: cannot start {}: {}\n", gate, std::strerror(errno));
+  const std::string why = become_gate(options, directory, std::move(arguments), std::move(own));
+  fmt::print(stderr, "fusewire: cannot execute the gate, under which programs run: {}\n", why);
   ::_exit(not_executable);
 }
 
@@ -163,14 +178,14 @@ std::expected<std::string, std::string> make_trace_file(const std::string& path)
 }
 
 std::expected<int, std::string> run_in(NamespaceDirectory& directory, const LeaderSetting& setting,
-                                       const RunOptions& options, const std::string& gate, const std::string& program) {
+                                       const RunOptions& options, const std::string& program) {
   auto leader = Leader::create(directory.path(), options);
   if (!leader) return std::unexpected(leader.error());
   if (options.control_daemon) (*leader)->start_control(options.control_daemon);
   // What stands in stdio's buffers must not be written by the children too.
   std::fflush(nullptr);
   const pid_t command = ::fork();
-  if (command == 0) become_command(setting, **leader, gate, directory.path(), program, options.command);
+  if (command == 0) become_command(setting, **leader, options, directory.path(), program);
   const int fork_error = errno;
   if (command > 0) (*leader)->serve(command);
   (*leader)->end();
@@ -185,8 +200,7 @@ std::expected<int, std::string> run(const RunOptions& options) {
   if (const RefusedCall refused = first_refused(); refused.call != nullptr) {
     return std::unexpected(refusal_text(refused));
   }
-  const auto gate = find_gate(options);
-  if (!gate) return std::unexpected(gate.error());
+  if (const auto gate = check_gate(options); !gate) return std::unexpected(gate.error());
   RunOptions complete = options;
   const auto trace_file = make_trace_file(options.trace_file);
   if (!trace_file) return std::unexpected(trace_file.error());
@@ -200,7 +214,7 @@ std::expected<int, std::string> run(const RunOptions& options) {
   const LeaderSetting setting;
   auto directory = NamespaceDirectory::create();
   if (!directory) return std::unexpected(directory.error());
-  const auto status = run_in(*directory, setting, complete, *gate, *program);
+  const auto status = run_in(*directory, setting, complete, *program);
   directory->remove();
   return status;
 }

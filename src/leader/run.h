@@ -1,8 +1,10 @@
 // Runs a command in a new namespace: what `fusewire run` and `fusewire trace` do.
 #pragma once
 
+#include <cstddef>
 #include <expected>
 #include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -19,7 +21,9 @@ using ControlDaemon = std::function<int(int device_fd, const abi::MountTable& ta
 struct RunOptions {
   std::vector<std::string> command;  // program and arguments; the program is searched in PATH as a shell does
   std::string trace_file;            // JSON lines of every step are appended; empty: no tracing
-  std::string gate;                  // path of the fusewire-gate program; empty: next to this program
+  std::span<const std::byte> gate_image;  // the gate's file, as the program carries it
+  std::string gate;                       // path of a gate to use in its place
+  bool native_setid = false;              // programs with set-id bits run outside the namespace
   bool verbose = false;              // leader and hosts tell what they do, on stderr
   ControlDaemon control_daemon;      // not set: no control file system
 };
