@@ -63,6 +63,9 @@ struct ProgramFile {
   int fd = -1;              // its bytes; of a mount's file a memfd with all of them
   bool is_virtual = false;  // a mount's file
   int held = -1;            // of a mount's file: while it is open nobody may write the file (ETXTBSY)
+  // Of a mount's file whose set-id bits and capabilities count (no nosuid): mode and owner; else 0.
+  uint32_t mode = 0, uid = 0, gid = 0;
+  bool capabilities = false;
 };
 // Opens path for execution as execve(2) would find it. resolved: absolute path as the program shall see it in
 // /proc/self/exe. 0, or -errno, and nothing is open then. at_flags as execveat. For one of the fusermount helpers the
@@ -78,6 +81,10 @@ const char* exe_path();
 int gate_descriptor();
 // One line for the namespace's log: "cannot: …". Never blocks for long, never fails.
 void log_line(const char* text);
+// One for the log and for whoever started the namespace, told once however often it is said.
+void tell_once(const char* text);
+// Whether set-id programs run outside the namespace, natively: `fusewire run --native-setid`.
+bool set_id_programs_leave();
 
 // ---- implemented by the machinery ----
 

@@ -54,6 +54,7 @@ std::expected<std::unique_ptr<Leader>, std::string> Leader::create(const std::st
                                             host::Log(std::move(log), options.verbose)));
   if (const int error = leader->make_line(); error < 0)
     return std::unexpected(fmt::format("cannot make a socket pair: {}", std::strerror(-error)));
+  leader->verbose_ = options.verbose;
   leader->trace_file_ = options.trace_file;
   leader->table_.table().tracing.store(options.trace_file.empty() ? 0 : 1);
   return leader;
@@ -166,15 +167,27 @@ void Leader::carry_out(const abi::LeaderRequest& request, const host::Credential
     case abi::LeaderOperation::reach_host:
       break;
     case abi::LeaderOperation::log:
-      log_of_process(peer.pid, request.options);
+      log_of_process(peer.pid, request);
       return answer(asker, {0, request.connection});
   }
   answer(asker, {-EINVAL, request.connection});
 }
 
 // Programs that meet the same refusal a thousand times must not fill the disk.
-void Leader::log_of_process(uint32_t pid, std::string_view text) {
-  for (const std::string& line : log_limit_.take(pid, text, Clock::now())) log_.line(line);
+void Leader::log_of_process(uint32_t pid, const abi::LeaderRequest& request) {
+  if (request.value[0] != 0) return tell_once(request.options);
+  for (const std::string& line : log_limit_.take(pid, request.options, Clock::now())) log_.line(line);
+}
+
+void Leader::tell_once(std::string_view text) {
+  constexpr size_t remembered_max = 1000;
+  if (told_.size() >= remembered_max || !told_.emplace(text).second) return;
+  log_.line(text);
+  if (verbose_) return;  // it is on stderr already
+  std::string clean(text);
+  for (char& c : clean)
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
+  fmt::print(stderr, "fusewire: {}\n", clean);
 }
 
 void Leader::answer(Asker& asker, const abi::LeaderReply& reply, const UniqueFd& attached) {

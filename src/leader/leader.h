@@ -105,7 +105,8 @@ class Leader {
   static host::MountBounds bounds_of(const host::Credentials& peer);
   // Whether the mount at path and all below it are this user's.
   bool is_whole_tree_of(const std::string& path, uint32_t uid) const;
-  void log_of_process(uint32_t pid, std::string_view text);
+  void log_of_process(uint32_t pid, const abi::LeaderRequest& request);
+  void tell_once(std::string_view text);
   void answer(Asker& asker, const abi::LeaderReply& reply, const UniqueFd& attached = UniqueFd());
   abi::LeaderReply open_device(uint32_t daemon_pid, uint32_t uid, UniqueFd& daemon_end);
   void mount(const abi::LeaderRequest& request, const host::Credentials& peer, int device, Asker asker);
@@ -145,7 +146,9 @@ class Leader {
   MountTableFile table_;
   UniqueFd line_, programs_line_, listener_, signals_;
   host::Log log_;
+  bool verbose_ = false;
   LogLimit log_limit_;
+  std::set<std::string, std::less<>> told_;  // by tell_once
   std::string trace_file_;
   std::map<uint32_t, Connection> connections_;  // by id
   std::map<int, UniqueFd> peers_;

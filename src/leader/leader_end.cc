@@ -32,6 +32,7 @@ std::set<pid_t> without(std::set<pid_t> pids, const std::set<pid_t>& others) {
 void Leader::end() {
   umount_all();
   end_processes();
+  serve_line();  // what the last programs said
   end_hosts();
   for (const std::string& line : log_limit_.rest()) log_.line(line);
 }

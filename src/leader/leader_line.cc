@@ -46,7 +46,7 @@ void Leader::serve_line() {
       UniqueFd asker = std::move(packet.fds[0]);
       serve_asker(request, packet, std::move(asker));
     } else if (abi::LeaderOperation{request.operation} == abi::LeaderOperation::log) {
-      log_of_process(packet.sender_pid, request.options);
+      log_of_process(packet.sender_pid, request);
     }
   }
 }

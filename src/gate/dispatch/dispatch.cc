@@ -141,6 +141,8 @@ constexpr std::string_view inherited_words[inherited_count] = {abi::line_word, a
 constexpr std::string_view cwd_word = "cwd:", virtual_word = "virtual", device_word = "device";
 constexpr std::string_view closing_word = "closing:";
 
+bool native_setid = false;
+
 // The number behind a word's name; -1: it is another word.
 int number_of(std::string_view word, std::string_view name) {
   if (!word.starts_with(name)) return -1;
@@ -153,6 +155,7 @@ int number_of(std::string_view word, std::string_view name) {
 void take_word(std::string_view word) {
   if (word == virtual_word) possible.virtual_file = true;
   if (word == device_word) possible.device = true;
+  if (word == abi::native_setid_word) native_setid = true;
   const int fd = number_of(word, cwd_word);
   if (fd < 0) return;
   VirtualFile file;
@@ -220,6 +223,8 @@ void dispatch_start(const char* directory, const char* inherited) {
   });
 }
 
+bool set_id_programs_leave() { return native_setid; }
+
 int gate_descriptor() { return inherited_descriptor(process(), Inherited::gate_file); }
 
 void* dispatch_process() { return &process(); }
@@ -247,6 +252,7 @@ size_t before_exec(char* to, size_t room, int& closing) {
   if (cwd >= 0) text.add(cwd_word).add_decimal(cwd).add(' ');
   if (possible.virtual_file) text.add(virtual_word).add(' ');
   if (possible.device) text.add(device_word).add(' ');
+  if (native_setid) text.add(abi::native_setid_word).add(' ');
   closing = keep_closing();
   if (closing >= 0) text.add(closing_word).add_decimal(closing);
   if (text.length() >= room) return 0;

@@ -1,8 +1,10 @@
 // Files for execve and for the loader. A file of a mount is read whole into a memfd of its own: the image must not
 // change under the program, and must outlive the mount.
+#include "abi/mount_rules.h"
 #include "gate/dispatch/execute_access.h"
 #include "gate/dispatch/file_call.h"
 #include "gate/dispatch/leader.h"
+#include "gate/dispatch/mounts.h"
 #include "gate/dispatch/path_engine.h"
 #include "gate/dispatch/process.h"
 #include "gate/dispatch/process_links.h"
@@ -46,6 +48,24 @@ struct Request {
   ProgramFile* file;  // nullptr: to be loaded only
 };
 
+// Set-id bits and capabilities, where the mount does not say that they count for nothing.
+long look_at_rights(VirtualFile file, ProgramFile& program) {
+  abi::MountEntry mount;
+  if (!mount_of(file.connection, mount) || (mount.flags & abi::mount_flag::nosuid) != 0) return 0;
+  abi::Stat st;
+  if (const long r = file_status(file, SYS_execve, st); r < 0) return r;
+  program.mode = st.mode;
+  program.uid = st.uid;
+  program.gid = st.gid;
+  RingCall call(file.connection, CallNumber::fgetxattr, SYS_execve);
+  if (call.error() != 0) return call.error();
+  call.set_file(file.token);
+  call.set_path1("");
+  call.set_path2("security.capability");
+  program.capabilities = call.run() > 0;
+  return 0;
+}
+
 // Reads the open file into a fresh memfd. Of a program the open file is held on to: the memfd and it stay open over
 // execve, for the next image. No FLUSH: Linux closes such a file without a close(2).
 long take_over(VirtualFile file, int opened, const Request& q) {
@@ -53,6 +73,7 @@ long take_over(VirtualFile file, int opened, const Request& q) {
   PathText path;
   long r = path_of_file(file, path);
   if (r >= 0 && resolved != nullptr && path.length() >= q.room) r = -ENAMETOOLONG;
+  if (r >= 0 && q.file != nullptr) r = look_at_rights(file, *q.file);
   const long copy = r < 0 ? r : native::memfd_create(mapping_name(path.view()).c_str(), 0);
   if (copy >= 0) {
     r = copy_whole(file, static_cast<int>(copy));

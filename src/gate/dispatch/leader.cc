@@ -118,11 +118,19 @@ long refuse(long error, const char* call, std::string_view about, const char* wh
   return error;
 }
 
-void log_line(const char* text) {
+namespace {
+
+void send_line(const char* text, bool once) {
   abi::LeaderRequest request;
   start_request(request, abi::LeaderOperation::log);
+  request.value[0] = once ? 1 : 0;
   set_field(request.options, std::string_view(text, text_length(text)).substr(0, sizeof request.options - 1));
   send_request(request, -1, -1);
 }
+
+}  // namespace
+
+void log_line(const char* text) { send_line(text, false); }
+void tell_once(const char* text) { send_line(text, true); }
 
 }  // namespace fusewire::gate

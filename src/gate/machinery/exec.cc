@@ -1,4 +1,5 @@
 // execve and execveat: finds out what is to be loaded, as the kernel would, and becomes the gate again with that.
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -7,6 +8,7 @@
 #include "gate/machinery/elf.h"
 #include "gate/machinery/machinery.h"
 #include "gate/machinery/seccomp.h"
+#include "gate/machinery/set_id.h"
 #include "gate/machinery/start.h"
 
 namespace fusewire::gate {
@@ -15,6 +17,7 @@ namespace {
 
 constexpr size_t head_bytes = 256;  // BINPRM_BUF_SIZE: what the kernel looks at
 constexpr int max_scripts = 5;
+constexpr uint64_t gate_address = 0x552000000000;  // as CMakeLists.txt links it
 constexpr size_t max_front = 3 * max_scripts + 1;
 
 // One execve on its way. Lies on the gate stack: a child that shares its parent's memory must leave none behind.
@@ -22,6 +25,7 @@ struct Plan {
   char name[path_room + 64];  // as the program will be told (AT_EXECFN, a script's argument)
   char resolved[path_room];
   ProgramFile file;
+  SetId ids;  // that the program takes
   unsigned char head[head_bytes];
   size_t head_length = 0;
   // What takes the place of argv[0] when scripts are in play; points into texts.
@@ -104,22 +108,15 @@ int open_script_chain(Plan& plan) {
   }
 }
 
-bool is_gate_itself(const struct stat& st) {
-  struct stat own;
-  const int fd = gate_descriptor();
-  const long r = fd >= 0 ? raw_syscall(__NR_fstat, fd, argument(&own))
-                         : raw_syscall(__NR_stat, argument("/proc/self/exe"), argument(&own));
-  return r == 0 && own.st_dev == st.st_dev && own.st_ino == st.st_ino;
-}
-
-// Programs that get rights of their own by being executed: our loader cannot give them.
-bool gains_rights(int fd, const struct stat& st) {
-  const auto user = static_cast<uid_t>(raw_syscall(__NR_geteuid));
-  const auto group = static_cast<gid_t>(raw_syscall(__NR_getegid));
-  if ((st.st_mode & S_ISUID) != 0 && st.st_uid != user) return true;
-  if ((st.st_mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP) && st.st_gid != group) return true;
-  if (user == 0) return false;
-  return raw_syscall(__NR_fgetxattr, fd, argument("security.capability"), 0, 0) > 0;
+// A program linked for the gate's own place in memory is a gate: that of a namespace inside this one, and takes over.
+bool is_gate(const Plan& plan) {
+  Elf64_Ehdr header;
+  Elf64_Phdr first;
+  if (plan.head_length < sizeof header + sizeof first) return false;
+  __builtin_memcpy(&header, plan.head, sizeof header);
+  if (header.e_type != ET_EXEC || header.e_phoff != sizeof header) return false;
+  __builtin_memcpy(&first, plan.head + sizeof header, sizeof first);
+  return first.p_type == PT_LOAD && first.p_vaddr == gate_address;
 }
 
 // Set-user-ID only for mount(2) and umount2(2), which need no right in a namespace: they run under the gate, without
@@ -146,7 +143,27 @@ int check_program(int fd) {
   return r == -ENOEXEC ? -ELIBBAD : r;
 }
 
-Verdict judge(const Plan& plan, int& error) {
+// Once for each program: a shell script may start it a thousand times.
+void tell_without_rights(const Plan& plan) {
+  Text<path_room + 192> line;
+  line.add("runs without the rights of its set-id bits or capabilities (fusewire run --native-setid lets it out): ");
+  line.add(std::string_view(plan.resolved, text_length(plan.resolved)));
+  tell_once(line.c_str());
+}
+
+Verdict load(Plan& plan, const SetId& gains, int& error) {
+  error = check_program(plan.file.fd);
+  if (error < 0) return Verdict::refused;
+  if (!gains.any()) return Verdict::load;
+  if (may_take(gains)) {
+    plan.ids = gains;
+  } else if (!only_mounts(plan)) {
+    tell_without_rights(plan);
+  }
+  return Verdict::load;
+}
+
+Verdict judge(Plan& plan, int& error) {
   struct stat st;
   error = -EACCES;
   if (raw_syscall(__NR_fstat, plan.file.fd, argument(&st)) < 0) return Verdict::refused;
@@ -155,11 +172,11 @@ Verdict judge(const Plan& plan, int& error) {
   if (kind == ElfKind::none) return Verdict::refused;
   const bool foreign = kind == ElfKind::foreign;
   if (plan.file.is_virtual && foreign) return Verdict::refused;
-  if (!plan.file.is_virtual && is_gate_itself(st)) return Verdict::native;
-  if (plan.file.is_virtual || (!foreign && (only_mounts(plan) || !gains_rights(plan.file.fd, st)))) {
-    error = check_program(plan.file.fd);
-    return error < 0 ? Verdict::refused : Verdict::load;
-  }
+  if (!plan.file.is_virtual && kind == ElfKind::ours && is_gate(plan)) return Verdict::native;
+  const SetId gains = set_id_of(plan.file, st);
+  const bool leaves =
+      foreign || (gains.any() && !plan.file.is_virtual && set_id_programs_leave() && !only_mounts(plan));
+  if (!leaves) return load(plan, gains, error);
   if (trap_mode()) {
     log_about("cannot run (needs to leave the gate, which the seccomp filter does not let it): ", plan);
     error = -EACCES;
@@ -284,6 +301,7 @@ int become_gate(StackRecord* record, const Plan& plan, uint64_t argv, uint64_t e
   i.state = {text, before_exec(text, sizeof text, closing)};
   i.descriptor = plan.file.fd;
   i.held = plan.file.held;
+  i.ids = plan.ids;
   i.trap = trap_mode();
   i.ignored[0] = program_ignores(sig_segv);
   i.ignored[1] = program_ignores(sig_bus);

@@ -58,6 +58,15 @@ std::string_view take_field(std::string_view& rest, size_t bytes) {
   return field;
 }
 
+bool take_number(std::string_view& rest, uint64_t& number);
+
+bool take_id(std::string_view& rest, uint32_t& id) {
+  uint64_t high, low;
+  if (!take_number(rest, high) || !take_number(rest, low)) return false;
+  id = static_cast<uint32_t>(high << 16 | low);
+  return true;
+}
+
 bool take_number(std::string_view& rest, uint64_t& number) {
   size_t digits = 0;
   number = parse_decimal(rest, &digits);
@@ -129,6 +138,19 @@ void correct_auxiliary(Elf64_auxv_t* a, const char* file_name) {
   }
 }
 
+// As for a program that the kernel gave these ids.
+void tell_of_ids(Elf64_auxv_t* a) {
+  const auto uid = static_cast<uint64_t>(raw_syscall(__NR_geteuid)),
+             gid = static_cast<uint64_t>(raw_syscall(__NR_getegid));
+  const bool others =
+      uid != static_cast<uint64_t>(raw_syscall(__NR_getuid)) || gid != static_cast<uint64_t>(raw_syscall(__NR_getgid));
+  for (; a->a_type != AT_NULL; a++) {
+    if (a->a_type == AT_EUID) a->a_un.a_val = uid;
+    if (a->a_type == AT_EGID) a->a_un.a_val = gid;
+    if (a->a_type == AT_SECURE) a->a_un.a_val = others ? 1 : 0;
+  }
+}
+
 // Closes the gap that the two private strings leave in the environment: the block's front moves up.
 uint64_t* drop_private_strings(uint64_t* stack) {
   const StartBlock b = start_block(stack);
@@ -172,6 +194,7 @@ void allow_executable_stack(uint64_t* stack) {
 [[noreturn]] void start_program(uint64_t* stack, const Inheritance& i) {
   copy_text(namespace_path, i.name_space);
   copy_text(program_path, i.exe);
+  if (take_ids(i.ids) < 0) die("cannot take the ids that the program's set-id bits give:", program_path);
   // The strings are the environment's, each with a NUL; the state's is where the string ends.
   dispatch_start(namespace_path, i.state.data());
   hold_program(i.held);
@@ -185,6 +208,7 @@ void allow_executable_stack(uint64_t* stack) {
   stack = drop_private_strings(stack);
   const StartBlock b = start_block(stack);
   correct_auxiliary(b.auxiliary, i.file_name.data());
+  if (i.ids.any()) tell_of_ids(b.auxiliary);
   describe_to_kernel(b, stack, i.file_name.data(), i.file_name.data() + i.file_name.size() + 1);
   if (loaded.program.executable_stack) allow_executable_stack(stack);
   catch_calls(i.trap);
@@ -244,12 +268,15 @@ std::string_view reason(long error) {
 }  // namespace
 
 void write_inheritance(const Inheritance& from, StateText& state, FileText& file) {
-  const int flags =
-      (from.trap ? 1 : 0) | (from.ignored[0] ? 2 : 0) | (from.ignored[1] ? 4 : 0) | (from.ignored[2] ? 8 : 0);
+  const int flags = (from.trap ? 1 : 0) | (from.ignored[0] ? 2 : 0) | (from.ignored[1] ? 4 : 0) |
+                    (from.ignored[2] ? 8 : 0) | (from.ids.user ? 16 : 0) | (from.ids.group ? 32 : 0);
   state.add(state_variable);
   state.add_decimal(from.descriptor).add(' ').add_decimal(flags).add(' ');
   state.add_decimal(from.filters + 1).add(' ');
   state.add_decimal(from.held + 1).add(' ');
+  // In halves: parse_decimal takes no more than 30 bits.
+  for (const uint32_t id : {from.ids.uid, from.ids.gid})
+    state.add_digits(id >> 16).add(' ').add_digits(id & 0xffff).add(' ');
   state.add_digits(from.name_space.size()).add(' ').add_digits(from.exe.size()).add('\n');
   state.add(from.name_space).add(from.exe).add(from.state);
   file.add(file_variable).add(from.file_name);
@@ -261,12 +288,15 @@ bool read_inheritance(const char* state, const char* file, Inheritance& to) {
   rest.remove_prefix(state_variable.size());
   uint64_t descriptor, flags, filters, held, name_space_bytes, exe_bytes;
   if (!take_number(rest, descriptor) || !take_number(rest, flags) || !take_number(rest, filters) ||
-      !take_number(rest, held) || !take_number(rest, name_space_bytes) || !take_number(rest, exe_bytes) ||
+      !take_number(rest, held) || !take_id(rest, to.ids.uid) || !take_id(rest, to.ids.gid) ||
+      !take_number(rest, name_space_bytes) || !take_number(rest, exe_bytes) ||
       rest.size() < name_space_bytes + exe_bytes) {
     return false;
   }
   to.descriptor = static_cast<int>(descriptor);
   to.trap = (flags & 1) != 0;
+  to.ids.user = (flags & 16) != 0;
+  to.ids.group = (flags & 32) != 0;
   to.filters = static_cast<int>(filters) - 1;
   to.held = static_cast<int>(held) - 1;
   for (int i = 0; i < 3; i++) to.ignored[i] = (flags & (2u << i)) != 0;

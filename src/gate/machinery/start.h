@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <string_view>
 
+#include "gate/machinery/set_id.h"
 #include "gate/text.h"
 
 namespace fusewire::gate {
@@ -12,6 +13,7 @@ namespace fusewire::gate {
 struct Inheritance {
   int descriptor = -1;          // of the file to load
   int held = -1;                // ProgramFile::held
+  SetId ids;                    // that the program gets
   bool trap = false;            // the seccomp filter is installed
   int filters = -1;             // a descriptor of the seccomp filters, -1: there are none
   bool ignored[3] = {};         // SIGSEGV, SIGBUS, SIGSYS are ignored by the program

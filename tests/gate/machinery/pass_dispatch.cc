@@ -131,5 +131,7 @@ int open_for_load(const char* path) {
 
 int gate_descriptor() { return -1; }
 void log_line(const char*) {}
+void tell_once(const char*) {}
+bool set_id_programs_leave() { return false; }
 
 }  // namespace fusewire::gate

@@ -1,0 +1,65 @@
+#include "gate/machinery/set_id.h"
+
+#include <linux/capability.h>
+#include <linux/prctl.h>
+#include <sys/vfs.h>
+
+#include "gate/machinery/base.h"
+
+namespace fusewire::gate {
+
+namespace {
+
+constexpr long keep_id = -1;
+
+bool gives_nothing(int fd) {
+  if (raw_syscall(__NR_prctl, PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1) return true;
+  constexpr long nosuid = 2;  // ST_NOSUID
+  struct statfs fs;
+  return raw_syscall(__NR_fstatfs, fd, argument(&fs)) == 0 && (fs.f_flags & nosuid) != 0;
+}
+
+bool has_capabilities(const ProgramFile& file) {
+  if (file.is_virtual) return file.capabilities;
+  return raw_syscall(__NR_fgetxattr, file.fd, argument("security.capability"), 0, 0) > 0;
+}
+
+// Whether the next image has the capability: execve gives root what is not bounded, others what is ambient.
+bool will_have(int capability) {
+  constexpr long no_root = 1;  // SECBIT_NOROOT
+  const bool root = raw_syscall(__NR_geteuid) == 0 && (raw_syscall(__NR_prctl, PR_GET_SECUREBITS) & no_root) == 0;
+  if (root) return raw_syscall(__NR_prctl, PR_CAPBSET_READ, capability, 0, 0, 0) == 1;
+  return raw_syscall(__NR_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_IS_SET, capability, 0, 0) == 1;
+}
+
+}  // namespace
+
+SetId set_id_of(const ProgramFile& file, const struct stat& st) {
+  const uint32_t mode = file.is_virtual ? file.mode : st.st_mode;
+  const auto user = static_cast<uint32_t>(raw_syscall(__NR_geteuid));
+  const auto group = static_cast<uint32_t>(raw_syscall(__NR_getegid));
+  SetId ids;
+  ids.uid = file.is_virtual ? file.uid : st.st_uid;
+  ids.gid = file.is_virtual ? file.gid : st.st_gid;
+  ids.user = (mode & S_ISUID) != 0 && ids.uid != user;
+  ids.group = (mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP) && ids.gid != group;
+  ids.capabilities = user != 0 && has_capabilities(file);
+  if (!ids.any()) return ids;
+  return gives_nothing(file.fd) ? SetId{} : ids;
+}
+
+bool may_take(const SetId& ids) {
+  if (ids.capabilities) return false;
+  const auto is = [](long call, uint32_t id) { return static_cast<uint32_t>(raw_syscall(call)) == id; };
+  return (!ids.user || is(__NR_getuid, ids.uid) || will_have(CAP_SETUID)) &&
+         (!ids.group || is(__NR_getgid, ids.gid) || will_have(CAP_SETGID));
+}
+
+long take_ids(const SetId& ids) {
+  if (ids.group) {
+    if (const long r = raw_syscall(__NR_setresgid, keep_id, ids.gid, ids.gid); r < 0) return r;
+  }
+  return ids.user ? raw_syscall(__NR_setresuid, keep_id, ids.uid, ids.uid) : 0;
+}
+
+}  // namespace fusewire::gate
