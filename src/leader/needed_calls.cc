@@ -101,6 +101,7 @@ const NeededCall calls[] = {
      {none, 0, none, 0, 0, none},
      false,
      "programs copy by reading and writing"},
+    {"execveat", SYS_execveat, {none, 0, 0, 0, none}, false, "the gate is executed by its name in /proc"},
     {"faccessat2",
      SYS_faccessat2,
      {none, 0, none, none},
