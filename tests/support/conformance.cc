@@ -14,6 +14,7 @@ std::vector<Rule> race_rules();
 std::vector<Rule> special_rules();
 std::vector<Rule> execution_rules();
 std::vector<Rule> credential_rules();
+std::vector<Rule> lock_rules();
 std::vector<Rule> event_rules();
 
 void Place::write_file(std::string_view name, std::string_view text) const {
@@ -46,7 +47,7 @@ const std::vector<Rule>& rules() {
   static const std::vector<Rule> all = [] {
     std::vector<Rule> out = name_rules();
     for (auto more : {file_rules(), attribute_rules(), error_rules(), confinement_rules(), race_rules(),
-                      special_rules(), execution_rules(), credential_rules(), event_rules()})
+                      special_rules(), execution_rules(), credential_rules(), lock_rules(), event_rules()})
       out.insert(out.end(), more.begin(), more.end());
     return out;
   }();

@@ -106,7 +106,7 @@ void in_thread(const std::function<void()>& body) {
 }
 
 void each_thread_makes_files_with_its_own_ids(const Place& p) {
-  needs_root();
+  reachable_by_others(p);
   must(chmod(p.root().c_str(), 0777), "chmod");
   const auto make = [&](uid_t uid, gid_t gid) {
     in_thread([&, uid, gid] {
@@ -143,7 +143,7 @@ void each_thread_makes_files_with_its_own_ids(const Place& p) {
 }
 
 void a_new_thread_has_the_ids_of_its_maker(const Place& p) {
-  needs_root();
+  reachable_by_others(p);
   must(chmod(p.root().c_str(), 0777), "chmod");
   in_thread([&] {
     setfsuid(somebody);
