@@ -47,7 +47,7 @@ enum class CallNumber : uint32_t {
   // FileMessage. Result opened_special: a fifo or a device; the descriptor is an O_PATH one of what the client opens in
   // its place.
   openat = 1,
-  open_exec,  // as openat, arg0 0 or O_NOFOLLOW; readable for execve. While it is open nobody may write
+  open_exec,    // as openat, arg0 0 or O_NOFOLLOW; readable for execve. While it is open nobody may write
   chdir,        // as openat, O_PATH
   statx,        // arg0 AT_ flags, arg1 mask. Data: syscall::Stat
   faccessat,    // arg0 mask, arg1 AT_ flags
@@ -71,6 +71,7 @@ enum class CallNumber : uint32_t {
   bind_socket,
   reach_socket,  // to connect or send to: an O_PATH descriptor of the real socket comes as FileMessage
   watch,  // for inotify: arg0 IN_ONLYDIR, IN_DONT_FOLLOW. An O_PATH descriptor of what to watch comes as FileMessage
+  file_handle,  // arg0 AT_ flags. Data: FileHandle
   // calls on an open file: file
   // read: arg0 offset or -1, arg1 bytes, arg2 RWF_ flags. Result: bytes; data, or when more than io_bytes_max were
   // asked for they stand in the slot's area
@@ -98,8 +99,10 @@ enum class CallNumber : uint32_t {
   flush,         // one close(2) of one descriptor. Result 0, or flushed_watched: files are watched
   path,          // arg0 room. Result: length; data: path from the mount's root
   ioctl,         // arg0 cmd, arg1 argument, data in place, data_length. Result: the ioctl's
+  owner,         // arg0 0 asks, 1 sets type arg1 and id arg2, 2 sets the signal arg1. Data: FileOwner
   // calls on the connection
   nop = 128,
+  open_handle,  // arg0 nodeid, arg1 generation, arg2 O_ flags. Result as of openat
   // memory: a sparse memfd of at least arg0 bytes, as FileMessage. It becomes the slot's area in place of the last one,
   // and cannot change its size. arg0 0: the slot has none any more. Result: its bytes, fewer than asked for when
   // memory is short, at least area_bytes_min

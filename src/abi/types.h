@@ -27,6 +27,20 @@ struct Lock {
   uint32_t pid;
 };
 
+// What a file handle of name_to_handle_at(2) holds: the inode, and its directory.
+struct FileHandle {
+  uint64_t nodeid, parent_nodeid;
+  uint32_t generation, parent_generation;
+  uint32_t is_directory;
+  uint32_t can_be_opened;  // 0: they only tell files apart (AT_HANDLE_FID)
+};
+
+// Whom an open file would signal: F_SETOWN_EX's type and id (0: nobody), F_SETSIG's signal, and who has said so.
+struct FileOwner {
+  int32_t type, id, signal;
+  uint32_t uid, euid;
+};
+
 // Linux's UTIME_NOW and UTIME_OMIT stand in nsec as they do in utimensat(2).
 struct Timespec {
   int64_t sec;

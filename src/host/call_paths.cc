@@ -19,15 +19,29 @@ Number opened(Call& call, const Result<OpenFile*>& result) {
   return 0;
 }
 
+Number opened_or_behind(Call& call, const Result<OpenFile*>& result) {
+  if (!result || !SpecialFiles::is_special(**result)) return opened(call, result);
+  return handed(call, call.special->open(**result), abi::opened_special);
+}
+
 }  // namespace
 
 Task<Number> run_openat(Call& call) {
   Place place = place1(call);
   place.resolve = arg32(call, 2);
   auto result = co_await call.mount->sys_openat(call.caller, place, arg32(call, 0), arg32(call, 1), call.leave);
-  if (result && SpecialFiles::is_special(**result))
-    co_return handed(call, call.special->open(**result), abi::opened_special);
-  co_return opened(call, result);
+  co_return opened_or_behind(call, result);
+}
+
+Task<Number> run_open_handle(Call& call) {
+  auto result = co_await call.mount->sys_open_handle(call.caller, arg64(call, 0), arg32(call, 1), arg32(call, 2));
+  co_return opened_or_behind(call, result);
+}
+
+Task<Number> run_file_handle(Call& call) {
+  const Place place = place1(call);
+  auto result = co_await call.mount->sys_file_handle(call.caller, place, arg32(call, 0), call.leave);
+  co_return value(call, result);
 }
 
 Task<Number> run_open_exec(Call& call) {

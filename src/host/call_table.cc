@@ -43,6 +43,7 @@ constexpr CallInfo calls[] = {
     {bind_socket, one_path, run_bind_socket, socket_address},
     {reach_socket, one_path, run_reach_socket, nothing},
     {watch, one_path, run_watch, nothing},
+    {file_handle, one_path, run_file_handle, nothing},
     {read, open_file, run_read, nothing},
     {write, open_file, run_write, file_data},
     {lseek, open_file, run_lseek, nothing},
@@ -67,8 +68,10 @@ constexpr CallInfo calls[] = {
     {flush, open_file, run_flush, nothing},
     {path, open_file, run_path, nothing},
     {ioctl, open_file, run_ioctl, ioctl_argument},
+    {owner, open_file, run_owner, nothing},
     {socket_name, connection, run_socket_name, nothing},
     {nop, connection, run_nop, nothing},
+    {open_handle, connection, run_open_handle, nothing},
     {memory, connection, run_memory, nothing},
 };
 

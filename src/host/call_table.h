@@ -56,6 +56,8 @@ kernel::Task<Number> run_fchmodat(Call&);
 kernel::Task<Number> run_fchownat(Call&);
 kernel::Task<Number> run_truncate(Call&);
 kernel::Task<Number> run_utimensat(Call&);
+kernel::Task<Number> run_file_handle(Call&);
+kernel::Task<Number> run_open_handle(Call&);
 
 // call_files.cc
 kernel::Task<Number> run_read(Call&);
@@ -71,6 +73,7 @@ kernel::Task<Number> run_futimens(Call&);
 kernel::Task<Number> run_fsync(Call&);
 kernel::Task<Number> run_fallocate(Call&);
 kernel::Task<Number> run_flush(Call&);
+kernel::Task<Number> run_owner(Call&);
 kernel::Task<Number> run_getfl(Call&);
 kernel::Task<Number> run_setfl(Call&);
 kernel::Task<Number> run_setlk(Call&);

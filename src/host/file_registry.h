@@ -12,6 +12,7 @@
 #include <expected>
 #include <unordered_map>
 
+#include "abi/types.h"
 #include "abi/unique_fd.h"
 #include "syscall/mount.h"
 
@@ -23,6 +24,7 @@ struct RegisteredFile {
   int watch = -1;
   uint32_t uses = 0;  // calls in flight that stand on it
   bool closed = false;
+  abi::FileOwner owner{};
 };
 
 class FileRegistry {

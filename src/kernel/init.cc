@@ -53,7 +53,7 @@ constexpr OfferRow offers[] = {
     {flag::has_expire_only, Offer::yes},
     {flag::direct_io_allow_mmap, Offer::no},  // a mapping of a direct_io file is refused
     {flag::passthrough, Offer::no},           // backing files are not opened
-    {flag::no_export_support, Offer::no},     // no file handles are given out
+    {flag::no_export_support, Offer::yes},
     {flag::has_resend, Offer::yes},
     {flag::allow_idmap, Offer::no},      // mounts are not idmapped
     {flag::over_io_uring, Offer::no},    // the device is the only transport

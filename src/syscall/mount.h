@@ -28,7 +28,7 @@ class Events;
 class NameSink;
 
 // The half's upper face speaks in these.
-using abi::Lock, abi::Stat, abi::Statfs, abi::Timespec;
+using abi::FileHandle, abi::Lock, abi::Stat, abi::Statfs, abi::Timespec;
 
 using kernel::Caller;
 using kernel::Errno;
@@ -103,6 +103,10 @@ class Mount {
   Task<Result<size_t>> sys_listxattr(Caller&, Place, std::span<char> list, uint32_t at_flags, Leave&);
   Task<Result<void>> sys_removexattr(Caller&, Place, std::string_view name, uint32_t at_flags, Leave&);
 
+  // name_to_handle_at(2). at_flags: AT_SYMLINK_NOFOLLOW, AT_EMPTY_PATH.
+  Task<Result<FileHandle>> sys_file_handle(Caller&, Place, uint32_t at_flags, Leave&);
+  // open_by_handle_at(2): with CAP_DAC_READ_SEARCH. ESTALE for a file that is not known any more.
+  Task<Result<OpenFile*>> sys_open_handle(Caller&, uint64_t nodeid, uint32_t generation, uint32_t flags);
   // inotify_add_watch(2) as far as the path goes: read permission; the file is O_PATH.
   Task<Result<OpenFile*>> sys_watch(Caller&, Place, bool follow, bool only_directory, Leave&);
   // The names of such a directory, by an open of its own of which no Events are told.

@@ -317,6 +317,35 @@ Task<Result<File*>> reach_socket(MountImpl& mount, Caller& caller, Place place, 
   co_return open_path(mount, caller, **found, abi::o_path);
 }
 
+// fuse_encode_fh.
+Task<Result<FileHandle>> file_handle(MountImpl& mount, Caller& caller, Place place, uint32_t at_flags, Leave& leave) {
+  auto found = co_await resolve(mount, caller, place, at_flags, leave);
+  if (!found) co_return error(found.error());
+  const Dentry& dentry = **found;
+  const Inode& inode = *dentry.inode;
+  const Inode& parent = dentry.is_root() ? inode : *dentry.parent->inode;
+  co_return FileHandle{.nodeid = inode.nodeid,
+                       .parent_nodeid = parent.nodeid,
+                       .generation = inode.generation,
+                       .parent_generation = parent.generation,
+                       .is_directory = inode.is_dir(),
+                       .can_be_opened = !mount.sb.has(wire::init_flag::no_export_support)};
+}
+
+// fuse_get_dentry, as far as the half still knows a name of the file.
+Task<Result<File*>> open_handle(MountImpl& mount, Caller& caller, uint64_t nodeid, uint32_t generation,
+                                uint32_t wanted) {
+  CO_TRY(flags, checked_flags(wanted));
+  if (!caller.may(kernel::Capability::dac_read_search)) co_return error(Errno::eperm);
+  const bool served = !mount.sb.has(wire::init_flag::no_export_support) && nodeid != 0;
+  Inode* inode = served ? mount.sb.find_inode(nodeid) : nullptr;
+  if (!inode || inode->bad || inode->generation != generation || !inode->first_alias) co_return error(Errno::estale);
+  Ref<Dentry> dentry(*inode->first_alias);
+  if (flags & abi::o_path) co_return open_path(mount, caller, *dentry, flags);
+  auto file = co_await open_existing(mount, caller, *dentry, flags, access_of(flags), false);
+  co_return file;
+}
+
 Task<Result<File*>> change_directory(MountImpl& mount, Caller& caller, Place place, Leave& leave) {
   auto found = co_await resolve(mount, caller, place, abi::at_empty_path, leave);
   if (!found) co_return error(found.error());
@@ -341,6 +370,18 @@ Task<Result<OpenFile*>> Mount::sys_open_exec(Caller& caller, Place place, Leave&
   return run_path(mount, caller, "execve", {place.start}, [&mount, &caller, &leave, place, nofollow] {
     return open_exec(mount, caller, place, leave, nofollow);
   });
+}
+
+Task<Result<FileHandle>> Mount::sys_file_handle(Caller& caller, Place place, uint32_t at_flags, Leave& leave) {
+  MountImpl& mount = impl(*this);
+  return run_path(mount, caller, "name_to_handle_at", {place.start}, [&mount, &caller, &leave, place, at_flags] {
+    return file_handle(mount, caller, place, at_flags, leave);
+  });
+}
+
+Task<Result<OpenFile*>> Mount::sys_open_handle(Caller& caller, uint64_t nodeid, uint32_t generation, uint32_t flags) {
+  MountImpl& mount = impl(*this);
+  return run(mount, caller, "open_by_handle_at", open_handle(mount, caller, nodeid, generation, flags));
 }
 
 Task<Result<OpenFile*>> Mount::sys_reach_socket(Caller& caller, Place place, Leave& leave) {

@@ -1,10 +1,14 @@
-// Rules of what lives behind a name in the client's kernel: sockets and fifos.
+// Rules of what lives in the client's kernel beside names and bytes: sockets, fifos, file handles, owners of open
+// files.
 #include <pthread.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
 #include <atomic>
+#include <climits>
+#include <cstdlib>
+#include <fstream>
 #include <thread>
 
 #include "support/conformance.h"
@@ -316,6 +320,96 @@ void a_peer_outlives_the_sockets_name(const Place& p) {
   expect_equal(own.text(), with_nul(path), "getsockname");
 }
 
+struct HandleRoom {
+  file_handle handle{};
+  unsigned char bytes[MAX_HANDLE_SZ] = {};
+  std::string text() const {
+    return std::to_string(handle.handle_type) + ":" +
+           std::string(reinterpret_cast<const char*>(bytes), handle.handle_bytes);
+  }
+};
+
+HandleRoom handle_of(const Place& p, std::string_view name, int* mount_id = nullptr) {
+  HandleRoom room;
+  int unused = 0;
+  room.handle.handle_bytes = MAX_HANDLE_SZ;
+  const std::string path = p.path(name);
+  const int r = name_to_handle_at(AT_FDCWD, path.c_str(), &room.handle, mount_id ? mount_id : &unused, 0);
+  if (r != 0 && errno == EOPNOTSUPP) throw Skip{"no file handles"};
+  must(r, "name_to_handle_at " + path);
+  return room;
+}
+
+void a_file_handle_is_the_inodes(const Place& p) {
+  p.write_file("f", "text");
+  p.write_file("other", "text");
+  must(link(p.path("f").c_str(), p.path("again").c_str()), "link");
+  const std::string handle = handle_of(p, "f").text();
+  expect_equal(handle_of(p, "again").text(), handle, "by another name");
+  expect(handle_of(p, "other").text() != handle, "another file has another");
+  must(p.rename("f", "moved"), "rename");
+  expect_equal(handle_of(p, "moved").text(), handle, "after a rename");
+  HandleRoom small;
+  int id = 0;
+  must_fail(name_to_handle_at(AT_FDCWD, p.path("moved").c_str(), &small.handle, &id, 0), EOVERFLOW, "no room");
+  expect_equal(small.handle.handle_bytes, handle_of(p, "moved").handle.handle_bytes, "the room that it needs");
+  must_fail(name_to_handle_at(AT_FDCWD, p.path("f").c_str(), &small.handle, &id, 0), ENOENT, "no name");
+}
+
+void a_file_handle_names_its_mount(const Place& p) {
+  p.write_file("f", "text");
+  int id = 0;
+  handle_of(p, "f", &id);
+  char real[PATH_MAX];
+  expect(realpath(p.root().c_str(), real) != nullptr, "realpath");
+  std::ifstream lines("/proc/self/mountinfo");
+  for (std::string line; std::getline(lines, line);) {
+    int found = 0, parent = 0;
+    char device[32], root[PATH_MAX], point[PATH_MAX];
+    if (std::sscanf(line.c_str(), "%d %d %31s %4095s %4095s", &found, &parent, device, root, point) != 5) continue;
+    if (found == id) return expect(std::string_view(real).starts_with(point), "the mount that holds the file");
+  }
+  throw Failure{"no mount has the id"};
+}
+
+void a_file_handle_opens_for_the_privileged(const Place& p) {
+  p.write_file("f", "text");
+  HandleRoom room = handle_of(p, "f");
+  Fd directory(p.open("", O_RDONLY | O_DIRECTORY));
+  const int fd = open_by_handle_at(directory, &room.handle, O_RDONLY);
+  if (geteuid() != 0) return must_fail(fd, EPERM, "open_by_handle_at");
+  if (fd < 0 && errno == EPERM) throw Skip{"root without CAP_DAC_READ_SEARCH"};
+  Fd file(static_cast<int>(must(fd, "open_by_handle_at")));
+  char text[8] = {};
+  expect_equal<long>(must(read(file, text, sizeof text), "read"), 4, "bytes");
+  room.bytes[room.handle.handle_bytes - 1] ^= 0x55;
+  must_fail(open_by_handle_at(directory, &room.handle, O_RDONLY), ESTALE, "of no file");
+  room.handle.handle_bytes = 0;
+  must_fail(open_by_handle_at(directory, &room.handle, O_RDONLY), EINVAL, "without bytes");
+}
+
+void an_open_file_keeps_whom_to_signal(const Place& p) {
+  p.write_file("f", "text");
+  Fd fd(p.open("f", O_RDONLY)), other(p.open("f", O_RDONLY)), path(p.open("f", O_PATH));
+  Fd copy(dup(fd));
+  expect_equal(fcntl(fd, F_GETOWN), 0, "at first");
+  must(fcntl(fd, F_SETOWN, getpid()), "F_SETOWN");
+  expect_equal(fcntl(copy, F_GETOWN), getpid(), "the copy's");
+  expect_equal(fcntl(other, F_GETOWN), 0, "another open file's");
+  f_owner_ex owner{};
+  must(fcntl(fd, F_GETOWN_EX, &owner), "F_GETOWN_EX");
+  expect(owner.type == F_OWNER_PID && owner.pid == getpid(), "a process");
+  must(fcntl(fd, F_SETOWN, -getpgrp()), "F_SETOWN of a group");
+  expect_equal(fcntl(fd, F_GETOWN), -getpgrp(), "the group");
+  must_fail(fcntl(fd, F_SETOWN, 0x3fffffff), ESRCH, "nobody's number");
+  must(fcntl(fd, F_SETSIG, SIGUSR1), "F_SETSIG");
+  expect_equal(fcntl(copy, F_GETSIG), SIGUSR1, "F_GETSIG");
+  must_fail(fcntl(fd, F_SETSIG, 99), EINVAL, "no signal");
+  must(fcntl(fd, F_SETOWN, 0), "nobody");
+  expect_equal(fcntl(fd, F_GETOWN), 0, "nobody");
+  must_fail(fcntl(path, F_GETOWN), EBADF, "of O_PATH");
+}
+
 }  // namespace
 
 #define RULE(name) \
@@ -338,7 +432,11 @@ std::vector<Rule> special_rules() {
           RULE(an_address_may_fill_its_room),
           RULE(an_abstract_address_is_no_path),
           RULE(the_peer_is_who_connected),
-          RULE(a_peer_outlives_the_sockets_name)};
+          RULE(a_peer_outlives_the_sockets_name),
+          RULE(a_file_handle_is_the_inodes),
+          RULE(a_file_handle_names_its_mount),
+          RULE(a_file_handle_opens_for_the_privileged),
+          RULE(an_open_file_keeps_whom_to_signal)};
 }
 
 }  // namespace fusewire::conformance

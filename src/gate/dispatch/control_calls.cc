@@ -6,6 +6,7 @@
 #include "gate/dispatch/file_call.h"
 #include "gate/dispatch/handlers.h"
 #include "gate/dispatch/leader.h"
+#include "gate/dispatch/owner_calls.h"
 #include "gate/dispatch/process.h"
 #include "gate/native.h"
 
@@ -90,18 +91,24 @@ long lease_error(VirtualFile file, long nr, long type) {
   return static_cast<int>(type) == F_UNLCK && regular_size(file, nr, -EINVAL) >= 0 ? -EAGAIN : -EINVAL;
 }
 
+constexpr int f_dupfd_query = 1027;
+
 long fcntl_file(const CallFrame& f, VirtualFile file) {
   switch (static_cast<int>(f.arg[1])) {
     case F_DUPFD:
     case F_DUPFD_CLOEXEC:
     case F_GETFD:
     case F_SETFD:
+    case f_dupfd_query:
       return pass_on;
     case F_GETOWN:
     case F_SETOWN:
+    case F_GETOWN_EX:
+    case F_SETOWN_EX:
+    case f_getowner_uids:
     case F_GETSIG:
     case F_SETSIG:
-      return unless_path(file, f.nr, 0);  // whom to signal: files of FUSE signal nobody
+      return owner_call(f, file);
     case F_GETFL:
       return file_call(file, CallNumber::getfl, f.nr);
     case F_SETFL:

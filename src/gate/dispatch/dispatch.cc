@@ -27,7 +27,6 @@ constexpr int refused_numbers[] = {SYS_chroot,
                                    SYS_acct,
                                    SYS_swapon,
                                    SYS_fanotify_mark,
-                                   303 /* name_to_handle_at */,
                                    428 /* open_tree */,
                                    429 /* move_mount */,
                                    433 /* fspick */,
@@ -104,6 +103,7 @@ constexpr Table make_table() {
   h[SYS_recvfrom] = call_recvfrom, h[SYS_recvmsg] = call_recvmsg, h[SYS_recvmmsg] = call_recvmmsg;
   h[SYS_sendto] = call_sendto, h[SYS_sendmsg] = call_sendmsg, h[SYS_sendmmsg] = call_sendmmsg;
   h[SYS_inotify_add_watch] = call_inotify_add_watch;
+  h[SYS_name_to_handle_at] = call_name_to_handle_at, h[SYS_open_by_handle_at] = call_open_by_handle_at;
   for (const int nr : refused_numbers) h[nr] = call_refused_on_mounts;
   return t;
 }

@@ -165,6 +165,10 @@ long call_sendto(const CallFrame&);
 long call_sendmsg(const CallFrame&);
 long call_sendmmsg(const CallFrame&);
 
+// handle_calls.cc
+long call_name_to_handle_at(const CallFrame&);
+long call_open_by_handle_at(const CallFrame&);
+
 // watch_calls.cc
 long call_inotify_add_watch(const CallFrame&);
 

@@ -80,7 +80,8 @@ constexpr uint64_t creating_flags = O_CREAT | tmpfile_flag;
 // An open that may change something must not do so and then find no descriptor free.
 constexpr uint64_t changing_flags = creating_flags | O_TRUNC;
 
-// Opens the real fifo or device that fd, which ends here, leads to. It may sleep until the other side of a fifo opens.
+}  // namespace
+
 long open_behind(int fd, uint64_t flags) {
   Process& p = process();
   const int held = keep_internal(p, fd, true);
@@ -92,6 +93,8 @@ long open_behind(int fd, uint64_t flags) {
   forget_internal(p, held);
   return opened == -EINTR ? interrupted_sleep() : opened;
 }
+
+namespace {
 
 // The ring call of an open, and what the program gets of it.
 class VirtualOpen {

@@ -61,6 +61,9 @@ long path_call(const CallFrame& frame, const PathArgument& argument, abi::CallNu
 inline constexpr auto no_fill = [](RingCall&) { return 0L; };
 inline constexpr auto plain_result = [](RingCall&, long result) { return result; };
 
+// Opens the real fifo or device that fd, which ends here, leads to; flags: O_*. It may sleep until the other side of a
+// fifo opens, so no RingCall lives by then.
+long open_behind(int fd, uint64_t flags);
 // The descriptor of the file just opened becomes the program's. May_hold_virtual is set by the caller, before.
 long opened_descriptor(RingCall& call, long result, bool close_on_exec);
 

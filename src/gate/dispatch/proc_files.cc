@@ -373,4 +373,20 @@ long open_proc_file(const ProcName& name, const char* path, uint64_t flags) {
   return r;
 }
 
+uint64_t mount_id_of(uint32_t connection) {
+  const int fd = native::open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return 0;
+  MountinfoReader seen;
+  char buffer[2048];
+  for (long n; (n = native::read(fd, buffer, sizeof buffer)) > 0;) seen.see({buffer, static_cast<size_t>(n)});
+  native::close(fd);
+  MountEntry e;
+  uint64_t id = seen.largest_id();
+  for (uint64_t from = 0; next_mount(from, e); from = uint64_t{e.connection} + 1) {
+    id++;
+    if (e.connection == connection) return id;
+  }
+  return 0;
+}
+
 }  // namespace fusewire::gate

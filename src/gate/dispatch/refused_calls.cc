@@ -25,7 +25,6 @@ constexpr Refusal refusals[] = {
     {SYS_swapon, {-1, 0, {}}, -EPERM, "swapon"},
     // As of a file system without an id (fanotify_mark(2) names FUSE), so that programs use inotify.
     {SYS_fanotify_mark, {3, 4, {}}, -ENODEV, "fanotify_mark"},
-    {SYS_name_to_handle_at, {0, 1, {.follow = false, .empty_path = true}}, -EOPNOTSUPP, "name_to_handle_at"},
     {SYS_open_tree, {0, 1, {.empty_path = true}}, -ENOSYS, "open_tree"},
     {SYS_move_mount, {2, 3, {.empty_path = true}}, -ENOSYS, "move_mount"},
     {call_fspick, {0, 1, {.empty_path = true}}, -ENOSYS, "fspick"},

@@ -1,0 +1,13 @@
+// fcntl's F_SETOWN and its kin on open files of mounts.
+#pragma once
+
+#include "gate/dispatch/descriptors.h"
+#include "gate/gate.h"
+
+namespace fusewire::gate {
+
+inline constexpr int f_getowner_uids = 17;
+
+long owner_call(const CallFrame& f, VirtualFile file);
+
+}  // namespace fusewire::gate
