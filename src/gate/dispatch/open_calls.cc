@@ -242,6 +242,16 @@ long find_mount(int dirfd, PathText& path, const Open& open, Start& start) {
   return 0;
 }
 
+// Whether the way there keeps to the restrictions: 0 or -errno.
+long look_natively(int dirfd, const char* path, const Open& open) {
+  open_how how{};
+  how.flags = O_PATH | O_CLOEXEC | (open.argument.how.follow ? 0 : O_NOFOLLOW);
+  how.resolve = open.resolve & ~uint64_t{RESOLVE_CACHED};
+  const long fd = raw_syscall(SYS_openat2, dirfd, native::of(path), native::of(&how), sizeof how);
+  if (fd >= 0) native::close(static_cast<int>(fd));
+  return fd < 0 ? fd : 0;
+}
+
 long open_restricted(const CallFrame& f, Open open) {
   const auto dirfd = static_cast<int>(f.arg[0]);
   PathText path;
@@ -254,6 +264,13 @@ long open_restricted(const CallFrame& f, Open open) {
     if (absolute && (open.resolve & RESOLVE_BENEATH) != 0) return -EXDEV;
     start.rest = path.view();
     return open_at(f, open, start);
+  }
+  if (long special = 0; (!absolute || (open.resolve & no_escape) == 0) &&
+                        open_special(dirfd, reinterpret_cast<const char*>(f.arg[1]), open.flags, special)) {
+    if (special < 0) return special;
+    const long allowed = look_natively(dirfd, path.data(), open);
+    if (allowed < 0) native::close(static_cast<int>(special));
+    return allowed < 0 ? allowed : special;
   }
   Where where;
   const long r = resolve_argument(f, open.argument, where);
