@@ -26,8 +26,8 @@ constexpr uint64_t second = 1'000'000'000;
 constexpr uint64_t look_every = 20 * second;
 // Between the hand-over of a mirror and its watch.
 constexpr uint64_t hand_over_time = 10 * second;
-// Watching needs the right to read; an open for writing, the right to write.
-constexpr mode_t file_mode = 0666, directory_mode = 0777, name_mode = 0600, name_directory_mode = 0700;
+// Watching needs the right to read; nobody but the namespace's user makes events.
+constexpr mode_t file_mode = 0644, directory_mode = 0755, name_mode = 0600, name_directory_mode = 0700;
 
 uint64_t now() {
   timespec time{};
