@@ -71,8 +71,8 @@ struct ProgramFile {
 // /proc/self/exe. 0, or -errno, and nothing is open then. at_flags as execveat. For one of the fusermount helpers the
 // file opened is our own drop-in.
 int open_for_exec(int dirfd, const char* path, int at_flags, char* resolved, size_t room, ProgramFile& file);
-// For reading an interpreter by path: as open_for_exec; of native files x permission is not asked.
-int open_for_load(const char* path);
+// For reading an interpreter by path: as open_for_exec; check: of native files too x permission is asked.
+int open_for_load(const char* path, bool check);
 // In the image that runs a mount's file: keeps ProgramFile::held until the process ends or executes something else.
 void hold_program(int held);
 // What /proc/self/exe is for this image; kept by the machinery, read by the dispatcher.

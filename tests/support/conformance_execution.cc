@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 
 #include <atomic>
+#include <filesystem>
 #include <thread>
 
 #include "support/conformance.h"
@@ -383,6 +384,30 @@ void descriptors_and_links_are_executed_as_told(const Place& p) {
   must_not_run(at(top, "", AT_EMPTY_PATH), EACCES, "a directory");
 }
 
+// load_elf_binary opens the interpreter as execve does.
+void an_interpreter_without_the_right_is_not_loaded(const Place& p) {
+  needs_exec(p);
+  const std::string usual = "/lib64/ld-linux-x86-64.so.2";
+  copy_program(p, "/bin/true", "original");
+  std::string program = p.read_file("original");
+  const size_t at = program.find(usual);
+  if (at == std::string::npos) throw Skip{"/bin/true has another interpreter"};
+  copy_program(p, usual, "interpreter");
+  std::string name = "/tmp/fw-int-" + std::to_string(getpid());
+  must(symlink(std::filesystem::absolute(p.path("interpreter")).c_str(), name.c_str()), "symlink");
+  name.resize(usual.size());
+  program.replace(at, usual.size(), name);
+  p.write_file("program", program);
+  must(chmod(p.path("program").c_str(), 0755), "chmod");
+  const int with = error_of_running(p.path("program"));
+  const int changed = chmod(p.path("interpreter").c_str(), 0644);
+  const int without = error_of_running(p.path("program"));
+  unlink(name.c_str());
+  must(changed, "chmod");
+  must_not_run(with, 0, "with the right");
+  must_not_run(without, EACCES, "without it");
+}
+
 int open_restricted(int top, const std::string& path, uint64_t resolve, uint64_t flags = O_RDONLY) {
   open_how how{};
   how.flags = flags | O_CLOEXEC;
@@ -466,6 +491,7 @@ std::vector<Rule> execution_rules() {
       {"a_successful_exec_drops_the_locks_of_files_that_it_closes",
        a_successful_exec_drops_the_locks_of_files_that_it_closes},
       {"descriptors_and_links_are_executed_as_told", descriptors_and_links_are_executed_as_told},
+      {"an_interpreter_without_the_right_is_not_loaded", an_interpreter_without_the_right_is_not_loaded},
       {"openat2_keeps_to_its_restrictions", openat2_keeps_to_its_restrictions},
       {"openat2_takes_structures_of_other_sizes", openat2_takes_structures_of_other_sizes},
   };

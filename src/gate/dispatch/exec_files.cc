@@ -209,10 +209,10 @@ int open_for_exec(int dirfd, const char* path, int at_flags, char* resolved, siz
   return 0;
 }
 
-int open_for_load(const char* path) {
+int open_for_load(const char* path, bool check) {
   bool is_virtual_file = false;
   const CallFrame frame{SYS_execveat, {AT_FDCWD, native::of(path), 0, 0, 0, 0}};
-  return static_cast<int>(open_surely({AT_FDCWD, path, 0, false, nullptr, 0, nullptr}, frame, is_virtual_file));
+  return static_cast<int>(open_surely({AT_FDCWD, path, 0, check, nullptr, 0, nullptr}, frame, is_virtual_file));
 }
 
 void hold_program(int held) {

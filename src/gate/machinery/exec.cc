@@ -136,7 +136,7 @@ void log_about(const char* what, const Plan& plan) {
 int check_program(int fd) {
   char interpreter[path_room];
   if (const int r = check_elf(fd, interpreter); r < 0 || interpreter[0] == 0) return r;
-  const int opened = open_for_load(interpreter);
+  const int opened = open_for_load(interpreter, true);
   if (opened < 0) return opened;
   const int r = check_elf(opened, interpreter);
   raw_syscall(__NR_close, opened);

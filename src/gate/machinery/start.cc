@@ -107,7 +107,7 @@ void load_program(const Inheritance& i) {
   }
   raw_syscall(__NR_close, i.descriptor);
   if (loaded.program.interpreter[0] == 0) return;
-  const int fd = open_for_load(loaded.program.interpreter);
+  const int fd = open_for_load(loaded.program.interpreter, false);
   if (fd < 0) die("cannot open the program's interpreter:", loaded.program.interpreter);
   if (load_elf(fd, 0, loaded.interpreter) < 0) die("cannot map the program's interpreter:", loaded.program.interpreter);
   raw_syscall(__NR_close, fd);

@@ -125,7 +125,7 @@ int open_for_exec(int dirfd, const char* path, int at_flags, char* resolved, siz
   return 0;
 }
 
-int open_for_load(const char* path) {
+int open_for_load(const char* path, bool) {
   return static_cast<int>(raw_syscall(__NR_openat, AT_FDCWD, argument(path), O_RDONLY | O_CLOEXEC));
 }
 
