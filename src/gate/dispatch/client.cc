@@ -125,11 +125,14 @@ Ring* unused_ring(Process& p) {
       RingState expected = RingState::free;
       if (ring.state.compare_exchange_strong(expected, RingState::filling)) return &ring;
     }
-    // Rings of many ended connections fill the pool: the idle ones make room.
-    for (Ring& ring : p.rings.ring) {
+    // Rings of many ended connections, or of many credentials, fill the pool: an idle one makes room, never the same
+    // one again and again.
+    for (size_t i = 0; i < ring_pool; i++) {
+      Ring& ring = p.rings.ring[p.rings.next_to_go.fetch_add(1, std::memory_order_relaxed) % ring_pool];
       RingState live = RingState::live;
       if (ring.taken.load() == 0) ring.state.compare_exchange_strong(live, RingState::retired);
       free_if_unused(p, ring);
+      if (ring.state == RingState::free) break;
     }
   }
   return nullptr;
@@ -189,25 +192,40 @@ bool serves(const Ring& ring, const Identity* identity) {
   return identity == nullptr ? !ring.of_identity : ring.of_identity && ring.identity == *identity;
 }
 
-// nullptr: see error; -EAGAIN: every ring is in use.
-Ring* connect_ring(Process& p, uint32_t connection, const Identity* identity, long& error) {
-  error = -EAGAIN;
+struct Taken {
+  Ring* ring = nullptr;
+  uint32_t index = 0;
+  long error = -ENOTCONN;  // without a ring
+};
+
+// The first free slot, or 64.
+uint32_t take_bit(Ring& ring) {
+  uint64_t taken = ring.taken.load();
+  uint64_t bit;
+  do {
+    if (~taken == 0) return abi::slot_count;
+    bit = ~taken & (taken + 1);
+  } while (!ring.taken.compare_exchange_weak(taken, taken | bit));
+  return static_cast<uint32_t>(__builtin_ctzll(bit));
+}
+
+// A new ring, with a slot taken, so that nobody makes room of it before it was used. Error -EAGAIN: all are in use.
+Taken connect_ring(Process& p, uint32_t connection, const Identity* identity) {
   Ring* ring = unused_ring(p);
-  if (ring == nullptr) return nullptr;
+  if (ring == nullptr) return {nullptr, 0, -EAGAIN};
   NewRing made;
-  error = with_room(p, [&] { return make_ring(connection, made); });
+  const long error = with_room(p, [&] { return make_ring(connection, made); });
   if (error < 0) {
     ring->state = RingState::free;
-    return nullptr;
+    return {nullptr, 0, error};
   }
-  error = -ENOTCONN;
   const int socket = keep_own(p, made.socket, true), doorbell = keep_own(p, made.doorbell, true);
   if (socket < 0 || doorbell < 0) {
     raw_syscall(SYS_munmap, native::of(made.memory), abi::ring_bytes);
     forget_own(p, socket);
     forget_own(p, doorbell);
     ring->state = RingState::free;
-    return nullptr;
+    return {};
   }
   ring->connection = connection;
   ring->of_identity = identity != nullptr;
@@ -216,32 +234,21 @@ Ring* connect_ring(Process& p, uint32_t connection, const Identity* identity, lo
   ring->doorbell = doorbell;
   ring->memory = made.memory;
   ring->spin.set_second_cpu(has_second_cpu());
+  const uint32_t index = take_bit(*ring);
   ring->state = RingState::live;
-  return ring;
+  return index < abi::slot_count ? Taken{ring, index} : Taken{nullptr, 0, -EAGAIN};
 }
 
 // Takes a slot, or 64 when the ring cannot be used. The bit is set before the state is looked at again, so that a ring
 // is never freed, or given to another connection, under a slot in use.
 uint32_t take_slot(Process& p, Ring& ring, uint32_t connection, const Identity* identity) {
-  uint64_t taken = ring.taken.load();
-  uint64_t bit;
-  do {
-    if (~taken == 0) return abi::slot_count;
-    bit = ~taken & (taken + 1);
-  } while (!ring.taken.compare_exchange_weak(taken, taken | bit));
-  if (ring.state.load() == RingState::live && ring.connection == connection && serves(ring, identity)) {
-    return static_cast<uint32_t>(__builtin_ctzll(bit));
-  }
-  ring.taken.fetch_and(~bit);
+  const uint32_t index = take_bit(ring);
+  if (index == abi::slot_count) return index;
+  if (ring.state.load() == RingState::live && ring.connection == connection && serves(ring, identity)) return index;
+  ring.taken.fetch_and(~(uint64_t{1} << index));
   free_if_unused(p, ring);
   return abi::slot_count;
 }
-
-struct Taken {
-  Ring* ring = nullptr;
-  uint32_t index = 0;
-  long error = -ENOTCONN;  // without a ring
-};
 
 Taken take_live(Process& p, uint32_t connection, const Identity* identity) {
   for (Ring& ring : p.rings.ring) {
@@ -257,32 +264,26 @@ Taken take_live(Process& p, uint32_t connection, const Identity* identity) {
 // since it may have been killed (a child that shares this memory). Threads of many credentials wait for each other's
 // rings.
 Taken take_for(Process& p, uint32_t connection, const Identity* identity) {
-  constexpr int patience = 200;
+  constexpr int patience = 200, patience_for_room = 3000;  // waits of 10 ms
   std::atomic<uint32_t>& connecting = p.rings.connecting;
-  for (int tries = 0; tries < patience; tries++) {
+  Taken last;
+  for (int waits = 0, waits_for_room = 0; waits < patience && waits_for_room < patience_for_room;) {
     const Taken taken = take_live(p, connection, identity);
     if (taken.ring != nullptr) return taken;
-    if (connecting.exchange(1) != 0 && tries < patience - 1) {
-      futex_wait(&connecting, 1, false, {0, 10'000'000});
+    if (connecting.exchange(1) != 0 && waits < patience - 1) {
+      waits += futex_wait(&connecting, 1, false, {0, 10'000'000}) == -ETIMEDOUT;
       continue;
     }
     // Whoever connected just before us may have made what we need.
-    const Taken made = take_live(p, connection, identity);
-    long error = 0;
-    const bool usable = made.ring != nullptr || connect_ring(p, connection, identity, error) != nullptr;
+    last = take_live(p, connection, identity);
+    if (last.ring == nullptr) last = connect_ring(p, connection, identity);
     connecting = 0;
     futex_wake_all(&connecting);
-    if (made.ring != nullptr) return made;
-    if (usable) continue;
-    if (error == -EAGAIN && tries < patience - 1) {
-      futex_wait(&connecting, 0, false, {0, 10'000'000});
-      continue;
-    }
-    Taken last = take_live(p, connection, identity);
-    last.error = error == -EAGAIN ? -ENFILE : error;
-    return last;
+    if (last.ring != nullptr || last.error != -EAGAIN) return last;
+    waits_for_room += futex_wait(&connecting, 0, false, {0, 10'000'000}) == -ETIMEDOUT;
   }
-  return take_live(p, connection, identity);
+  if (last.error == -EAGAIN) last.error = -ENFILE;
+  return last;
 }
 
 Taken take(Process& p, uint32_t connection, uint32_t tid) {

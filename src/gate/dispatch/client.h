@@ -48,6 +48,7 @@ inline constexpr size_t ring_pool = 24;
 
 struct Rings {
   std::atomic<uint32_t> connecting{0};  // 1: a thread is making a ring
+  std::atomic<uint32_t> next_to_go{0};  // of the idle rings, by its place
   // Threads have changed credentials, each its own: a call goes through a ring that was made with the same ones.
   std::atomic<bool> per_identity{false};
   ThreadIdentities threads;
