@@ -86,6 +86,7 @@ enum class CallNumber : uint32_t {
   futimens,      // as utimensat, arg0-3
   fsync,         // arg0 1: datasync
   fallocate,     // arg0 mode, arg1 offset, arg2 length
+  copy,          // from file to file2; arg0 offset or -1 in file, arg1 in file2, arg2 bytes. Result: bytes
   fstatfs,       // data: syscall::Statfs
   fsetxattr,     // path2 the name; data the value; arg0 flags
   fgetxattr,     // path2 the name; arg0 room. Result: size; data

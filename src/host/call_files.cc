@@ -116,6 +116,12 @@ Task<Number> run_fallocate(Call& call) {
   co_return number(result);
 }
 
+Task<Number> run_copy(Call& call) {
+  const kernel::CopyRange range{call.fields.arg[0], call.fields.arg[1], arg64(call, 2)};
+  auto result = co_await call.mount->sys_copy_file_range(call.caller, file_of(call), *call.file2->file, range);
+  co_return number(result);
+}
+
 Task<Number> run_flush(Call& call) {
   OpenFile& file = file_of(call);
   auto result = co_await call.mount->sys_flush(call.caller, file);

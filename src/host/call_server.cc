@@ -179,11 +179,12 @@ bool CallServer::take_files(Call& call) {
   const CallFields& fields = call.fields;
   const StandsOn on = call.info->on;
   if (on == StandsOn::connection) return true;
-  if (fields.file != 0 || on == StandsOn::open_file) {
+  const bool is_pair = on == StandsOn::two_files;
+  if (fields.file != 0 || on == StandsOn::open_file || is_pair) {
     call.file = use_file(fields.file);
     if (!call.file) return false;
   }
-  if (on != StandsOn::two_paths || fields.file2 == 0) return true;
+  if (!is_pair && (on != StandsOn::two_paths || fields.file2 == 0)) return true;
   call.file2 = use_file(fields.file2);
   return call.file2 != nullptr;
 }

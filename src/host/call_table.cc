@@ -55,6 +55,7 @@ constexpr CallInfo calls[] = {
     {futimens, open_file, run_futimens, nothing},
     {fsync, open_file, run_fsync, nothing},
     {fallocate, open_file, run_fallocate, nothing},
+    {copy, two_files, run_copy, nothing},
     {fstatfs, open_file, run_fstatfs, nothing},
     {fsetxattr, open_file, run_fsetxattr, xattr_value},
     {fgetxattr, open_file, run_fgetxattr, nothing},

@@ -18,6 +18,7 @@ enum class StandsOn : uint8_t {
   connection,  // nothing
   one_path,    // file + path1; path2 may hold a text or a name
   two_paths,   // file + path1 and file2 + path2
+  two_files,   // file and file2, both open
   open_file,   // file
 };
 
@@ -72,6 +73,7 @@ kernel::Task<Number> run_fchown(Call&);
 kernel::Task<Number> run_futimens(Call&);
 kernel::Task<Number> run_fsync(Call&);
 kernel::Task<Number> run_fallocate(Call&);
+kernel::Task<Number> run_copy(Call&);
 kernel::Task<Number> run_flush(Call&);
 kernel::Task<Number> run_owner(Call&);
 kernel::Task<Number> run_getfl(Call&);

@@ -85,4 +85,10 @@ struct Caller {
 // must then be 0. The daemon learns an open file's owner id; as on Linux it is not told when it goes.
 enum class LockOf : uint8_t { process, open_file };
 
+// What copy_file_range copies. Offset -1: at the file's position, which moves.
+struct CopyRange {
+  int64_t from = -1, to = -1;
+  uint64_t bytes = 0;
+};
+
 }  // namespace fusewire::kernel

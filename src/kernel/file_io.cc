@@ -187,16 +187,6 @@ uint32_t flags_in_message(const File& file, uint32_t flags) {
   return (flags & ~abi::o_append) | (file.flags & abi::o_append);
 }
 
-// generic_write_check_limits: how many of the bytes at offset may be written.
-Result<size_t> count_within_limits(Caller& caller, uint64_t offset, size_t bytes) {
-  if (offset >= caller.file_size_limit) {
-    caller.over_file_size = true;
-    return error(Errno::efbig);
-  }
-  if (offset >= abi::max_file_size) return error(Errno::efbig);
-  return smaller(bytes, smaller(caller.file_size_limit, abi::max_file_size) - offset);
-}
-
 // generic_write_sync, which direct_io writes do without: their flags tell the daemon (K159).
 Task<Result<void>> sync_written(File& file, Caller& caller, uint32_t flags) {
   if (!(flags & abi::o_dsync) || file.has_flag(wire::fopen_flag::direct_io)) co_return Result<void>();
@@ -244,6 +234,15 @@ Task<Result<size_t>> read_at(File& file, Caller& caller, std::span<std::byte> to
 }
 
 }  // namespace
+
+Result<size_t> count_within_limits(Caller& caller, uint64_t offset, size_t bytes) {
+  if (offset >= caller.file_size_limit) {
+    caller.over_file_size = true;
+    return error(Errno::efbig);
+  }
+  if (offset >= abi::max_file_size) return error(Errno::efbig);
+  return smaller(bytes, smaller(caller.file_size_limit, abi::max_file_size) - offset);
+}
 
 Task<Result<size_t>> read_file(File& file, Caller& caller, std::span<std::byte> to, int64_t offset, uint32_t rwf) {
   if (offset < -1) co_return error(Errno::einval);

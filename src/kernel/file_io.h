@@ -23,4 +23,11 @@ Task<Result<size_t>> read_file(File& file, Caller& caller, std::span<std::byte> 
 Task<Result<size_t>> write_file(File& file, Caller& caller, std::span<const std::byte> from, int64_t offset,
                                 uint32_t rwf = 0);
 
+// copy_file_range(2) between two files of one mount (K174).
+Task<Result<size_t>> copy_file_range(File& from, File& to, Caller& caller, CopyRange range);
+
+// What others than read and write need of them.
+// generic_write_check_limits: how many of the bytes at offset may be written.
+Result<size_t> count_within_limits(Caller& caller, uint64_t offset, size_t bytes);
+
 }  // namespace fusewire::kernel

@@ -61,6 +61,16 @@ Task<Result<void>> allocate_use(MountImpl& mount, File& file, Caller& caller, ui
   co_return done;
 }
 
+Task<Result<size_t>> copy_use(MountImpl& mount, File& from, File& to, Caller& caller, kernel::CopyRange range) {
+  FileUse use_from(from), use_to(to);
+  auto copied = co_await kernel::copy_file_range(from, to, caller, range);
+  if (copied && *copied > 0) {
+    tell(mount, from, Use::accessed);
+    tell(mount, to, Use::modified);
+  }
+  co_return copied;
+}
+
 Task<Result<uint32_t>> control_use(File& file, Caller& caller, uint32_t cmd, uint64_t arg, std::span<std::byte> data) {
   FileUse use(file);
   auto answer = co_await kernel::control_file(file, caller, cmd, arg, data);
@@ -122,6 +132,10 @@ Task<Result<void>> Mount::sys_fsync(Caller& caller, OpenFile& file, bool datasyn
 Task<Result<void>> Mount::sys_fallocate(Caller& caller, OpenFile& file, uint32_t mode, uint64_t offset,
                                         uint64_t length) {
   return run(impl(*this), caller, "fallocate", allocate_use(impl(*this), file, caller, mode, offset, length));
+}
+
+Task<Result<size_t>> Mount::sys_copy_file_range(Caller& caller, OpenFile& from, OpenFile& to, kernel::CopyRange range) {
+  return run(impl(*this), caller, "copy_file_range", copy_use(impl(*this), from, to, caller, range));
 }
 
 Task<Result<uint32_t>> Mount::sys_ioctl(Caller& caller, OpenFile& file, uint32_t cmd, uint64_t arg,

@@ -129,6 +129,7 @@ class Mount {
   Task<Result<void>> sys_futimens(Caller&, OpenFile&, Timespec atime, Timespec mtime);
   Task<Result<void>> sys_fsync(Caller&, OpenFile&, bool datasync);
   Task<Result<void>> sys_fallocate(Caller&, OpenFile&, uint32_t mode, uint64_t offset, uint64_t length);
+  Task<Result<size_t>> sys_copy_file_range(Caller&, OpenFile& from, OpenFile& to, kernel::CopyRange);
   Task<Result<Statfs>> sys_fstatfs(Caller&, OpenFile&);
   Task<Result<void>> sys_fsetxattr(Caller&, OpenFile&, std::string_view name, std::span<const std::byte> value,
                                    uint32_t flags);

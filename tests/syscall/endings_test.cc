@@ -361,6 +361,7 @@ const NamedCall calls[] = {
     {"futimens", CALL(fs.sys_futimens(caller, *s.file, {1, 0}, {2, 0}))},
     {"fsync", CALL(fs.sys_fsync(caller, *s.file, false))},
     {"fallocate", CALL(fs.sys_fallocate(caller, *s.file, 0, 0, 9000))},
+    {"copy_file_range", CALL(fs.sys_copy_file_range(caller, *s.file, *s.file, {-1, 100'000, 9000}))},
     {"fstatfs", CALL(fs.sys_fstatfs(caller, *s.file))},
     {"setlkw", CALL(fs.sys_setlk(caller, *s.file, {0, 5, 1, 0}, true))},
     {"getlk", CALL(fs.sys_getlk(caller, *s.file, {0, 5, 1, 0}))},

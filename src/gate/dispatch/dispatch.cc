@@ -79,7 +79,8 @@ constexpr Table make_table() {
   h[SYS_sendfile] = call_sendfile, h[SYS_copy_file_range] = call_copy_file_range;
   h[SYS_splice] = call_splice, h[SYS_tee] = call_tee, h[SYS_vmsplice] = call_vmsplice;
   h[SYS_poll] = call_poll, h[SYS_select] = call_select, h[SYS_pselect6] = call_select;
-  h[SYS_io_submit] = call_io_submit, h[SYS_io_uring_setup] = call_io_uring_setup;
+  h[SYS_io_submit] = call_io_submit, h[SYS_io_getevents] = call_io_getevents;
+  h[SYS_io_destroy] = call_io_destroy, h[SYS_io_uring_setup] = call_io_uring_setup;
 
   h[SYS_fcntl] = call_fcntl, h[SYS_flock] = call_flock, h[SYS_ioctl] = call_ioctl;
   h[SYS_mmap] = call_mmap, h[SYS_mprotect] = call_mprotect, h[SYS_pkey_mprotect] = call_mprotect;
@@ -233,6 +234,7 @@ void dispatch_before_sharing_descriptors() { share_own_descriptors(process()); }
 
 void dispatch_after_fork(void* parent, bool shares_descriptors) {
   process_after_fork(*static_cast<Process*>(parent), shares_descriptors);
+  forget_asynchronous_failures();
 }
 
 int* dispatch_prepare_guest(const GuestPlan& plan) {

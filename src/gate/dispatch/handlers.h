@@ -107,6 +107,10 @@ long call_splice(const CallFrame&);
 long call_tee(const CallFrame&);
 long call_vmsplice(const CallFrame&);
 long call_io_submit(const CallFrame&);
+long call_io_getevents(const CallFrame&);
+long call_io_destroy(const CallFrame&);
+// In the child of fork.
+void forget_asynchronous_failures();
 
 // control_calls.cc
 long call_fcntl(const CallFrame&);
