@@ -55,7 +55,8 @@ struct GuestPlan {
 // number; nullptr: no memory. It ends when the clone fails, or the process has left, and its stacks with it.
 int* dispatch_prepare_guest(const GuestPlan& plan);
 void dispatch_end_guest(int* guest);
-// Text (no '=' or newline, below 512 bytes) that dispatch_start of the next image will get. Nothing else changes: the
+inline constexpr size_t exec_state_room = 4096 + 512;
+// Text, below exec_state_room bytes, that dispatch_start of the next image will get. Nothing else changes: the
 // exec may fail. closing: -1, or a descriptor for the next image too, to be closed by who does not become one.
 size_t before_exec(char* text, size_t room, int& closing);
 // A file opened to be executed.

@@ -6,6 +6,7 @@
 #include "gate/dispatch/handlers.h"
 #include "gate/dispatch/mounts.h"
 #include "gate/dispatch/process.h"
+#include "gate/dispatch/roots.h"
 #include "gate/native.h"
 
 namespace fusewire::gate {
@@ -22,8 +23,7 @@ struct Table {
 // Numbers that this system's headers may not know yet.
 constexpr int fchmodat2_number = 452;
 constexpr int setxattrat_number = 463, getxattrat_number = 464, listxattrat_number = 465, removexattrat_number = 466;
-constexpr int refused_numbers[] = {SYS_chroot,
-                                   SYS_pivot_root,
+constexpr int refused_numbers[] = {SYS_pivot_root,
                                    SYS_acct,
                                    SYS_swapon,
                                    SYS_fanotify_mark,
@@ -92,6 +92,7 @@ constexpr Table make_table() {
 
   h[SYS_unshare] = call_unshare, h[SYS_setns] = call_setns, h[SYS_exit] = call_exit;
   h[SYS_getrlimit] = call_getrlimit, h[SYS_setrlimit] = call_setrlimit, h[SYS_prlimit64] = call_prlimit64;
+  h[SYS_chroot] = call_chroot;
   h[SYS_chdir] = call_chdir, h[SYS_fchdir] = call_fchdir, h[SYS_getcwd] = call_getcwd, h[SYS_umask] = call_umask;
   for (const int nr : {SYS_setuid, SYS_setgid, SYS_setreuid, SYS_setregid, SYS_setgroups, SYS_setresuid, SYS_setresgid,
                        SYS_setfsuid, SYS_setfsgid, SYS_capset}) {
@@ -141,6 +142,8 @@ bool is_on_internal(const CallFrame& frame) {
 constexpr std::string_view inherited_words[inherited_count] = {abi::line_word, abi::table_word, abi::gate_word};
 constexpr std::string_view cwd_word = "cwd:", virtual_word = "virtual", device_word = "device";
 constexpr std::string_view closing_word = "closing:";
+// The last one, since a path may hold anything.
+constexpr std::string_view root_word = "root:";
 
 bool native_setid = false;
 
@@ -212,7 +215,11 @@ void dispatch_start(const char* directory, const char* inherited) {
   set_namespace_directory(directory);
   process_start();
   descriptors_start();
-  const std::string_view words = inherited == nullptr ? std::string_view() : std::string_view(inherited);
+  std::string_view words = inherited == nullptr ? std::string_view() : std::string_view(inherited);
+  if (const size_t at = words.find(root_word); at != std::string_view::npos) {
+    inherit_root(process(), words.substr(at + root_word.size()));
+    words = words.substr(0, at);
+  }
   const bool first = inherited == nullptr || words.starts_with(abi::first_word);
   if (first) reserve_numbers();
   take_inherited(words, first);
@@ -245,7 +252,7 @@ int* dispatch_prepare_guest(const GuestPlan& plan) {
 void dispatch_end_guest(int* guest) { end_guest(*reinterpret_cast<Process*>(guest)); }
 
 size_t before_exec(char* to, size_t room, int& closing) {
-  Text<512> text;
+  Text<exec_state_room> text;
   const int cwd = possible.virtual_cwd ? process().cwd.fd.load() : -1;
   const Process& p = process();
   for (size_t i = 0; i < inherited_count; i++) {
@@ -256,8 +263,9 @@ size_t before_exec(char* to, size_t room, int& closing) {
   if (possible.device) text.add(device_word).add(' ');
   if (native_setid) text.add(abi::native_setid_word).add(' ');
   closing = keep_closing();
-  if (closing >= 0) text.add(closing_word).add_decimal(closing);
-  if (text.length() >= room) return 0;
+  if (closing >= 0) text.add(closing_word).add_decimal(closing).add(' ');
+  if (const std::string_view root = root_of(p); !root.empty()) text.add(root_word).add(root);
+  if (text.overflowed() || text.length() >= room) return 0;
   __builtin_memcpy(to, text.c_str(), text.length() + 1);
   return text.length();
 }

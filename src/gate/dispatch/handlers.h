@@ -132,6 +132,7 @@ long call_pidfd_getfd(const CallFrame&);
 long call_exit_group(const CallFrame&);
 
 // process_calls.cc: working directory, umask, credentials
+long call_chroot(const CallFrame&);
 long call_chdir(const CallFrame&);
 long call_fchdir(const CallFrame&);
 long call_getcwd(const CallFrame&);

@@ -6,6 +6,7 @@
 #include "gate/dispatch/leader.h"
 #include "gate/dispatch/mounts.h"
 #include "gate/dispatch/path_engine.h"
+#include "gate/dispatch/roots.h"
 #include "gate/native.h"
 
 namespace fusewire::gate {
@@ -75,7 +76,7 @@ long mount_fuse(const CallFrame& f, LeaderRequest& request) {
   PathText path;
   r = look_at_native(where, f.arg[1], path, request.value[0]);
   if (r < 0) return r;
-  if (!set_field(request.path, path.view())) return -ENAMETOOLONG;
+  if (!set_field(request.path, in_namespaces_root(path.view()).view())) return -ENAMETOOLONG;
   r = copy_field(request.source, f.arg[0]);
   if (r == 0) r = copy_field(request.options, f.arg[4]);
   if (r == -ENAMETOOLONG) return refuse(-EINVAL, "mount", path.view(), "the source or the options are too long");
@@ -112,7 +113,7 @@ long name_mount(const Where& where, LeaderRequest& request) {
   PathText path;
   if (!mount_path_of(where.start.connection, path)) return -EINVAL;
   request.connection = where.start.connection;
-  return set_field(request.path, path.view()) ? 0 : -ENAMETOOLONG;
+  return set_field(request.path, in_namespaces_root(path.view()).view()) ? 0 : -ENAMETOOLONG;
 }
 
 // mount(2) of what is mounted already, its flags or how it is shared. False: the target is native, and the call is the

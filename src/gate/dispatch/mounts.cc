@@ -4,6 +4,7 @@
 
 #include "abi/leader_protocol.h"
 #include "gate/dispatch/process.h"
+#include "gate/dispatch/roots.h"
 #include "gate/native.h"
 
 namespace fusewire::gate {
@@ -26,7 +27,11 @@ size_t path_length(const MountEntry& e) {
   return n;
 }
 
-std::string_view path_of(const MountEntry& e) { return {e.path, path_length(e)}; }
+// Where the calling process sees it; "": nowhere.
+std::string_view path_of(const MountEntry& e) {
+  std::string_view seen;
+  return as_seen({e.path, path_length(e)}, seen) ? seen : std::string_view();
+}
 
 void copy_entry(const MountEntry& from, MountEntry& to) {
   __builtin_memcpy(static_cast<void*>(&to), static_cast<const void*>(&from), sizeof to);
@@ -113,7 +118,7 @@ bool mount_path_of(uint32_t connection, PathText& path) {
               [&](const MountEntry& e) {
                 if (e.connection != connection) return;
                 path.assign(path_of(e));
-                found = true;
+                found = !path.empty();
               });
   return found;
 }
@@ -130,8 +135,10 @@ bool next_mount(uint64_t from, MountEntry& copy) {
   bool found = false;
   read_stable([&] { found = false; },
               [&](const MountEntry& e) {
-                if (e.connection < from || (found && e.connection > copy.connection)) return;
+                const std::string_view path = path_of(e);
+                if (e.connection < from || (found && e.connection > copy.connection) || path.empty()) return;
                 copy_entry(e, copy);
+                __builtin_memmove(copy.path, copy.path + (path_length(e) - path.size()), path.size() + 1);
                 found = true;
               });
   return found;

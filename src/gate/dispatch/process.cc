@@ -71,6 +71,7 @@ bool is_gone(Process& record) {
 void start_as_copy(Process& child, Process& parent) {
   child.start_time = 0;
   child.umask = parent.umask.load();
+  child.root = parent.root.load();
   child.file_size.forget();
   {
     const CwdChange none(parent.cwd);

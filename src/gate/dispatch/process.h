@@ -50,6 +50,7 @@ struct Process {
   uint64_t generation = 0;  // of two with one pid, the later one lives
   uint64_t start_time = 0;  // of the process as first seen, in clock ticks since boot; 0: not seen yet
   std::atomic<uint32_t> umask{022};
+  std::atomic<uint32_t> root{0};  // of roots.h
   FileSizeLimit file_size;
   VirtualCwd cwd;
   std::atomic<int> inherited[inherited_count] = {-1, -1, -1};  // places

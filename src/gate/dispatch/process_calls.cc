@@ -9,6 +9,7 @@
 #include "gate/dispatch/path_engine.h"
 #include "gate/dispatch/process.h"
 #include "gate/dispatch/process_links.h"
+#include "gate/dispatch/roots.h"
 #include "gate/native.h"
 
 namespace fusewire::gate {
@@ -115,6 +116,19 @@ long call_fchdir(const CallFrame& f) {
   call.set_file(file.token);
   call.set_path1(".");
   return enter_virtual_cwd(call, call.run());
+}
+
+long call_chroot(const CallFrame& f) {
+  constexpr PathArgument path{-1, 0, {}};
+  Where where;
+  if (const long r = resolve_argument(f, path, where); r < 0) return r;
+  if (where.is_virtual) return refuse(-EPERM, "chroot", where.text.view(), "not served in mounts");
+  if (!where.rewritten) {
+    const long n = copy_string_from_program(where.text.data(), reinterpret_cast<const char*>(f.arg[0]), path_room);
+    if (n < 0) return n;
+    where.text.set_length(static_cast<size_t>(n));
+  }
+  return change_root(where.text.c_str());
 }
 
 long call_getcwd(const CallFrame& f) {

@@ -296,7 +296,7 @@ int become_gate(StackRecord* record, const Plan& plan, uint64_t argv, uint64_t e
   Inheritance i;
   i.filters = write_filters();
   if (i.filters < -1) return i.filters;
-  char text[512];
+  char text[exec_state_room];
   int closing = -1;
   i.state = {text, before_exec(text, sizeof text, closing)};
   i.descriptor = plan.file.fd;

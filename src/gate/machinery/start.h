@@ -25,7 +25,7 @@ struct Inheritance {
 
 inline constexpr std::string_view state_variable = "FUSEWIRE_GATE=";
 inline constexpr std::string_view file_variable = "FUSEWIRE_FILE=";
-using StateText = Text<2 * path_room + 1024>;
+using StateText = Text<3 * path_room + 1024>;
 using FileText = Text<path_room + 64>;
 
 void write_inheritance(const Inheritance& from, StateText& state, FileText& file);
