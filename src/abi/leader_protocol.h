@@ -55,6 +55,7 @@ struct LeaderReply {
 // What `fusewire run` hands to the first gate and every image to the next: words "<name><descriptor>", a space between.
 inline constexpr char line_word[] = "line:";
 inline constexpr char table_word[] = "mounts:";  // the mount table, to be mapped
+inline constexpr char proc_word[] = "proc:";    // the directory /proc
 inline constexpr char gate_word[] = "gate:";     // the gate's own file, for execveat(2)
 inline constexpr char first_word[] = "first";    // from `fusewire run`: no image of the gate came before
 inline constexpr char native_setid_word[] = "native-setid";  // set-id programs run outside the namespace

@@ -44,12 +44,32 @@ inline long readlink(const char* path, char* to, size_t room) {
   return raw_syscall(SYS_readlinkat, AT_FDCWD, of(path), of(to), static_cast<long>(room));
 }
 
-// Where /proc/self/fd/<fd> leads, into to: 0 or -errno.
+// A descriptor of /proc as it was outside, -1: there is none. (Of the calling process; process.cc.)
+int proc_directory();
+
+// The calling process's own file in /proc: relative to the descriptor of /proc, which is there after chroot and in
+// private mounts too, or by its path.
+struct OwnFile {
+  explicit OwnFile(std::string_view rest) : directory(proc_directory()) {
+    if (directory < 0) directory = AT_FDCWD;
+    name.add(directory == AT_FDCWD ? "/proc/self/" : "self/").add(rest);
+  }
+  static OwnFile descriptor(int fd) {
+    OwnFile file("fd/");
+    file.name.add_decimal(fd);
+    return file;
+  }
+  long open(long flags) const { return raw_syscall(SYS_openat, directory, of(name.c_str()), flags); }
+
+  int directory;
+  Text<40> name;
+};
+
+// Where the descriptor's link in /proc leads, into to: 0 or -errno.
 template <size_t room>
 int descriptor_path(int fd, Text<room>& to) {
-  Text<40> link;
-  link.add("/proc/self/fd/").add_decimal(fd);
-  const long n = readlink(link.c_str(), to.data(), room - 1);
+  const OwnFile link = OwnFile::descriptor(fd);
+  const long n = raw_syscall(SYS_readlinkat, link.directory, of(link.name.c_str()), of(to.data()), room - 1);
   to.set_length(n < 0 ? 0 : static_cast<size_t>(n));
   return n < 0 ? static_cast<int>(n) : 0;
 }

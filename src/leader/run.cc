@@ -156,8 +156,11 @@ std::string become_gate(const RunOptions& options, const std::string& directory,
   put_programs_on_path(directory);
   setting.restore();
   const UniqueFd table(::open((directory + "/" + abi::mount_table_name).c_str(), O_RDONLY | O_CLOEXEC));
+  // Not there in every container.
+  const UniqueFd proc(::open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC));
   std::string own = fmt::format("{} {}{} {}{}", abi::first_word, abi::line_word, hand_over(leader.line_for_programs()),
                                 abi::table_word, hand_over(table.get()));
+  if (proc.get() >= 0) own += fmt::format(" {}{}", abi::proc_word, hand_over(proc.get()));
   if (options.native_setid) own += fmt::format(" {}", abi::native_setid_word);
   std::vector<const char*> arguments{"fusewire-gate", "--namespace", directory.c_str(), "--own", "", program.c_str()};
   for (const std::string& argument : options.command) arguments.push_back(argument.c_str());

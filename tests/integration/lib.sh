@@ -68,8 +68,8 @@ is_free() { ! mountpoint -q "$1"; }
 # 32 threads in one program and 16 programs at once, for a minute, on the mount mnt.
 stress_mnt() {
   local pids=() i pid
-  stress 32 "${SOAK:-60}" mnt & pids+=($!)
-  for i in $(seq 16); do stress 2 "${SOAK:-60}" mnt "p$i" & pids+=($!); done
+  stress 32 "${SOAK:-25}" mnt & pids+=($!)
+  for i in $(seq 16); do stress 2 "${SOAK:-25}" mnt "p$i" & pids+=($!); done
   for pid in "${pids[@]}"; do wait "$pid" || broken=$((broken + 1)); done
   rule "everything was removed" test -z "$(ls -A mnt)"
   rule "no request is lost" test "$(connection_of mnt waiting)" = 0

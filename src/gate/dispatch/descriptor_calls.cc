@@ -119,7 +119,7 @@ struct DirectoryEntry {
 // Calls f(fd) for the program's open descriptors.
 template <class F>
 void for_each_descriptor(F f) {
-  const int directory = native::open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  const int directory = static_cast<int>(native::OwnFile("fd").open(O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (directory < 0) return;
   alignas(DirectoryEntry) char buffer[1024];
   for (;;) {

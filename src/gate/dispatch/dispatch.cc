@@ -139,7 +139,8 @@ bool is_on_internal(const CallFrame& frame) {
 
 // The state handed from image to image: words, as before_exec writes them. Those of what every process has from its
 // parent come first, in the order of Inherited.
-constexpr std::string_view inherited_words[inherited_count] = {abi::line_word, abi::table_word, abi::gate_word};
+constexpr std::string_view inherited_words[inherited_count] = {abi::line_word, abi::table_word, abi::gate_word,
+                                                               abi::proc_word};
 constexpr std::string_view cwd_word = "cwd:", virtual_word = "virtual", device_word = "device";
 constexpr std::string_view closing_word = "closing:";
 // The last one, since a path may hold anything.

@@ -111,9 +111,7 @@ long name_native(int fd, const char* path, char* resolved, size_t room) {
 
 // The file that a descriptor stands for, to be read: opened anew, or where /proc is missing the descriptor's own.
 long open_itself(int fd) {
-  Text<40> link;
-  link.add("/proc/self/fd/").add_decimal(fd);
-  const long r = raw_syscall(SYS_openat, AT_FDCWD, native::of(link.c_str()), O_RDONLY | O_CLOEXEC);
+  const long r = native::OwnFile::descriptor(fd).open(O_RDONLY | O_CLOEXEC);
   return r == -ENOENT ? native::fcntl(fd, F_DUPFD_CLOEXEC) : r;
 }
 

@@ -52,9 +52,8 @@ long judge_opened(int fd) {
   if (const int r = native::fstat(fd, &st); r < 0) return r;
   if (S_ISLNK(st.st_mode)) return -ELOOP;
   if (effective_is_real()) {
-    Text<40> link;
-    link.add("/proc/self/fd/").add_decimal(fd);
-    const long r = raw_syscall(SYS_faccessat, AT_FDCWD, native::of(link.c_str()), execute);
+    const auto link = native::OwnFile::descriptor(fd);
+    const long r = raw_syscall(SYS_faccessat, link.directory, native::of(link.name.c_str()), execute);
     if (!is_refusal(r)) return r;
   }
   return judge_by_mode(fd, st);

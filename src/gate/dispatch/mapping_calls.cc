@@ -104,7 +104,7 @@ bool is_no_exec(std::string_view line, uint64_t low, uint64_t high) {
 
 // Linux clears VM_MAYEXEC of such mappings; the copy's own would allow it. Without /proc nobody is in the way.
 bool maps_of_no_exec(uint64_t low, uint64_t high) {
-  const OwnDescriptor maps(native::open("/proc/self/maps", O_RDONLY | O_CLOEXEC));
+  const OwnDescriptor maps(static_cast<int>(native::OwnFile("maps").open(O_RDONLY | O_CLOEXEC)));
   char buffer[1024];
   Text<512> line;  // what is left out is the end of a long name
   for (;;) {

@@ -86,10 +86,9 @@ long open_behind(int fd, uint64_t flags) {
   Process& p = process();
   const int held = keep_internal(p, fd, true);
   if (held < 0) return held;
-  Text<40> link;
-  link.add("/proc/self/fd/").add_decimal(held);
+  const auto link = native::OwnFile::descriptor(held);
   const auto real_flags = static_cast<long>(flags & ~uint64_t{O_CREAT | O_EXCL | O_TRUNC | O_NOFOLLOW});
-  const long opened = raw_sleep(SYS_openat, AT_FDCWD, native::of(link.c_str()), real_flags, 0);
+  const long opened = raw_sleep(SYS_openat, link.directory, native::of(link.name.c_str()), real_flags, 0);
   forget_internal(p, held);
   return opened == -EINTR ? interrupted_sleep() : opened;
 }

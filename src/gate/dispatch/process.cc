@@ -214,6 +214,8 @@ void process_exits() {
   if (&p != &own_record && p.awaited_by == 0) end(p, false);
 }
 
+int native::proc_directory() { return inherited_descriptor(process(), Inherited::proc); }
+
 const char* namespace_directory() { return directory.c_str(); }
 
 void set_namespace_directory(const char* path) { directory.assign(path); }

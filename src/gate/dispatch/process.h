@@ -40,8 +40,8 @@ class CwdChange {
 };
 
 // What every process of the namespace has from its parent, and every image from the last one (leader_protocol.h).
-enum class Inherited : uint8_t { line, mount_table, gate_file };
-inline constexpr size_t inherited_count = 3;
+enum class Inherited : uint8_t { line, mount_table, gate_file, proc };
+inline constexpr size_t inherited_count = 4;
 
 struct Process {
   std::atomic<int> pid{0};
@@ -53,7 +53,7 @@ struct Process {
   std::atomic<uint32_t> root{0};  // of roots.h
   FileSizeLimit file_size;
   VirtualCwd cwd;
-  std::atomic<int> inherited[inherited_count] = {-1, -1, -1};  // places
+  std::atomic<int> inherited[inherited_count] = {-1, -1, -1, -1};  // places
   Rings rings;
   OwnDescriptors descriptors;
   std::atomic<OwnDescriptors*> shared_descriptors{nullptr};  // in place of `descriptors`, when others share them
