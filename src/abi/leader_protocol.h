@@ -25,15 +25,20 @@ enum class LeaderOperation : uint32_t {
   umount,           // path; flags: mount_rules.h, umount_flag. Lazy or not, open files live on
   abort,            // connection
   set_limits,       // connection; value[0] max_background, value[1] congestion_threshold; UINT32_MAX leaves it
-  log,              // text: one line for the namespace's log; value[0] 1: for stderr too, and only once
-  remount,          // path, flags, options (mount(2)'s data): MS_REMOUNT, with MS_BIND of the mount alone
-  set_tracing,      // value[0] 1 on, 0 off; options: absolute path of the trace file, JSON lines are appended
-  reach_host,  // connection: the asker's end becomes a client's socket of its host (ring.h: Welcome); a LeaderReply
-               // comes instead when there is none. Also over leader.sock, with the asker's end attached as on the line
+  // text (options): one line for the namespace's log; value[0] log_once: for stderr too, and only once. Of a refusal
+  // also source: the program, type: the call, path: why, value[1]: errno. value[0] log_next: no line; the process that
+  // met the last refusal goes on with the system call value[1]
+  log,
+  remount,      // path, flags, options (mount(2)'s data): MS_REMOUNT, with MS_BIND of the mount alone
+  set_tracing,  // value[0] 1 on, 0 off; options: absolute path of the trace file, JSON lines are appended
+  reach_host,   // connection: the asker's end becomes a client's socket of its host (ring.h: Welcome); a LeaderReply
+                // comes instead when there is none. Also over leader.sock, with the asker's end attached as on the line
   open_drop_in,  // the reply carries a descriptor of the program fusewire, the fusermount drop-in
   open_void,     // path: a name that begins with `void`; the reply carries a descriptor (O_PATH) of an empty directory
                  // that had this name
 };
+
+inline constexpr uint32_t log_once = 1, log_next = 2;
 
 struct LeaderRequest {
   uint32_t operation;
@@ -54,10 +59,10 @@ struct LeaderReply {
 
 // What `fusewire run` hands to the first gate and every image to the next: words "<name><descriptor>", a space between.
 inline constexpr char line_word[] = "line:";
-inline constexpr char table_word[] = "mounts:";  // the mount table, to be mapped
-inline constexpr char proc_word[] = "proc:";    // the directory /proc
-inline constexpr char gate_word[] = "gate:";     // the gate's own file, for execveat(2)
-inline constexpr char first_word[] = "first";    // from `fusewire run`: no image of the gate came before
+inline constexpr char table_word[] = "mounts:";              // the mount table, to be mapped
+inline constexpr char proc_word[] = "proc:";                 // the directory /proc
+inline constexpr char gate_word[] = "gate:";                 // the gate's own file, for execveat(2)
+inline constexpr char first_word[] = "first";                // from `fusewire run`: no image of the gate came before
 inline constexpr char native_setid_word[] = "native-setid";  // set-id programs run outside the namespace
 // They stand from here on, where the limits allow, out of the way of programs.
 inline constexpr int own_descriptors_from = 1000;

@@ -12,7 +12,7 @@
 namespace fusewire::abi {
 
 inline constexpr uint32_t mount_table_magic = 0x4657544d;  // "FWTM"
-inline constexpr uint32_t mount_table_version = 2;
+inline constexpr uint32_t mount_table_version = 3;
 inline constexpr uint32_t mount_entries = 128;
 inline constexpr uint32_t mount_path_max = 1024;
 
@@ -48,7 +48,9 @@ struct MountTable {
   uint32_t magic, version;
   std::atomic<uint32_t> generation;
   std::atomic<uint32_t> tracing;  // 1: hosts write trace lines, gates stamp `entered`
-  std::atomic<uint32_t> sockets_bound;  // 1, set by a host: a socket has been bound in a mount, so addresses are looked at
+  std::atomic<uint32_t>
+      sockets_bound;                // 1, set by a host: a socket has been bound in a mount, so addresses are looked at
+  std::atomic<uint32_t> reporting;  // 1: gates tell what follows a refusal
   uint32_t leader_pid;
   uint32_t mounted;  // entries in state mounted or ended: 0 lets gates pass paths through untested
   MountEntry entry[mount_entries];

@@ -11,6 +11,7 @@ struct RunArguments {
   std::string trace_file;  // empty: no trace
   std::string gate;        // empty: the one that this program carries
   bool verbose = false;
+  bool report = false;
   bool native_setid = false;
   std::vector<std::string> command;  // empty: the user's shell
 };

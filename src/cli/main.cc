@@ -141,6 +141,8 @@ class Program {
         ->type_name("FILE");
     run.add_flag("--native-setid", run_.native_setid,
                  "let programs with set-id bits or capabilities run outside the namespace, with their rights");
+    run.add_flag("--report", run_.report,
+                 "tell on stderr, at the end, which program was refused what, and what it did next");
     run.add_flag("-v,--verbose", run_.verbose, "tell on stderr what the namespace does");
     run.final_callback([this, &run] {
       run_.command = words_.command(run);

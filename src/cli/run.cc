@@ -26,6 +26,7 @@ int run_command(const RunArguments& arguments) {
   options.gate_image = gate::image();
   options.gate = arguments.gate;
   options.native_setid = arguments.native_setid;
+  options.report = arguments.report;
   options.verbose = arguments.verbose;
   options.control_daemon = serve_control;
   const auto status = leader::run(options);

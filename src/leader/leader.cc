@@ -55,6 +55,7 @@ std::expected<std::unique_ptr<Leader>, std::string> Leader::create(const std::st
   if (const int error = leader->make_line(); error < 0)
     return std::unexpected(fmt::format("cannot make a socket pair: {}", std::strerror(-error)));
   leader->verbose_ = options.verbose;
+  leader->table_.table().reporting.store(options.report ? 1 : 0);
   leader->trace_file_ = options.trace_file;
   leader->table_.table().tracing.store(options.trace_file.empty() ? 0 : 1);
   return leader;
@@ -175,7 +176,9 @@ void Leader::carry_out(const abi::LeaderRequest& request, const host::Credential
 
 // Programs that meet the same refusal a thousand times must not fill the disk.
 void Leader::log_of_process(uint32_t pid, const abi::LeaderRequest& request) {
-  if (request.value[0] != 0) return tell_once(request.options);
+  report_.take(pid, request);
+  if (request.value[0] == abi::log_next) return;
+  if (request.value[0] == abi::log_once) return tell_once(request.options);
   for (const std::string& line : log_limit_.take(pid, request.options, Clock::now())) log_.line(line);
 }
 

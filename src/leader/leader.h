@@ -28,6 +28,7 @@
 #include "host/packet_socket.h"
 #include "leader/log_limit.h"
 #include "leader/mount_table_file.h"
+#include "leader/refusal_report.h"
 #include "leader/run.h"
 
 namespace fusewire::leader {
@@ -48,6 +49,7 @@ class Leader {
   void serve(pid_t command);
   void end();
   // The command's status as from waitpid.
+  const RefusalReport& report() const { return report_; }
   int command_status() const { return command_status_; }
 
  private:
@@ -147,6 +149,7 @@ class Leader {
   UniqueFd line_, programs_line_, listener_, signals_;
   host::Log log_;
   bool verbose_ = false;
+  RefusalReport report_;
   LogLimit log_limit_;
   std::set<std::string, std::less<>> told_;  // by tell_once
   std::string trace_file_;

@@ -192,6 +192,7 @@ std::expected<int, std::string> run_in(NamespaceDirectory& directory, const Lead
   const int fork_error = errno;
   if (command > 0) (*leader)->serve(command);
   (*leader)->end();
+  if (options.report) fmt::print(stderr, "fusewire: what was refused:\n{}", (*leader)->report().text());
   if (command < 0) return std::unexpected(fmt::format("cannot start a process: {}", std::strerror(fork_error)));
   return exit_status((*leader)->command_status());
 }

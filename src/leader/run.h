@@ -19,13 +19,14 @@ namespace fusewire::leader {
 using ControlDaemon = std::function<int(int device_fd, const abi::MountTable& table, const std::string& directory)>;
 
 struct RunOptions {
-  std::vector<std::string> command;  // program and arguments; the program is searched in PATH as a shell does
-  std::string trace_file;            // JSON lines of every step are appended; empty: no tracing
+  std::vector<std::string> command;       // program and arguments; the program is searched in PATH as a shell does
+  std::string trace_file;                 // JSON lines of every step are appended; empty: no tracing
   std::span<const std::byte> gate_image;  // the gate's file, as the program carries it
   std::string gate;                       // path of a gate to use in its place
   bool native_setid = false;              // programs with set-id bits run outside the namespace
-  bool verbose = false;              // leader and hosts tell what they do, on stderr
-  ControlDaemon control_daemon;      // not set: no control file system
+  bool report = false;                    // what was refused is told on stderr at the end
+  bool verbose = false;                   // leader and hosts tell what they do, on stderr
+  ControlDaemon control_daemon;           // not set: no control file system
 };
 
 // The calling process becomes the namespace's leader until the command has ended and everything is cleaned up.

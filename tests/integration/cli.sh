@@ -31,6 +31,15 @@ for step in call queued read replied ended returned; do
 done
 rule "trace --on draws the five steps of the unlink" bash -c 'fusewire run -- bash -c "fusewire fs memfs mnt && : > mnt/f && fusewire trace --on mnt -- rm mnt/f" > ladder; for n in 1 2 3 4 5; do grep -q "($n)" ladder || { cat ladder; exit 1; }; done; grep -q UNLINK ladder'
 rule "a namespace runs inside another" fusewire run -- bash -c 'fusewire fs memfs mnt && mkdir mnt/deep && fusewire run -- bash -c "mkdir -p inner && fusewire fs memfs inner && echo x > inner/f && cat inner/f" && echo y > mnt/f && cat mnt/f'
+rule "a report tells who was refused what, and what it did next" bash -c 'fusewire run --report -- bash -c "fusewire fs memfs mnt && python3 -c \"
+import mmap, os
+f = os.open(\\\"mnt/f\\\", os.O_RDWR | os.O_CREAT)
+os.ftruncate(f, 4096)
+for i in range(3):
+    try: mmap.mmap(f, 4096)
+    except OSError: os.pread(f, 1, 0)
+\"" 2> err; grep -E "^ +3  python3 +mmap +ENODEV .*; 3 close" err || { cat err; exit 1; }'
+rule "and says so when nothing was" bash -c 'fusewire run --report true 2> err; grep -q "no call was refused" err'
 export left=4711.$$  # a sleep of nobody else
 rule "a background program left behind is ended" fusewire run -- bash -c 'sleep 4711.$left & exit 0'
 rule "it is gone" bash -c '! pgrep -f "^sleep 4711.$left"'

@@ -4,6 +4,7 @@
 #include "gate/dispatch/descriptor_calls.h"
 #include "gate/dispatch/descriptors.h"
 #include "gate/dispatch/handlers.h"
+#include "gate/dispatch/leader.h"
 #include "gate/dispatch/mounts.h"
 #include "gate/dispatch/process.h"
 #include "gate/dispatch/roots.h"
@@ -202,6 +203,7 @@ constinit uint8_t dispatch_table[table_size] = {};
 long dispatch_call(const CallFrame& frame) {
   const Handler handler = frame.nr >= 0 && frame.nr < long{table_size} ? table.handler[frame.nr] : nullptr;
   if (handler == nullptr) return pass_on;
+  tell_what_follows(frame.nr);
   if (is_on_internal(frame)) return -EBADF;
   // The number, or the directory, has got another file since it was looked at: nothing was done.
   for (int tries = 0; tries < stale_tries_max; tries++) {

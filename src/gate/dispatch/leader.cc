@@ -1,5 +1,6 @@
 #include "gate/dispatch/leader.h"
 
+#include "gate/dispatch/mounts.h"
 #include "gate/dispatch/process.h"
 #include "gate/native.h"
 
@@ -110,27 +111,52 @@ long ask_leader(const abi::LeaderRequest& request, int attached, int* received) 
   return r;
 }
 
-long refuse(long error, const char* call, std::string_view about, const char* why) {
-  Text<512> line;
-  line.add(program_name().view()).add('[').add_decimal(native::getpid()).add("]: cannot: ").add(call);
-  line.add('(').add(about.substr(0, 256)).add("): ").add(why).add(" (errno ").add_decimal(-error).add(')');
-  log_line(line.c_str());
-  return error;
-}
-
 namespace {
 
-void send_line(const char* text, bool once) {
-  abi::LeaderRequest request;
-  start_request(request, abi::LeaderOperation::log);
-  request.value[0] = once ? 1 : 0;
-  set_field(request.options, std::string_view(text, text_length(text)).substr(0, sizeof request.options - 1));
+void send_line(abi::LeaderRequest& request, std::string_view text) {
+  set_field(request.options, text.substr(0, sizeof request.options - 1));
   send_request(request, -1, -1);
 }
 
+void send_line(const char* text, uint32_t how) {
+  abi::LeaderRequest request;
+  start_request(request, abi::LeaderOperation::log);
+  request.value[0] = how;
+  send_line(request, std::string_view(text, text_length(text)));
+}
+
+// The thread whose last call was refused, while that is reported; 0: none.
+std::atomic<int> refused_thread{0};
+
 }  // namespace
 
-void log_line(const char* text) { send_line(text, false); }
-void tell_once(const char* text) { send_line(text, true); }
+long refuse(long error, const char* call, std::string_view about, const char* why) {
+  const auto program = program_name();
+  Text<512> line;
+  line.add(program.view()).add('[').add_decimal(native::getpid()).add("]: cannot: ").add(call);
+  line.add('(').add(about.substr(0, 256)).add("): ").add(why).add(" (errno ").add_decimal(-error).add(')');
+  abi::LeaderRequest request;
+  start_request(request, abi::LeaderOperation::log);
+  set_field(request.source, program.view());
+  set_field(request.type, std::string_view(call, text_length(call)));
+  set_field(request.path, std::string_view(why, text_length(why)));
+  request.value[1] = static_cast<uint32_t>(-error);
+  send_line(request, line.view());
+  if (reporting()) refused_thread = native::gettid();
+  return error;
+}
+
+void tell_what_follows(long nr) {
+  int thread = refused_thread.load(std::memory_order_relaxed);
+  if (thread == 0 || thread != native::gettid() || !refused_thread.compare_exchange_strong(thread, 0)) return;
+  abi::LeaderRequest request;
+  start_request(request, abi::LeaderOperation::log);
+  request.value[0] = abi::log_next;
+  request.value[1] = static_cast<uint32_t>(nr);
+  send_line(request, "");
+}
+
+void log_line(const char* text) { send_line(text, 0); }
+void tell_once(const char* text) { send_line(text, abi::log_once); }
 
 }  // namespace fusewire::gate

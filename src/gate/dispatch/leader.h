@@ -28,6 +28,9 @@ long ask_leader(const abi::LeaderRequest& request, int attached, int* received);
 // (negative) as the call's result.
 long refuse(long error, const char* call, std::string_view about, const char* why);
 
+// At each call: the report of refusals wants the one that comes after one.
+void tell_what_follows(long nr);
+
 // Sends a request on the line and does not wait: the socket on which the answer will come (close-on-exec), or -errno:
 // ENOTCONN when the leader is gone, EMFILE or ENFILE without descriptors.
 int send_to_leader(const abi::LeaderRequest& request, int attached);

@@ -81,6 +81,8 @@ bool sockets_are_bound() { return table != nullptr && table->sockets_bound.load(
 
 bool tracing() { return table != nullptr && table->tracing.load(std::memory_order_relaxed) != 0; }
 
+bool reporting() { return table != nullptr && table->reporting.load(std::memory_order_relaxed) != 0; }
+
 MountPoint mount_at(std::string_view path) {
   MountPoint newest;
   read_stable([&] { newest = {}; },

@@ -29,6 +29,8 @@ bool anything_mounted();
 bool sockets_are_bound();
 // Whether hosts write traces: calls are then stamped with their time of entry.
 bool tracing();
+// Whether what follows a refusal is wanted (run --report).
+bool reporting();
 // What is mounted exactly at the canonical path (the newest, when several are).
 MountPoint mount_at(std::string_view path);
 // Whether a mount point lies below the canonical path.
