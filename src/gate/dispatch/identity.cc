@@ -10,7 +10,7 @@ namespace {
 constexpr long groups_compared = 1024;
 
 void read_groups(Identity& identity) {
-  uint32_t groups[groups_compared];
+  uint32_t groups[groups_compared] = {};
   const long count = raw_syscall(SYS_getgroups, groups_compared, native::of(groups));
   if (count < 0) {
     identity.groups = static_cast<uint32_t>(raw_syscall(SYS_getgroups, 0, 0));
