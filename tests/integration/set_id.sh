@@ -34,4 +34,7 @@ else
   rule "and that is said once" test "$(grep -c "$line.*$program" said)" = 1
   rule_sh "not of mount, which needs no right here" "fusewire run -- mount --version > out 2> said; test ! -s said"
 fi
+if [ "$WHO" = user ] && unshare -Ur true 2> /dev/null; then
+  rule "bits of an owner whom the user namespace does not know give nothing" unshare -Ur su --version
+fi
 finish

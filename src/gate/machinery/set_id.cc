@@ -55,11 +55,18 @@ bool may_take(const SetId& ids) {
          (!ids.group || is(__NR_getgid, ids.gid) || will_have(CAP_SETGID));
 }
 
-long take_ids(const SetId& ids) {
-  if (ids.group) {
-    if (const long r = raw_syscall(__NR_setresgid, keep_id, ids.gid, ids.gid); r < 0) return r;
+// bprm_fill_uid: without a mapping of both there is neither.
+long take_ids(SetId& ids) {
+  constexpr long unmapped = -22;  // EINVAL
+  const long old_group = raw_syscall(__NR_getegid);
+  long r = ids.group ? raw_syscall(__NR_setresgid, keep_id, ids.gid, ids.gid) : 0;
+  if (r == 0 && ids.user) {
+    r = raw_syscall(__NR_setresuid, keep_id, ids.uid, ids.uid);
+    if (r < 0 && ids.group) raw_syscall(__NR_setresgid, keep_id, old_group, old_group);
   }
-  return ids.user ? raw_syscall(__NR_setresuid, keep_id, ids.uid, ids.uid) : 0;
+  if (r != unmapped) return r;
+  ids = {};
+  return 0;
 }
 
 }  // namespace fusewire::gate

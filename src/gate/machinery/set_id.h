@@ -23,7 +23,8 @@ struct SetId {
 SetId set_id_of(const ProgramFile& file, const struct stat& st);
 // Whether this process may take the ids. Capabilities of a file cannot be taken.
 bool may_take(const SetId& ids);
-// In the image that runs the program, before it does. 0 or -errno.
-long take_ids(const SetId& ids);
+// In the image that runs the program, before it does. 0 or -errno. Ids that the process's user namespace does not know
+// give nothing, and `ids` says so then.
+long take_ids(SetId& ids);
 
 }  // namespace fusewire::gate

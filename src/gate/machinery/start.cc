@@ -191,7 +191,7 @@ void allow_executable_stack(uint64_t* stack) {
               PROT_READ | PROT_WRITE | PROT_EXEC | PROT_GROWSDOWN);
 }
 
-[[noreturn]] void start_program(uint64_t* stack, const Inheritance& i) {
+[[noreturn]] void start_program(uint64_t* stack, Inheritance& i) {
   copy_text(namespace_path, i.name_space);
   copy_text(program_path, i.exe);
   if (take_ids(i.ids) < 0) die("cannot take the ids that the program's set-id bits give:", program_path);
