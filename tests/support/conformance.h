@@ -42,6 +42,13 @@ inline void must_fail(long result, int wanted, const std::string& what) {
   }
 }
 
+// The thread sanitizer holds signals back while a thread sleeps, and lets no child of fork start threads.
+inline void needs_the_systems_own_threads() {
+#ifdef __SANITIZE_THREAD__
+  throw Skip{"not in a program of the thread sanitizer"};
+#endif
+}
+
 template <typename T>
 void expect_equal(const T& got, const T& wanted, const std::string& what) {
   if (got == wanted) return;

@@ -183,6 +183,7 @@ void one_thread_changes_its_user_and_the_others_stay(const Place& p) {
 
 // glibc's functions change all threads, each by a call of its own.
 void a_process_changes_its_user_with_all_threads(const Place& p) {
+  needs_the_systems_own_threads();
   needs_root();
   p.write_file("f", "x");
   must(chmod(p.path("f").c_str(), 0600), "chmod");

@@ -250,6 +250,7 @@ void a_handler_ends_the_wait_for_a_fifos_other_side(const Place& p) {
 }
 
 void a_restarting_handler_does_not_end_it(const Place& p) {
+  needs_the_systems_own_threads();
   must(mkfifo(p.path("fifo").c_str(), 0600), "mkfifo");
   opens_though_interrupted(p, SA_RESTART);
 }
