@@ -7,10 +7,15 @@
 
 namespace fusewire::host {
 
-void Log::line(std::string_view text) const {
+std::string printable(std::string_view text) {
   std::string clean(text);
   for (char& c : clean)
     if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
+  return clean;
+}
+
+void Log::line(std::string_view text) const {
+  const std::string clean = printable(text);
   if (verbose_) {
     const std::string message = fmt::format("fusewire: {}\n", clean);
     (void)!::write(STDERR_FILENO, message.data(), message.size());

@@ -9,13 +9,16 @@
 
 namespace fusewire::host {
 
+// What programs say may hold anything: control characters become '?'.
+std::string printable(std::string_view text);
+
 class Log {
  public:
   Log() = default;
   // verbose: lines go to stderr too.
   Log(UniqueFd file, bool verbose) : file_(std::move(file)), verbose_(verbose) {}
 
-  // Control characters of text become '?'.
+  // Of text, what is printable.
   void line(std::string_view text) const;
   int fd() const { return file_.get(); }
   bool verbose() const { return verbose_; }

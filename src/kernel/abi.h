@@ -48,6 +48,7 @@ inline constexpr uint32_t xattr_create = 1, xattr_replace = 2;
 
 inline constexpr uint64_t page_size = 4096;
 inline constexpr uint64_t max_file_size = INT64_MAX;
+inline constexpr uint64_t max_rw_count = 0x7ffff000;  // MAX_RW_COUNT: no call moves more
 inline constexpr uint32_t path_max = 4096;
 // FUSE_NAME_LOW_MAX and FUSE_NAME_MAX: the longer one with MAX_PAGES (K077).
 inline constexpr uint32_t name_low_max = 1024, name_max = path_max - 1;

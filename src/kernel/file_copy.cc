@@ -12,8 +12,8 @@ namespace {
 
 constexpr uint64_t smaller(uint64_t a, uint64_t b) { return a < b ? a : b; }
 
-// What splice_copy_file_range moves at most, and of it at a time.
-constexpr uint64_t spliced_max = 0x7ffff000, piece_bytes = 128 * 1024;
+// What splice_copy_file_range moves at a time.
+constexpr uint64_t piece_bytes = 128 * 1024;
 // The older opcode's reply has 32 bits for the length: whole pages below that.
 constexpr uint64_t short_copy_max = 0xfffff000;
 
@@ -105,7 +105,7 @@ Task<Result<size_t>> copy_by_daemon(File& from, File& to, Caller& caller, const 
 
 // splice_copy_file_range.
 Task<Result<size_t>> copy_by_hand(File& from, File& to, Caller& caller, const CopyRange& range) {
-  const uint64_t count = smaller(range.bytes, spliced_max);
+  const uint64_t count = smaller(range.bytes, abi::max_rw_count);
   Buffer piece(from.kmalloc(), smaller(count, piece_bytes));
   if (!piece) co_return error(Errno::enomem);
   uint64_t done = 0;

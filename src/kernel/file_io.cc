@@ -13,9 +13,6 @@ constexpr uint64_t page_floor(uint64_t offset) { return offset & ~(page_size - 1
 constexpr uint64_t page_ceil(uint64_t offset) { return (offset + page_size - 1) & ~(page_size - 1); }
 constexpr uint64_t smaller(uint64_t a, uint64_t b) { return a < b ? a : b; }
 
-// Linux's MAX_RW_COUNT: no call moves more.
-constexpr size_t max_count = 0x7ffff000;
-
 uint64_t page_limit(Superblock& sb) { return uint64_t{sb.connection.negotiated().max_pages} * page_size; }
 uint64_t read_limit(Superblock& sb) {
   const uint64_t limit = smaller(page_limit(sb), sb.connection.options().max_read);
@@ -258,7 +255,7 @@ Task<Result<size_t>> read_file(File& file, Caller& caller, std::span<std::byte> 
   if (offset < 0 && file.has_flag(wire::fopen_flag::stream)) offset = 0;
   if (offset >= 0) {
     CO_TRY_VOID(check_range(offset, to.size()));
-    to = to.first(smaller(to.size(), max_count));
+    to = to.first(smaller(to.size(), abi::max_rw_count));
     if (to.empty()) co_return size_t{0};
     if (auto flags = flags_of_call(file, rwf); !flags) co_return error(flags.error());
     auto got = co_await read_at(file, caller, to, static_cast<uint64_t>(offset));
@@ -267,7 +264,7 @@ Task<Result<size_t>> read_file(File& file, Caller& caller, std::span<std::byte> 
   auto guard = co_await file.position_lock.exclusive(file.sb.ready(), caller);
   if (!guard) co_return error(guard.error());
   CO_TRY_VOID(check_range(static_cast<int64_t>(file.position), to.size()));
-  to = to.first(smaller(to.size(), max_count));
+  to = to.first(smaller(to.size(), abi::max_rw_count));
   if (to.empty()) co_return size_t{0};
   if (auto flags = flags_of_call(file, rwf); !flags) co_return error(flags.error());
   auto got = co_await read_at(file, caller, to, file.position);
@@ -285,7 +282,7 @@ Task<Result<size_t>> write_file(File& file, Caller& caller, std::span<const std:
   if (offset < 0 && file.has_flag(wire::fopen_flag::stream)) offset = 0;
   if (offset >= 0) {
     CO_TRY_VOID(check_range(offset, from.size()));
-    from = from.first(smaller(from.size(), max_count));
+    from = from.first(smaller(from.size(), abi::max_rw_count));
     if (from.empty()) co_return size_t{0};
     const Result<uint32_t> flags = flags_of_call(file, rwf);
     if (!flags) co_return error(flags.error());
@@ -299,7 +296,7 @@ Task<Result<size_t>> write_file(File& file, Caller& caller, std::span<const std:
   auto guard = co_await file.position_lock.exclusive(file.sb.ready(), caller);
   if (!guard) co_return error(guard.error());
   CO_TRY_VOID(check_range(static_cast<int64_t>(file.position), from.size()));
-  from = from.first(smaller(from.size(), max_count));
+  from = from.first(smaller(from.size(), abi::max_rw_count));
   if (from.empty()) co_return size_t{0};
   const Result<uint32_t> flags = flags_of_call(file, rwf);
   if (!flags) co_return error(flags.error());

@@ -187,10 +187,7 @@ void Leader::tell_once(std::string_view text) {
   if (told_.size() >= remembered_max || !told_.emplace(text).second) return;
   log_.line(text);
   if (verbose_) return;  // it is on stderr already
-  std::string clean(text);
-  for (char& c : clean)
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
-  fmt::print(stderr, "fusewire: {}\n", clean);
+  fmt::print(stderr, "fusewire: {}\n", host::printable(text));
 }
 
 void Leader::answer(Asker& asker, const abi::LeaderReply& reply, const UniqueFd& attached) {

@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <vector>
 
+#include "host/log.h"
+
 namespace fusewire::leader {
 
 namespace {
@@ -46,13 +48,9 @@ std::string name_of(uint32_t number) {
   return known == std::end(names) ? fmt::format("call {}", number) : std::string(known->text);
 }
 
-// What a program says may hold anything.
 template <size_t room>
 std::string clean(const char (&field)[room]) {
-  std::string text(field, ::strnlen(field, room));
-  for (char& c : text)
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
-  return text;
+  return host::printable({field, ::strnlen(field, room)});
 }
 
 }  // namespace

@@ -60,8 +60,7 @@ long take_failure(uint64_t context, uint64_t block) {
 Vectors vectors_of(const iocb& block) {
   if (block.aio_lio_opcode == IOCB_CMD_PREADV || block.aio_lio_opcode == IOCB_CMD_PWRITEV)
     return Vectors::array(reinterpret_cast<const iovec*>(block.aio_buf), static_cast<long>(block.aio_nbytes));
-  return Vectors::single(reinterpret_cast<void*>(block.aio_buf),
-                         block.aio_nbytes < abi::transfer_bytes_max ? block.aio_nbytes : abi::transfer_bytes_max);
+  return Vectors::single(reinterpret_cast<void*>(block.aio_buf), block.aio_nbytes);
 }
 
 // aio_prep_rw, io_submit_one: what is said at once and not by an event. 0 or -errno.

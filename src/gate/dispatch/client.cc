@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 
 #include "gate/dispatch/leader.h"
+#include "gate/dispatch/messages.h"
 #include "gate/dispatch/mounts.h"
 #include "gate/dispatch/process.h"
 #include "gate/native.h"
@@ -38,34 +39,9 @@ long poll_one(int fd, short events, long milliseconds) {
   return r <= 0 ? r : p.revents;
 }
 
-// Descriptors received with one message.
-struct Message {
-  long bytes = 0;
-  bool cut = false;  // more came than there is room for: the program may open no more
-  int fd[2] = {-1, -1};
-};
-
-Message receive(int socket, void* data, size_t bytes, int flags) {
-  Message m;
-  iovec io{data, bytes};
-  alignas(cmsghdr) char control[CMSG_SPACE(2 * sizeof(int))];
-  msghdr header{};
-  header.msg_iov = &io;
-  header.msg_iovlen = 1;
-  header.msg_control = control;
-  header.msg_controllen = sizeof control;
-  m.bytes = raw_syscall(SYS_recvmsg, socket, native::of(&header), flags | MSG_CMSG_CLOEXEC);
-  if (m.bytes < 0) return m;
-  m.cut = (header.msg_flags & MSG_CTRUNC) != 0;
-  const cmsghdr* c = CMSG_FIRSTHDR(&header);
-  if (c == nullptr || c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) return m;
-  const size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-  for (size_t i = 0; i < count && i < 2; i++) __builtin_memcpy(&m.fd[i], CMSG_DATA(c) + i * sizeof(int), sizeof(int));
-  return m;
-}
-
 // 0, or why there is no welcome.
-long welcomed(int socket, uint32_t connection, Message& m) {
+// fds: the ring and the doorbell.
+long welcomed(int socket, uint32_t connection, int (&fds)[2]) {
   long ready;
   do {
     ready = poll_one(socket, POLLIN, host_answers_within_ms);
@@ -75,13 +51,13 @@ long welcomed(int socket, uint32_t connection, Message& m) {
     abi::Welcome welcome;
     abi::LeaderReply refusal;
   } first{};
-  m = receive(socket, &first, sizeof first, MSG_DONTWAIT);
+  const Received m = receive_message(socket, &first, sizeof first, fds);
   if (m.bytes == sizeof first.refusal && first.refusal.error < 0) return first.refusal.error;
   const abi::Welcome& w = first.welcome;
   const bool whole =
       m.bytes == sizeof w && w.magic == abi::call_magic && w.version == abi::call_version && w.connection == connection;
   if (whole && m.cut) return -EMFILE;
-  return whole && m.fd[0] >= 0 && m.fd[1] >= 0 ? 0 : -ENOTCONN;
+  return whole && m.count == 2 ? 0 : -ENOTCONN;
 }
 
 void* map_ring(int fd) {
@@ -173,16 +149,16 @@ struct NewRing {
 long make_ring(uint32_t connection, NewRing& made) {
   const int socket = ask_for_host(connection);
   if (socket < 0) return error_of_connecting(socket);
-  Message m;
-  const long answer = welcomed(socket, connection, m);
-  made.memory = answer == 0 ? map_ring(m.fd[0]) : nullptr;
-  if (m.fd[0] >= 0) native::close(m.fd[0]);
+  int fds[2] = {-1, -1};
+  const long answer = welcomed(socket, connection, fds);
+  made.memory = answer == 0 ? map_ring(fds[0]) : nullptr;
+  if (fds[0] >= 0) native::close(fds[0]);
   if (made.memory != nullptr) {
     made.socket = socket;
-    made.doorbell = m.fd[1];
+    made.doorbell = fds[1];
     return 0;
   }
-  if (m.fd[1] >= 0) native::close(m.fd[1]);
+  if (fds[1] >= 0) native::close(fds[1]);
   native::close(socket);
   return answer < 0 ? error_of_connecting(answer) : -ENOTCONN;
 }
@@ -335,16 +311,17 @@ long receive_file(Ring& ring) {
   uint64_t all = ~uint64_t{0}, old = 0;
   raw_syscall(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, native::of(&all), native::of(&old), sizeof old);
   abi::FileMessage message{};
-  const Message m = [&] {
+  int fds[2] = {-1, -1};
+  const Received m = [&] {
     const InUse socket(process(), ring.socket);
-    return receive(socket.fd(), &message, sizeof message, MSG_DONTWAIT);
+    return receive_message(socket.fd(), &message, sizeof message, fds);
   }();
-  if (m.fd[1] >= 0) native::close(m.fd[1]);
+  if (fds[1] >= 0) native::close(fds[1]);
   const bool whole = m.bytes == sizeof message && message.slot < abi::slot_count;
-  if (whole && (m.fd[0] >= 0 || m.cut)) {
-    keep_received(ring, message.slot, received_word(message.token, m.fd[0] >= 0 ? m.fd[0] + 1 : none_left));
-  } else if (m.fd[0] >= 0) {
-    native::close(m.fd[0]);
+  if (whole && (fds[0] >= 0 || m.cut)) {
+    keep_received(ring, message.slot, received_word(message.token, fds[0] >= 0 ? fds[0] + 1 : none_left));
+  } else if (fds[0] >= 0) {
+    native::close(fds[0]);
   }
   raw_syscall(SYS_rt_sigprocmask, 2, native::of(&old), 0, sizeof old);
   return m.bytes;
@@ -541,21 +518,10 @@ void RingCall::ring_doorbell() const {
 }
 
 long RingCall::send_socket(int fd) const {
-  abi::SocketMessage message{index_, 0};
-  iovec io{&message, sizeof message};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-  msghdr header{};
-  header.msg_iov = &io;
-  header.msg_iovlen = 1;
-  header.msg_control = control;
-  header.msg_controllen = sizeof control;
-  cmsghdr* c = CMSG_FIRSTHDR(&header);
-  c->cmsg_level = SOL_SOCKET;
-  c->cmsg_type = SCM_RIGHTS;
-  c->cmsg_len = CMSG_LEN(sizeof(int));
-  __builtin_memcpy(CMSG_DATA(c), &fd, sizeof fd);
+  const abi::SocketMessage message{index_, 0};
+  const int fds[] = {fd};
   const InUse socket(process(), ring_->socket);
-  const long r = raw_syscall(SYS_sendmsg, socket.fd(), native::of(&header), MSG_NOSIGNAL | MSG_DONTWAIT);
+  const long r = send_message(socket.fd(), &message, sizeof message, fds, 1);
   if (r == -EAGAIN) return -ENOBUFS;
   return r < 0 ? r : 0;
 }

@@ -1,6 +1,4 @@
 // Calls that move data from descriptor to descriptor: sendfile, copy_file_range, splice and its kin.
-#include <sys/ioctl.h>
-
 #include "gate/dispatch/device_calls.h"
 #include "gate/dispatch/file_call.h"
 #include "gate/dispatch/handlers.h"
@@ -69,6 +67,9 @@ long copy_piece_to_mount(const Side& in, const Side& out, long nr, int64_t offse
   return call.run();
 }
 
+size_t within_one_call(size_t bytes) {
+  return bytes < abi::transfer_bytes_max ? bytes : size_t{abi::transfer_bytes_max};
+}
 size_t piece_of(size_t bytes) { return bytes < abi::io_bytes_max ? bytes : size_t{abi::io_bytes_max}; }
 
 // copy(done, bytes): a piece of at most `bytes` behind what is done; the bytes copied, 0 at the end, or -errno.
@@ -129,8 +130,6 @@ long give_offset(long pointer, int64_t offset) {
   return copy_to_program(reinterpret_cast<void*>(pointer), &offset, sizeof offset);
 }
 
-constexpr size_t count_max = 0x7ffff000;  // MAX_RW_COUNT
-
 }  // namespace
 
 long call_sendfile(const CallFrame& f) {
@@ -143,7 +142,7 @@ long call_sendfile(const CallFrame& f) {
   if (const long r = check_sendfile(in, out, f.nr, moves && position < 0 ? 0 : position, f.arg[3]); r < 0) return r;
   if (position < 0) return position;
   const auto count = static_cast<size_t>(f.arg[3]);
-  const long n = in_pieces(count < count_max ? count : count_max, [&](size_t done, size_t bytes) {
+  const long n = in_pieces(within_one_call(count), [&](size_t done, size_t bytes) {
     const int64_t from = position + static_cast<int64_t>(done);
     return in.is_virtual() ? copy_piece_from_mount(in, out, f.nr, from, at_position, bytes)
                            : copy_piece_to_mount(in, out, f.nr, from, bytes);
@@ -188,7 +187,7 @@ long copy_within(const Side& in, const Side& out, long nr, int64_t from, int64_t
 long copy_between(const Side& in, const Side& out, long nr, int64_t from, int64_t to, size_t bytes) {
   if (const long r = check_copy(in, out, nr); r < 0) return r;
   if (from < at_position || to < at_position) return -EINVAL;
-  return in_pieces(bytes < count_max ? bytes : count_max, [&](size_t done, size_t piece) {
+  return in_pieces(within_one_call(bytes), [&](size_t done, size_t piece) {
     const auto behind = static_cast<int64_t>(done);
     return copy_piece_from_mount(in, out, nr, from < 0 ? from : from + behind, to < 0 ? to : to + behind, piece);
   });
@@ -228,12 +227,6 @@ namespace {
 // What a pipe can hold, in bytes; below 0: it is none.
 long pipe_capacity(const Side& s) { return s.kind == Descriptor::native ? native::fcntl(s.fd, F_GETPIPE_SZ) : -1; }
 
-long pipe_fill(const Side& s) {
-  int bytes = 0;
-  const long r = raw_syscall(SYS_ioctl, s.fd, FIONREAD, native::of(&bytes));
-  return r < 0 ? r : bytes;
-}
-
 // Until the pipe has data, or room, or has lost its other end.
 long wait_for_pipe(const Side& pipe, short events, bool may_sleep) {
   pollfd p{pipe.fd, events, 0};
@@ -257,7 +250,7 @@ struct Splice {
 long splice_to_file(const Splice& s) {
   if (const long r = wait_for_pipe(s.pipe, POLLIN, s.may_sleep); r < 0) return r;
   return in_pieces(s.bytes, [&](size_t done, size_t bytes) -> long {
-    if (done != 0 && pipe_fill(s.pipe) <= 0) return 0;
+    if (done != 0 && pipe_fill(s.pipe.fd) <= 0) return 0;
     RingCall call(s.file.file.connection, CallNumber::write, s.nr);
     if (call.error() != 0) return call.error();
     call.set_file(s.file.file.token);
@@ -274,7 +267,7 @@ long splice_to_file(const Splice& s) {
 long splice_from_file(const Splice& s, int64_t position) {
   if (const long r = wait_for_pipe(s.pipe, POLLOUT, s.may_sleep); r < 0) return r;
   constexpr size_t page = 4096;
-  const size_t room = pipe_fill(s.pipe) == 0 ? static_cast<size_t>(pipe_capacity(s.pipe)) : page;
+  const size_t room = pipe_fill(s.pipe.fd) == 0 ? static_cast<size_t>(pipe_capacity(s.pipe)) : page;
   return copy_piece_from_mount(s.file, s.pipe, s.nr, position, at_position, piece_of(s.bytes < room ? s.bytes : room));
 }
 
@@ -306,8 +299,7 @@ long splice_file(const CallFrame& f, const Side& in, const Side& out) {
   const long pipe_flags = reads_pipe ? in_flags : out_flags;
   const bool may_sleep = (f.arg[5] & SPLICE_F_NONBLOCK) == 0 && (pipe_flags & O_NONBLOCK) == 0;
   const auto bytes = static_cast<size_t>(f.arg[4]);
-  const Splice s{
-      reads_pipe ? out : in, reads_pipe ? in : out, f.nr, offset, bytes < count_max ? bytes : count_max, may_sleep};
+  const Splice s{reads_pipe ? out : in, reads_pipe ? in : out, f.nr, offset, within_one_call(bytes), may_sleep};
   const long n = reads_pipe ? splice_to_file(s) : splice_out_of(s);
   if (n > 0 && pointer != 0 && give_offset(pointer, offset + n) != 0) return -EFAULT;
   return n;

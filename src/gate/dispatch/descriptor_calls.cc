@@ -3,6 +3,7 @@
 
 #include "gate/dispatch/file_call.h"
 #include "gate/dispatch/handlers.h"
+#include "gate/dispatch/messages.h"
 #include "gate/dispatch/process.h"
 #include "gate/dispatch/socket_calls.h"
 #include "gate/native.h"
@@ -67,20 +68,8 @@ class Kept {
     return r >= 0;
   }
   bool send() {
-    char byte = 0;
-    iovec io{&byte, 1};
-    alignas(cmsghdr) char control[CMSG_SPACE(at_once * sizeof(int))] = {};
-    msghdr header{};
-    header.msg_iov = &io;
-    header.msg_iovlen = 1;
-    header.msg_control = control;
-    header.msg_controllen = CMSG_SPACE(count_ * sizeof(int));
-    cmsghdr* c = CMSG_FIRSTHDR(&header);
-    c->cmsg_level = SOL_SOCKET;
-    c->cmsg_type = SCM_RIGHTS;
-    c->cmsg_len = CMSG_LEN(count_ * sizeof(int));
-    __builtin_memcpy(CMSG_DATA(c), waiting_, count_ * sizeof(int));
-    const long r = raw_syscall(SYS_sendmsg, ends_[0], native::of(&header), MSG_NOSIGNAL | MSG_DONTWAIT);
+    const char byte = 0;
+    const long r = send_message(ends_[0], &byte, 1, waiting_, count_);
     for (size_t i = 0; r < 0 && i < count_; i++) flush(waiting_[i]);
     count_ = 0;
     return true;
@@ -90,23 +79,6 @@ class Kept {
   int waiting_[at_once];
   size_t count_ = 0;
 };
-
-size_t receive_kept(int socket, int (&to)[Kept::at_once]) {
-  char byte = 0;
-  iovec io{&byte, 1};
-  alignas(cmsghdr) char control[CMSG_SPACE(Kept::at_once * sizeof(int))];
-  msghdr header{};
-  header.msg_iov = &io;
-  header.msg_iovlen = 1;
-  header.msg_control = control;
-  header.msg_controllen = sizeof control;
-  const long r = raw_syscall(SYS_recvmsg, socket, native::of(&header), MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-  const cmsghdr* c = r <= 0 ? nullptr : CMSG_FIRSTHDR(&header);
-  if (c == nullptr || c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) return 0;
-  const size_t bytes = c->cmsg_len - CMSG_LEN(0);
-  __builtin_memcpy(to, CMSG_DATA(c), bytes);
-  return bytes / sizeof(int);
-}
 
 struct DirectoryEntry {
   uint64_t ino;
@@ -220,9 +192,10 @@ int keep_closing() {
 }
 
 void flush_kept(int socket) {
+  char byte = 0;
   int received[Kept::at_once];
   for (;;) {
-    const size_t count = receive_kept(socket, received);
+    const size_t count = receive_message(socket, &byte, 1, received).count;
     if (count == 0) break;
     for (size_t i = 0; i < count; i++) {
       flush(received[i]);

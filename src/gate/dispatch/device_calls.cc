@@ -52,15 +52,6 @@ class MessageBuffer {
   char* memory_ = nullptr;
 };
 
-// What a pipe holds, in bytes; -EINVAL for anything else.
-long pipe_fill(int pipe) {
-  int bytes = 0;
-  if (native::fcntl(pipe, F_GETPIPE_SZ) < 0 || raw_syscall(SYS_ioctl, pipe, FIONREAD, native::of(&bytes)) < 0) {
-    return -EINVAL;
-  }
-  return bytes;
-}
-
 // Moves all of it, in as many calls as it takes: the bytes, or -errno.
 long move_all(long nr, int pipe, char* data, size_t bytes) {
   for (size_t done = 0; done < bytes;) {
@@ -73,6 +64,14 @@ long move_all(long nr, int pipe, char* data, size_t bytes) {
 }
 
 }  // namespace
+
+long pipe_fill(int pipe) {
+  int bytes = 0;
+  if (native::fcntl(pipe, F_GETPIPE_SZ) < 0 || raw_syscall(SYS_ioctl, pipe, FIONREAD, native::of(&bytes)) < 0) {
+    return -EINVAL;
+  }
+  return bytes;
+}
 
 long open_device(uint64_t flags) {
   if ((flags & O_PATH) != 0) return refuse(-ENXIO, "open", "/dev/fuse", "O_PATH on the device is not served");

@@ -18,5 +18,7 @@ long write_device(int fd, const iovec* vectors, long count);
 // libfuse takes an error for the end of the session, or loses the reply.
 long splice_to_device(int pipe, int fd, size_t bytes);
 long splice_from_device(int fd, int pipe, size_t bytes);
+// What a pipe holds, in bytes; -EINVAL for anything else.
+long pipe_fill(int pipe);
 
 }  // namespace fusewire::gate

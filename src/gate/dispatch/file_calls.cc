@@ -14,16 +14,11 @@ using abi::io_bytes_max;
 
 void* pointer(long argument) { return reinterpret_cast<void*>(argument); }
 
-Vectors one_buffer(long base, long bytes) {
-  const auto n = static_cast<size_t>(bytes);
-  return Vectors::single(pointer(base), n < abi::transfer_bytes_max ? n : size_t{abi::transfer_bytes_max});
-}
-
 using Transfer = long (*)(VirtualFile, long, Vectors, int64_t, uint32_t);
 using DeviceTransfer = long (*)(int, const iovec*, long);
 
 Vectors vectors_of(const CallFrame& f, bool vectored) {
-  if (!vectored) return one_buffer(f.arg[1], f.arg[2]);
+  if (!vectored) return Vectors::single(pointer(f.arg[1]), static_cast<size_t>(f.arg[2]));
   return Vectors::array(static_cast<const iovec*>(pointer(f.arg[1])), f.arg[2]);
 }
 

@@ -1,5 +1,6 @@
 #include "gate/dispatch/leader.h"
 
+#include "gate/dispatch/messages.h"
 #include "gate/dispatch/mounts.h"
 #include "gate/dispatch/process.h"
 #include "gate/native.h"
@@ -15,24 +16,10 @@ constexpr long leader_answers_within_ms = 60'000;
 long send_request(const abi::LeaderRequest& request, int answer_end, int attached) {
   const int line = inherited_descriptor(process(), Inherited::line);
   if (line < 0) return -ENOTCONN;
-  const int fds[2] = {answer_end, attached};
-  const size_t bytes = (attached >= 0 ? 2 : 1) * sizeof(int);
-  iovec io{const_cast<abi::LeaderRequest*>(&request), sizeof request};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof fds)] = {};
-  msghdr header{};
-  header.msg_iov = &io;
-  header.msg_iovlen = 1;
-  if (answer_end >= 0) {
-    header.msg_control = control;
-    header.msg_controllen = CMSG_SPACE(bytes);
-    cmsghdr* c = CMSG_FIRSTHDR(&header);
-    c->cmsg_level = SOL_SOCKET;
-    c->cmsg_type = SCM_RIGHTS;
-    c->cmsg_len = CMSG_LEN(bytes);
-    __builtin_memcpy(CMSG_DATA(c), fds, bytes);
-  }
+  const int fds[] = {answer_end, attached};
+  const size_t count = answer_end < 0 ? 0 : attached < 0 ? 1 : 2;
   for (;;) {
-    const long r = raw_syscall(SYS_sendmsg, line, native::of(&header), MSG_NOSIGNAL | MSG_DONTWAIT);
+    const long r = send_message(line, &request, sizeof request, fds, count);
     if (r == -EPIPE || r == -ECONNRESET || r == -EBADF || r == -ENOTSOCK) return -ENOTCONN;
     if (r == -ETOOMANYREFS) return -EMFILE;
     if (r != -EAGAIN) return r;
@@ -51,19 +38,9 @@ long receive_reply(int socket, int* received) {
   } while (ready == -EINTR);
   if (ready == 0) return -ETIMEDOUT;
   abi::LeaderReply reply{};
-  iovec io{&reply, sizeof reply};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))];
-  msghdr header{};
-  header.msg_iov = &io;
-  header.msg_iovlen = 1;
-  header.msg_control = control;
-  header.msg_controllen = sizeof control;
-  const long n = raw_syscall(SYS_recvmsg, socket, native::of(&header), MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-  const cmsghdr* c = n > 0 ? CMSG_FIRSTHDR(&header) : nullptr;
-  int fd = -1;
-  if (c != nullptr && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
-    __builtin_memcpy(&fd, CMSG_DATA(c), sizeof fd);
-  }
+  int fds[] = {-1};
+  const long n = receive_message(socket, &reply, sizeof reply, fds).bytes;
+  const int fd = fds[0];
   if (received != nullptr) *received = fd;
   if (received == nullptr && fd >= 0) native::close(fd);
   if (n <= 0) return n < 0 && n != -ECONNRESET ? n : -ENOTCONN;

@@ -2,14 +2,14 @@
 
 #include <errno.h>
 
+#include "abi/ring.h"
 #include "gate/gate.h"
 
 namespace fusewire::gate {
 
 namespace {
 
-constexpr long vectors_max = 1024;           // UIO_MAXIOV
-constexpr size_t transfer_max = 0x7ffff000;  // MAX_RW_COUNT
+constexpr long vectors_max = 1024;  // UIO_MAXIOV
 constexpr size_t page_size = 4096;
 
 // Page by page up to the one that faults: the bytes copied. `there` is the program's side of the copy.
@@ -25,6 +25,13 @@ size_t copy_whole_pages(void* to, const void* from, const void* there, size_t by
 }
 
 }  // namespace
+
+Vectors Vectors::single(void* base, size_t bytes) {
+  Vectors v;
+  v.total_ = bytes < abi::transfer_bytes_max ? bytes : size_t{abi::transfer_bytes_max};
+  v.current_ = {base, v.total_};
+  return v;
+}
 
 Vectors Vectors::array(const iovec* vectors, long count) {
   Vectors v;
@@ -43,7 +50,7 @@ Vectors Vectors::array(const iovec* vectors, long count) {
       v.error_ = -EINVAL;
       return v;
     }
-    const size_t room = transfer_max - v.total_;
+    const size_t room = abi::transfer_bytes_max - v.total_;
     v.total_ += one.iov_len < room ? one.iov_len : room;
   }
   v.next_ = vectors;

@@ -10,12 +10,7 @@ namespace fusewire::gate {
 class Vectors {
  public:
   // One buffer of the program's.
-  static Vectors single(void* base, size_t bytes) {
-    Vectors v;
-    v.current_ = {base, bytes};
-    v.total_ = bytes;
-    return v;
-  }
+  static Vectors single(void* base, size_t bytes);
   // An array of them. error(): -EINVAL for a bad count or length, -EFAULT.
   static Vectors array(const iovec* vectors, long count);
 
