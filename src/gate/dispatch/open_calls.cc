@@ -29,12 +29,7 @@ bool is_in_proc(int dirfd, std::string_view path, Text<128>& whole) {
   if (!may_be_proc_file(dirfd == AT_FDCWD, path) || path.find("..") != std::string_view::npos) return false;
   while (path.starts_with("./")) path.remove_prefix(2);
   PathText base;
-  if (dirfd == AT_FDCWD) {
-    const long n = native::getcwd(base.data(), path_room);
-    base.set_length(n > 0 ? static_cast<size_t>(n - 1) : 0);
-  } else if (native::descriptor_path(dirfd, base) != 0) {
-    return false;
-  }
+  if (!canonical_base(dirfd, base)) return false;
   if (base.view() != "/proc" && !base.view().starts_with("/proc/")) return false;
   return !whole.assign(base.view()).add('/').add(path).overflowed();
 }

@@ -261,18 +261,6 @@ long walk_on(Walk& walk, How how, Where& where) {
   }
 }
 
-bool canonical_base(int dirfd, PathText& base) {
-  if (dirfd == AT_FDCWD) {
-    const long n = native::getcwd(base.data(), path_room);
-    base.set_length(n > 0 ? static_cast<size_t>(n - 1) : 0);
-  } else if (native::descriptor_path(dirfd, base) != 0) {
-    return false;
-  }
-  if (!base.view().starts_with('/') || base.view().ends_with(" (deleted)")) return false;
-  if (base.length() == 1) base.clear();
-  return true;
-}
-
 long resolve_empty(int dirfd, How how, Where& where) {
   VirtualFile start;
   if (!virtual_start(dirfd, start) && (dirfd == AT_FDCWD || !has_virtual_inode(dirfd, start))) return 0;
@@ -301,6 +289,18 @@ void reset(Where& where) {
 }
 
 }  // namespace
+
+bool canonical_base(int dirfd, PathText& base) {
+  if (dirfd == AT_FDCWD) {
+    const long n = native::getcwd(base.data(), path_room);
+    base.set_length(n > 0 ? static_cast<size_t>(n - 1) : 0);
+  } else if (native::descriptor_path(dirfd, base) != 0) {
+    return false;
+  }
+  if (!base.view().starts_with('/') || base.view().ends_with(" (deleted)")) return false;
+  if (base.length() == 1) base.clear();
+  return true;
+}
 
 long resolve(int dirfd, const char* path, How how, Where& where) {
   reset(where);

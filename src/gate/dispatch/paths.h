@@ -48,6 +48,8 @@ struct Where {
 
 // Whether a relative path starts in a mount.
 bool virtual_start(int dirfd, VirtualFile& start);
+// The path of the native directory that a relative path starts in; "" is the root. false: it has none.
+bool canonical_base(int dirfd, PathText& base);
 // path: the program's or the gate's memory. 0, or -errno (EFAULT, ENOENT for "", ENAMETOOLONG, EBADF, ENOTDIR, ELOOP).
 long resolve(int dirfd, const char* path, How how, Where& where);
 // Goes on where a walk inside the mount of `connection` left: rest as the host said it. Then as resolve.
