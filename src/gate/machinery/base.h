@@ -1,4 +1,4 @@
-// What every part of the machinery uses: addresses, pages, text for messages, a lock.
+// What every part of the machinery uses: addresses, pages, text for messages.
 #pragma once
 
 #include <asm/unistd.h>
@@ -32,33 +32,5 @@ void unmap_memory(void* at, size_t bytes);
 
 // Whether the hardware's random source or the kernel's answers: any value will do where it does not.
 uint64_t random_bits();
-
-// A lock between threads, for a few hundred instructions at most. Its holder must not be interruptible by a handler
-// that takes it: hold it only with signals blocked or on a gate stack.
-class SpinLock {
- public:
-  void lock() {
-    while (held_.exchange(true, std::memory_order_acquire)) {
-      for (int i = 0; i < 100 && held_.load(std::memory_order_relaxed); i++) __builtin_ia32_pause();
-      if (held_.load(std::memory_order_relaxed)) raw_syscall(__NR_sched_yield);
-    }
-  }
-  void unlock() { held_.store(false, std::memory_order_release); }
-  // In the child of fork: whoever held it stayed behind.
-  void reset() { held_.store(false, std::memory_order_relaxed); }
-
- private:
-  std::atomic<bool> held_{false};
-};
-
-class Locked {
- public:
-  explicit Locked(SpinLock& lock) : lock_(lock) { lock_.lock(); }
-  ~Locked() { lock_.unlock(); }
-  Locked(const Locked&) = delete;
-
- private:
-  SpinLock& lock_;
-};
 
 }  // namespace fusewire::gate

@@ -11,6 +11,7 @@
 
 #include "gate/machinery/arch/x86_64/decode.h"
 #include "gate/machinery/base.h"
+#include "gate/machinery/lock.h"
 #include "gate/machinery/machinery.h"
 #include "gate/machinery/maps.h"
 
@@ -75,9 +76,10 @@ Site sites[max_sites];
 SpinLock patch_lock;
 uint64_t cautious_low = 0, cautious_high = 0;
 
-// The rewrite in progress: the child of a fork in another thread must finish it.
+// The rewrite in progress: who finds it left behind, by a fork in another thread or by a thread that was killed,
+// finishes it.
 struct {
-  uint64_t site = 0;
+  uint64_t at = 0;  // 0: none
   int32_t distance = 0;
 } parked;
 
@@ -244,7 +246,6 @@ void write_jump(uint64_t at, int32_t distance, const Pages& pages) {
   // In steps: first a jump to itself holds whoever comes by, then the tail, then the head. Within one cache line other
   // processors see them in this order by themselves.
   const bool one_line = at % cache_line <= cache_line - jump_bytes;
-  parked = {at, distance};
   constexpr uint16_t jump_to_itself = 0xfeeb;
   write_head(at, jump_to_itself);
   if (!one_line) serialise(pages);
@@ -254,7 +255,20 @@ void write_jump(uint64_t at, int32_t distance, const Pages& pages) {
   uint16_t head;
   __builtin_memcpy(&head, bytes, sizeof head);
   write_head(at, head);
-  parked = {};
+}
+
+// Before anything changes it is known what to do, and each step may be done twice.
+void write_parked() {
+  const Pages pages = pages_of_jump(parked.at);
+  if (protect(pages, writable_code)) {
+    write_jump(parked.at, parked.distance, pages);
+    protect(pages, readable_code);
+  }
+  parked.at = 0;
+}
+
+void finish_rewrite() {
+  if (parked.at != 0) write_parked();
 }
 
 // Makes the five bytes at `at` a jump to t. They stay as they are when the code may not be written.
@@ -263,10 +277,10 @@ void rewrite(uint64_t at, const Trampoline& t) {
   Mapping m;
   const uint64_t last = at + jump_bytes - 1;
   if (!find_mapping(at, m) || !is_library_code(m) || last >= m.high) return;
-  const Pages pages = pages_of_jump(at);
-  if (!protect(pages, writable_code)) return;
-  write_jump(at, static_cast<int32_t>(static_cast<int64_t>(address_of(&t) - (at + jump_bytes))), pages);
-  protect(pages, readable_code);
+  parked.distance = static_cast<int32_t>(static_cast<int64_t>(address_of(&t) - (at + jump_bytes)));
+  std::atomic_signal_fence(std::memory_order_release);
+  parked.at = at;
+  write_parked();
 }
 
 bool is_syscall(uint64_t site) {
@@ -347,6 +361,7 @@ uint64_t resume_address(uint64_t site, long nr) {
     return !is_syscall(site) || still_the_same(*t, site) ? resume_of(*t) : after;
   }
   const Locked lock(patch_lock);
+  if (lock.taken_over()) finish_rewrite();
   // Whoever comes first, so that nobody returns to the bytes behind the site that a trampoline stands for.
   if (!s->tried) {
     s->tried = true;
@@ -384,15 +399,7 @@ void leave_trampoline(Registers& r) {
 }
 
 void patch_after_fork() {
-  if (parked.site != 0) {
-    const Pages pages = pages_of_jump(parked.site);
-    protect(pages, writable_code);
-    auto* p = reinterpret_cast<uint8_t*>(parked.site);
-    p[0] = 0xe9;
-    __builtin_memcpy(p + 1, &parked.distance, sizeof parked.distance);
-    protect(pages, readable_code);
-    parked = {};
-  }
+  finish_rewrite();
   patch_lock.reset();
 }
 

@@ -8,6 +8,7 @@
 
 #include "gate/machinery/base.h"
 #include "gate/machinery/bpf.h"
+#include "gate/machinery/lock.h"
 #include "gate/machinery/machinery.h"
 
 namespace fusewire::gate {
@@ -93,10 +94,11 @@ class Book {
   };
 
   // The thread's, or the free one where it belongs; nullptr when there is no table.
-  Entry* entry_of(long thread) {
-    if (room_ == 0) return nullptr;
+  Entry* entry_of(long thread) const { return room_ == 0 ? nullptr : entry_in(entries_, room_, thread); }
+
+  static Entry* entry_in(Entry* entries, size_t room, long thread) {
     for (size_t i = static_cast<size_t>(thread);; i++) {
-      Entry& e = entries_[i % room_];
+      Entry& e = entries[i % room];
       if (e.thread == thread || e.thread == 0) return &e;
     }
   }
@@ -107,16 +109,19 @@ class Book {
     const size_t wanted = room_ == 0 ? first_room : 2 * room_;
     auto* fresh = static_cast<Entry*>(map_memory(wanted * sizeof(Entry)));
     if (fresh == nullptr) return false;
+    size_t used = 0;
+    for (size_t i = 0; i < room_; i++) {
+      const Entry& e = entries_[i];
+      if (e.thread == 0 || raw_syscall(__NR_tkill, e.thread, 0) == -ESRCH) continue;
+      *entry_in(fresh, wanted, e.thread) = e;
+      used++;
+    }
+    // Whole before it is seen: who is killed here leaves the old one or the new one.
     Entry* old = entries_;
     const size_t old_room = room_;
     entries_ = fresh;
     room_ = wanted;
-    used_ = 0;
-    for (size_t i = 0; i < old_room; i++) {
-      if (old[i].thread == 0 || raw_syscall(__NR_tkill, old[i].thread, 0) == -ESRCH) continue;
-      *entry_of(old[i].thread) = old[i];
-      used_++;
-    }
+    used_ = used;
     if (old != nullptr) unmap_memory(old, old_room * sizeof(Entry));
     return true;
   }

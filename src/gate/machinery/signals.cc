@@ -6,6 +6,7 @@
 // call leaves the gate, and a sleep in progress ends with EINTR. So a handler never runs on a gate stack, may jump away
 // as it likes, and finds no call half done below it.
 #include "gate/machinery/base.h"
+#include "gate/machinery/lock.h"
 #include "gate/machinery/machinery.h"
 #include "gate/machinery/settle.h"
 
@@ -22,10 +23,11 @@ extern const uint64_t blockable_signals = ~unblockable_signals;
 
 namespace {
 
-// One disposition, as the program gave it. version is odd while it changes; writers hold the lock.
+// One disposition, as the program gave it. version is odd while it changes; writers hold the lock, and say first what
+// it will be.
 struct Disposition {
   std::atomic<uint32_t> version{0};
-  KernelSigaction action{};
+  KernelSigaction action{}, next{};
 };
 
 Disposition dispositions[signal_count + 1];
@@ -39,20 +41,43 @@ std::atomic<uint64_t> handled_signals{0};
 
 bool always_handled(int signal) { return (unblockable_signals & signal_bit(signal)) != 0; }
 
+// Finishes the changes in whose middle a thread was left behind by a fork, or killed.
+void finish_changes() {
+  for (Disposition& d : dispositions) {
+    if ((d.version & 1) == 0) continue;
+    d.action = d.next;
+    d.version.fetch_add(1, std::memory_order_release);
+  }
+}
+
+// To change them.
+class DispositionsLocked {
+ public:
+  DispositionsLocked() : lock_(dispositions_lock) {
+    if (lock_.taken_over()) finish_changes();
+  }
+
+ private:
+  Locked lock_;
+};
+
 KernelSigaction read_disposition(int signal) {
   Disposition& d = dispositions[signal];
-  for (;;) {
+  for (int tries = 1;; tries++) {
     const uint32_t before = d.version.load(std::memory_order_acquire);
     const KernelSigaction action = d.action;
     std::atomic_thread_fence(std::memory_order_acquire);
     if ((before & 1) == 0 && d.version.load(std::memory_order_relaxed) == before) return action;
     __builtin_ia32_pause();
+    constexpr int patience = 1000;
+    if (tries % patience == 0) const DispositionsLocked wait_for_the_writer;
   }
 }
 
 void write_disposition(int signal, const KernelSigaction& action) {
   Disposition& d = dispositions[signal];
-  d.version.fetch_add(1, std::memory_order_acquire);
+  d.next = action;
+  d.version.fetch_add(1, std::memory_order_acq_rel);
   d.action = action;
   d.version.fetch_add(1, std::memory_order_release);
 }
@@ -270,10 +295,7 @@ void signals_start(bool ignored_segv, bool ignored_bus, bool ignored_sys) {
 void signals_after_fork() {
   dispositions_lock.reset();
   lent_signals = 0;
-  // A thread of the parent may have been in the middle of a change.
-  for (Disposition& d : dispositions) {
-    if ((d.version & 1) != 0) d.version++;
-  }
+  finish_changes();
 }
 
 long raw_sleep(long nr, long a, long b, long c, long d, long e, long f) {
@@ -285,7 +307,7 @@ long raw_sleep(long nr, long a, long b, long c, long d, long e, long f) {
 
 void signals_after_guest() {
   if (lent_signals == 0) return;
-  const Locked lock(dispositions_lock);
+  const DispositionsLocked locked;
   const uint64_t signals = lent_signals.exchange(0);
   for (int signal = 1; signal <= signal_count; signal++) {
     if ((signals & signal_bit(signal)) == 0) continue;
@@ -310,7 +332,7 @@ long program_sigaction(int signal, const KernelSigaction* action, KernelSigactio
   constexpr long invalid = -22;  // EINVAL
   if (mask_bytes != sizeof(uint64_t) || signal < 1 || signal > signal_count) return invalid;
   if (action != nullptr && (signal == sig_kill || signal == sig_stop)) return invalid;
-  const Locked lock(dispositions_lock);
+  const DispositionsLocked locked;
   KernelSigaction kernel_old{};
   if (const long r = set_kernel_action(signal, nullptr, &kernel_old); r < 0) return r;
   const bool ours = kernel_old.handler == address_of(signal_entry);
