@@ -1,6 +1,6 @@
 // A storm: processes and threads do at once what one of them can do alone, and some are killed in between. Every record
-// that a write said was written stands in exactly one file, whole and once; every call on a descriptor that was open has
-// succeeded; a relative path led into the one directory or the other; locked counters lost nothing.
+// that a write said was written stands in exactly one file, whole and once; every call on a descriptor that was open
+// has succeeded; a relative path led into the one directory or the other; locked counters lost nothing.
 //
 // usage: storm SECONDS DIRECTORY NATIVE-DIRECTORY [SEED]     prints what it did; exit status 1 when a rule was broken.
 // With the same directory twice it runs natively, as a control.
@@ -59,9 +59,7 @@ void breaks(const char* format, ...) {
   if (shared->broken.fetch_add(1) < 20) std::fprintf(stderr, "BROKEN: %s\n", text);
 }
 
-std::string log_path(int i) {
-  return (i % 2 == 0 ? mount_directory : native_directory) + "/log" + std::to_string(i);
-}
+std::string log_path(int i) { return (i % 2 == 0 ? mount_directory : native_directory) + "/log" + std::to_string(i); }
 
 int open_log(int i) {
   const int fd = ::open(log_path(i).c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
@@ -271,11 +269,14 @@ void check_logs() {
     const int fd = ::open(log_path(i).c_str(), O_RDONLY);
     std::string text;
     std::array<char, 65536> buffer;
-    for (ssize_t n; (n = ::read(fd, buffer.data(), buffer.size())) > 0;) text.append(buffer.data(), static_cast<size_t>(n));
+    for (ssize_t n; (n = ::read(fd, buffer.data(), buffer.size())) > 0;)
+      text.append(buffer.data(), static_cast<size_t>(n));
     ::close(fd);
     for (size_t at = 0; at < text.size(); at += record_bytes) {
+      const std::string record = text.substr(at, record_bytes);  // sscanf measures what it is given, every time
       unsigned id, sequence;
-      if (std::sscanf(text.c_str() + at, "<%u %u", &id, &sequence) != 2 || text[at + record_bytes - 1] != '\n') {
+      if (std::sscanf(record.c_str(), "<%u %u", &id, &sequence) != 2 || record.size() != record_bytes ||
+          record.back() != '\n') {
         breaks("log %d holds no record at %zu", i, at);
         break;
       }
