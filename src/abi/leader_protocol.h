@@ -21,15 +21,15 @@ namespace fusewire::abi {
 enum class LeaderOperation : uint32_t {
   open_device = 1,  // open("/dev/fuse"): the reply carries a descriptor, the daemon's end of the device socket
   mount,            // with the device's descriptor attached: path, source, type, options (mount(2)'s data), flags;
-                    // value[0] the mode of what is covered
-  umount,           // path; flags: mount_rules.h, umount_flag. Lazy or not, open files live on
-  abort,            // connection
-  set_limits,       // connection; value[0] max_background, value[1] congestion_threshold; UINT32_MAX leaves it
+                    // value[0] the mode of what is covered; mount: on whose root, 0: on a native place
+  umount,      // mount, or where that is 0 path; flags: mount_rules.h, umount_flag. Lazy or not, open files live on
+  abort,       // connection
+  set_limits,  // connection; value[0] max_background, value[1] congestion_threshold; UINT32_MAX leaves it
   // text (options): one line for the namespace's log; value[0] log_once: for stderr too, and only once. Of a refusal
   // also source: the program, type: the call, path: why, value[1]: errno. value[0] log_next: no line; the process that
   // met the last refusal goes on with the system call value[1]
   log,
-  remount,      // path, flags, options (mount(2)'s data): MS_REMOUNT, with MS_BIND of the mount alone
+  remount,      // mount or path, flags, options (mount(2)'s data): MS_REMOUNT, with MS_BIND of the mount alone
   set_tracing,  // value[0] 1 on, 0 off; options: absolute path of the trace file, JSON lines are appended
   reach_host,   // connection: the asker's end becomes a client's socket of its host (ring.h: Welcome); a LeaderReply
                 // comes instead when there is none. Also over leader.sock, with the asker's end attached as on the line
@@ -45,7 +45,8 @@ struct LeaderRequest {
   uint32_t connection;
   uint32_t flags;
   uint32_t value[2];
-  uint32_t pid;  // who asks, for the log
+  uint32_t pid;    // who asks, for the log
+  uint32_t mount;  // id of a mount
   char path[mount_path_max];
   char source[256];
   char type[64];

@@ -1,8 +1,8 @@
 // The mount table of a namespace: shared memory that the leader writes and every gate reads (file `mounts` in the
-// namespace's directory). Hosts write the statistics of their own entry. Freestanding.
+// namespace's directory). Hosts write the statistics of their own connection. Freestanding.
 //
 // Reading: take generation (even: stable), read the entries, take generation again; repeat when it changed or was odd.
-// Thread rule: one writer of the structure (the leader); statistics are atomics of the entry's host.
+// Thread rule: one writer of the structure (the leader); statistics are atomics of the connection's host.
 #pragma once
 
 #include <atomic>
@@ -12,13 +12,14 @@
 namespace fusewire::abi {
 
 inline constexpr uint32_t mount_table_magic = 0x4657544d;  // "FWTM"
-inline constexpr uint32_t mount_table_version = 3;
+inline constexpr uint32_t mount_table_version = 4;
+inline constexpr uint32_t connection_entries = 128;
 inline constexpr uint32_t mount_entries = 128;
-inline constexpr uint32_t mount_path_max = 1024;
+inline constexpr uint32_t mount_path_max = 4096;  // PATH_MAX, with the NUL
 
 enum class MountState : uint32_t {
   free = 0,
-  opened = 1,  // a device was opened, nothing is mounted yet
+  opened = 1,  // of a connection alone: nothing is mounted yet
   mounted = 2,
   ended = 3,  // mounted, but the daemon is gone or the connection was aborted: calls answer ENOTCONN
 };
@@ -28,20 +29,30 @@ struct MountStatistics {
   std::atomic<uint32_t> waiting, max_background, congestion_threshold, open_files;
 };
 
+// An open device, and the host that serves it.
+struct ConnectionEntry {
+  uint32_t in_use;  // 0: nothing of it is seen; its host may live on for open files
+  uint32_t id;      // as in /sys/fs/fuse/connections; 0 is the control file system's own
+  uint32_t daemon_pid;
+  uint32_t host_pid;  // 0: it has ended
+  MountStatistics statistics;
+};
+
+// Linux's struct mount: a file system seen at a place. One connection may have several.
 struct MountEntry {
-  uint32_t state;       // MountState
-  uint32_t connection;  // its id, as in /sys/fs/fuse/connections; 0 is the control file system's own
-  uint32_t daemon_pid;  // who mounted
-  uint32_t host_pid;
+  uint32_t state;  // MountState: free, mounted or ended
+  uint32_t id;     // from 1, in the order in which mounts were made; never used again
+  uint32_t connection;
+  uint32_t parent;   // id of the mount it stands in; 0: it stands in the native file system
+  uint32_t on_root;  // 1: on the root of its parent, which it covers
   uint32_t user_id, group_id;
   uint32_t flags;            // of the mount: mount_rules.h, mount_flag::kept
   uint32_t super_read_only;  // 1: the file system itself is, whatever the mount's flags say
   uint32_t allow_other, default_permissions, max_read;
-  uint64_t dev;               // st_dev of its files
-  char path[mount_path_max];  // canonical absolute mount point, NUL-terminated
-  char type[64];              // "fuse", "fuse.sshfs", ...
+  uint32_t path_length;  // of its path, in bytes
+  uint64_t dev;          // st_dev of its files
+  char type[64];         // "fuse", "fuse.sshfs", ...
   char source[256];
-  MountStatistics statistics;
 };
 
 struct MountTable {
@@ -53,7 +64,11 @@ struct MountTable {
   std::atomic<uint32_t> reporting;  // 1: gates tell what follows a refusal
   uint32_t leader_pid;
   uint32_t mounted;  // entries in state mounted or ended: 0 lets gates pass paths through untested
+  ConnectionEntry connection[connection_entries];
   MountEntry entry[mount_entries];
+  // Of the entry with the same index: its canonical absolute mount point, NUL-terminated; where it stands in another
+  // mount, as that was called when it was mounted.
+  char path[mount_entries][mount_path_max];
 };
 
 }  // namespace fusewire::abi

@@ -2,6 +2,8 @@
 
 #include <signal.h>
 
+#include <algorithm>
+
 #include "daemon/device_transport.h"
 #include "daemon/session.h"
 #include "filesystems/control_fs.h"
@@ -24,7 +26,7 @@ class NamespaceConnections final : public filesystems::ConnectionsView {
     std::vector<ConnectionStatus> out;
     for (const auto& mount : leader::read_entries(table_)) {
       bool mounted = mount.state == abi::MountState::mounted || mount.state == abi::MountState::ended;
-      if (!mounted || mount.connection == control_connection) continue;
+      if (!mounted || mount.connection == control_connection || is_listed(out, mount.connection)) continue;
       out.push_back({mount.connection, mount.user_id, group_of(mount.connection), mount.waiting, mount.max_background,
                      mount.congestion_threshold});
     }
@@ -49,6 +51,11 @@ class NamespaceConnections final : public filesystems::ConnectionsView {
   }
 
  private:
+  // One connection may be mounted at several places.
+  static bool is_listed(const std::vector<ConnectionStatus>& list, uint32_t connection) {
+    return std::any_of(list.begin(), list.end(), [&](const auto& each) { return each.id == connection; });
+  }
+
   uint32_t group_of(uint32_t connection) const {
     for (const auto& entry : table_.entry) {
       if (entry.connection == connection && entry.state != static_cast<uint32_t>(abi::MountState::free)) {

@@ -7,6 +7,7 @@
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
@@ -234,13 +235,31 @@ Leader::Connection* Leader::find(uint32_t id) {
   return found == connections_.end() ? nullptr : &found->second;
 }
 
-// The newest mount counts, as where mounts are stacked.
-Leader::Connection* Leader::find_mounted(const std::string& path) {
-  Connection* newest = nullptr;
-  for (auto& [id, connection] : connections_)
-    if (connection.order != 0 && path == entry_of(connection).path && (!newest || newest->order < connection.order))
-      newest = &connection;
-  return newest;
+const Leader::MountRecord* Leader::find_mount(uint32_t id) const {
+  const auto found = mounts_.find(id);
+  return found == mounts_.end() ? nullptr : &found->second;
+}
+
+// Of those at one path the newest counts, which covers the others.
+const Leader::MountRecord* Leader::find_mount(const abi::LeaderRequest& request) const {
+  if (request.mount != 0) return find_mount(request.mount);
+  for (auto each = mounts_.rbegin(); each != mounts_.rend(); ++each)
+    if (std::string_view(request.path) == path_of(each->second)) return &each->second;
+  return nullptr;
+}
+
+bool Leader::is_mounted(uint32_t connection) const {
+  return std::any_of(mounts_.begin(), mounts_.end(),
+                     [&](const auto& each) { return each.second.connection == connection; });
+}
+
+std::vector<uint32_t> Leader::tree_of(uint32_t mount) const {
+  std::vector<uint32_t> tree{mount};
+  // What stands in another mount is younger, unless it was moved there.
+  for (size_t i = 0; i < tree.size(); ++i)
+    for (const auto& [id, each] : mounts_)
+      if (each.parent == tree[i]) tree.push_back(id);
+  return tree;
 }
 
 void Leader::read_host(Connection& connection) {
@@ -269,12 +288,14 @@ void Leader::read_host(Connection& connection) {
 void Leader::take_host_message(Connection& connection, const host::HostMessage& message) {
   if (message.kind == host::HostMessageKind::daemon_pid) connection.daemon_pid = message.value;
   table_.change([&](abi::MountTable&) {
-    abi::MountEntry& entry = entry_of(connection);
-    if (entry.connection != connection.id || abi::MountState{entry.state} == abi::MountState::free) return;
-    if (message.kind == host::HostMessageKind::daemon_pid) entry.daemon_pid = message.value;
-    const bool ended = message.kind == host::HostMessageKind::ended && connection.order != 0;
-    if (ended) entry.state = static_cast<uint32_t>(abi::MountState::ended);
+    if (message.kind == host::HostMessageKind::daemon_pid) entry_of(connection).daemon_pid = message.value;
+    if (message.kind == host::HostMessageKind::ended) mark_ended(connection.id);
   });
+}
+
+void Leader::mark_ended(uint32_t connection) {
+  for (const auto& [id, mount] : mounts_)
+    if (mount.connection == connection) entry_of(mount).state = static_cast<uint32_t>(abi::MountState::ended);
 }
 
 void Leader::host_ended(Connection& connection) {
@@ -290,12 +311,11 @@ void Leader::host_ended(Connection& connection) {
   give_up_questions(id);
   if (!find(id)) return;
   table_.change([&](abi::MountTable&) {
-    abi::MountEntry& entry = entry_of(connection);
-    const bool mounted = connection.order != 0;
-    entry.state = static_cast<uint32_t>(mounted ? abi::MountState::ended : abi::MountState::free);
-    entry.host_pid = 0;
+    mark_ended(id);
+    entry_of(connection).host_pid = 0;
+    if (!is_mounted(id)) entry_of(connection).in_use = 0;
   });
-  if (connection.order == 0) connections_.erase(connection.id);
+  if (!is_mounted(id)) connections_.erase(id);
 }
 
 }  // namespace fusewire::leader

@@ -20,6 +20,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "abi/leader_protocol.h"
 #include "host/credentials.h"
@@ -65,9 +66,16 @@ class Leader {
     uint64_t daemon_cookie = 0;
     uint32_t daemon_pid = 0;
     uint32_t opener = 0;     // the user who opened the device
-    uint64_t order = 0;      // of its mount; 0: not mounted
     bool mounting = false;   // its host has been asked
     uint32_t questions = 0;  // not answered yet
+  };
+
+  struct MountRecord {
+    uint32_t id = 0;
+    size_t entry = 0;  // in the table
+    uint32_t connection = 0;
+    uint32_t parent = 0;   // 0: it stands in the native file system
+    bool leaving = false;  // its host has been asked to unmount it
   };
 
   // Where one answer goes. Who hung up meanwhile gets none.
@@ -98,6 +106,7 @@ class Leader {
   void take_signals();
   void reap();
   void host_ended(Connection& connection);
+  void mark_ended(uint32_t connection);
 
   // Answers the asker, at once or when a host has answered.
   void carry_out(const abi::LeaderRequest& request, const host::Credentials& peer, int attached, Asker asker);
@@ -105,8 +114,8 @@ class Leader {
   int check_right(const abi::LeaderRequest& request, const host::Credentials& peer) const;
   // What a mount of the peer's must be.
   static host::MountBounds bounds_of(const host::Credentials& peer);
-  // Whether the mount at path and all below it are this user's.
-  bool is_whole_tree_of(const std::string& path, uint32_t uid) const;
+  // Whether the mount and all that stand in it are this user's.
+  bool is_whole_tree_of(const abi::LeaderRequest& request, uint32_t uid) const;
   void log_of_process(uint32_t pid, const abi::LeaderRequest& request);
   void tell_once(std::string_view text);
   void answer(Asker& asker, const abi::LeaderReply& reply, const UniqueFd& attached = UniqueFd());
@@ -115,11 +124,12 @@ class Leader {
   // done: 0 or -errno.
   void mount_connection(Connection& connection, const abi::LeaderRequest& request, const host::Credentials& peer,
                         std::move_only_function<void(int)> done);
-  void mounted(Connection& connection, const abi::LeaderRequest& request, const host::HostMessage& host);
+  // 0 or -errno.
+  int mounted(Connection& connection, const abi::LeaderRequest& request, const host::HostMessage& host);
   void umount(const abi::LeaderRequest& request, Asker asker);
-  void detach(Connection& connection, uint32_t flags);
+  void detach(uint32_t mount, uint32_t flags);
   void tell_to_unmount(Connection& connection, uint32_t flags);
-  void take_out(Connection& connection);
+  void take_out(uint32_t mount);
   void remount(const abi::LeaderRequest& request, Asker asker);
   void set_tracing(const abi::LeaderRequest& request, Asker asker);
   void forward(uint32_t connection, const host::HostRequest& request, Asker asker);
@@ -134,9 +144,17 @@ class Leader {
   void take_host_message(Connection& connection, const host::HostMessage& message);
   void read_host(Connection& connection);
   Connection* find(uint32_t id);
-  Connection* find_mounted(const std::string& path);
-  std::optional<size_t> free_entry() const;
-  abi::MountEntry& entry_of(const Connection& connection) { return table_.table().entry[connection.entry]; }
+  const MountRecord* find_mount(uint32_t id) const;
+  // By its id, or else by its path.
+  const MountRecord* find_mount(const abi::LeaderRequest& request) const;
+  bool is_mounted(uint32_t connection) const;
+  // The mount and all that stand in it, each behind what it stands in.
+  std::vector<uint32_t> tree_of(uint32_t mount) const;
+  std::optional<size_t> free_connection_entry() const;
+  std::optional<size_t> free_mount_entry() const;
+  abi::ConnectionEntry& entry_of(const Connection& connection) { return table_.table().connection[connection.entry]; }
+  abi::MountEntry& entry_of(const MountRecord& mount) { return table_.table().entry[mount.entry]; }
+  const char* path_of(const MountRecord& mount) const { return table_.table().path[mount.entry]; }
 
   void umount_all();
   std::set<pid_t> hosts() const;
@@ -154,12 +172,13 @@ class Leader {
   std::set<std::string, std::less<>> told_;  // by tell_once
   std::string trace_file_;
   std::map<uint32_t, Connection> connections_;  // by id
+  std::map<uint32_t, MountRecord> mounts_;      // by id: in the order in which they were made
   std::map<int, UniqueFd> peers_;
   std::map<uint32_t, Question> questions_;  // by number
   uint32_t next_question_ = 1;
   UniqueFd spare_;  // a descriptor to let go of where there are no more
   uint32_t next_id_ = 1;
-  uint64_t next_order_ = 1;
+  uint32_t next_mount_ = 1;
   pid_t command_ = -1;
   int command_status_ = 0;
   bool command_ended_ = false;

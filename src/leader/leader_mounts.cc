@@ -41,31 +41,35 @@ bool is_canonical(std::string_view path) {
   return true;
 }
 
-bool is_below(std::string_view path, std::string_view directory) {
-  return path.size() > directory.size() && path.starts_with(directory) && path[directory.size()] == '/';
-}
-
 }  // namespace
 
-std::optional<size_t> Leader::free_entry() const {
+std::optional<size_t> Leader::free_connection_entry() const {
   // An entry is free when its host has ended, not when its mount has: until then the host counts into it.
-  std::vector<bool> taken(abi::mount_entries, false);
+  std::vector<bool> taken(abi::connection_entries, false);
   for (const auto& [id, connection] : connections_) taken[connection.entry] = true;
   const auto found = std::find(taken.begin(), taken.end(), false);
   if (found == taken.end()) return std::nullopt;
   return static_cast<size_t>(found - taken.begin());
 }
 
+std::optional<size_t> Leader::free_mount_entry() const {
+  std::vector<bool> taken(abi::mount_entries, false);
+  for (const auto& [id, mount] : mounts_) taken[mount.entry] = true;
+  const auto found = std::find(taken.begin(), taken.end(), false);
+  if (found == taken.end()) return std::nullopt;
+  return static_cast<size_t>(found - taken.begin());
+}
+
 abi::LeaderReply Leader::open_device(uint32_t daemon_pid, uint32_t uid, UniqueFd& daemon_end) {
-  const std::optional<size_t> index = free_entry();
+  const std::optional<size_t> index = free_connection_entry();
   if (!index) {
     log_.line(fmt::format("cannot: open /dev/fuse for process {}: {} connections is the limit", daemon_pid,
-                          abi::mount_entries));
+                          abi::connection_entries));
     return {-ENFILE, 0};
   }
   // next_id_ is 0 only for the control file system.
   const uint32_t id = next_id_;
-  abi::MountEntry& entry = table_.table().entry[*index];
+  abi::ConnectionEntry& entry = table_.table().connection[*index];
   for (auto* count :
        {&entry.statistics.requests, &entry.statistics.replies, &entry.statistics.rejected, &entry.statistics.forgets})
     count->store(0);
@@ -92,13 +96,10 @@ abi::LeaderReply Leader::open_device(uint32_t daemon_pid, uint32_t uid, UniqueFd
                 .daemon_pid = daemon_pid,
                 .opener = uid};
   table_.change([&](abi::MountTable&) {
-    entry.state = static_cast<uint32_t>(abi::MountState::opened);
-    entry.connection = id;
+    entry.in_use = 1;
+    entry.id = id;
     entry.daemon_pid = daemon_pid;
     entry.host_pid = static_cast<uint32_t>(host->pid);
-    copy_text(entry.path, "");
-    copy_text(entry.type, "");
-    copy_text(entry.source, "");
   });
   return {0, id};
 }
@@ -118,8 +119,8 @@ void Leader::mount(const abi::LeaderRequest& request, const host::Credentials& p
                                   [&](const auto& each) { return cookie != 0 && each.second.daemon_cookie == cookie; });
   if (found == connections_.end()) return refuse_now(-EINVAL, "the descriptor is no device of this namespace");
   Connection& connection = found->second;
-  if (connection.order != 0 || connection.mounting) return refuse_now(-EBUSY, "the device is mounted already");
-  if (find_mounted(request.path)) return refuse_now(-EBUSY, "something is mounted there");
+  if (is_mounted(connection.id) || connection.mounting) return refuse_now(-EBUSY, "the device is mounted already");
+  if (request.mount != 0 && !find_mount(request.mount)) return refuse_now(-ENOENT, "what it would cover is gone");
   mount_connection(
       connection, request, peer,
       [this, refuse, request, pid = peer.pid, id = connection.id, asker = std::move(asker)](int error) mutable {
@@ -148,9 +149,10 @@ void Leader::mount_connection(Connection& connection, const abi::LeaderRequest& 
       [this, id, request, done = std::move(done)](const host::HostMessage& host) mutable {
         Connection* asked = find(id);
         if (asked) asked->mounting = false;
-        const bool succeeded = asked && host.error == 0;
-        if (succeeded) mounted(*asked, request, host);
-        done(asked ? host.error : -ENOTCONN);
+        if (!asked || host.error != 0) return done(asked ? host.error : -ENOTCONN);
+        const int error = mounted(*asked, request, host);
+        if (error < 0) tell_to_unmount(*asked, umount_flag::detach);
+        done(error);
       },
       // Nobody knows of this mount.
       [this, id](const host::HostMessage&) {
@@ -158,12 +160,23 @@ void Leader::mount_connection(Connection& connection, const abi::LeaderRequest& 
       });
 }
 
-void Leader::mounted(Connection& connection, const abi::LeaderRequest& request, const host::HostMessage& host) {
-  connection.order = next_order_++;
-  table_.change([&](abi::MountTable&) {
-    abi::MountEntry& entry = entry_of(connection);
+int Leader::mounted(Connection& connection, const abi::LeaderRequest& request, const host::HostMessage& host) {
+  const std::optional<size_t> index = free_mount_entry();
+  if (!index) return -ENOSPC;
+  // Natively at a mount point means on top of what stands there.
+  const MountRecord* covered = find_mount(request);
+  // It may have gone while the new one's host was asked.
+  if (request.mount != 0 && (!covered || covered->leaving)) return -ENOENT;
+  const MountRecord mount{
+      .id = next_mount_++, .entry = *index, .connection = connection.id, .parent = covered ? covered->id : 0};
+  mounts_.emplace(mount.id, mount);
+  table_.change([&](abi::MountTable& table) {
+    abi::MountEntry& entry = entry_of(mount);
     entry.state = static_cast<uint32_t>(abi::MountState::mounted);
-    entry.daemon_pid = connection.daemon_pid;
+    entry.id = mount.id;
+    entry.connection = connection.id;
+    entry.parent = mount.parent;
+    entry.on_root = covered ? 1 : 0;
     entry.user_id = host.user_id, entry.group_id = host.group_id;
     entry.flags = request.flags & mount_flag::kept;
     entry.super_read_only = host.read_only;
@@ -171,51 +184,51 @@ void Leader::mounted(Connection& connection, const abi::LeaderRequest& request, 
     entry.default_permissions = host.default_permissions;
     entry.max_read = host.max_read;
     entry.dev = makedev(0, first_minor + connection.id);
-    copy_text(entry.path, request.path);
     copy_text(entry.type, request.type);
     copy_text(entry.source, request.source);
+    copy_text(table.path[mount.entry], request.path);
+    entry.path_length = static_cast<uint32_t>(std::string_view(request.path).size());
   });
+  return 0;
 }
 
 void Leader::umount(const abi::LeaderRequest& request, Asker asker) {
-  Connection* connection = find_mounted(request.path);
-  if (!connection) return answer(asker, {-EINVAL, 0});
-  std::vector<Connection*> below;
-  for (auto& [id, other] : connections_)
-    if (other.order != 0 && is_below(entry_of(other).path, request.path)) below.push_back(&other);
+  const MountRecord* mount = find_mount(request);
+  if (!mount) return answer(asker, {-EINVAL, 0});
+  const std::vector<uint32_t> tree = tree_of(mount->id);
   if (request.flags & umount_flag::detach) {
-    std::sort(below.begin(), below.end(), [](const auto* a, const auto* b) { return a->order > b->order; });
-    for (Connection* other : below) detach(*other, request.flags);
-    detach(*connection, request.flags);
+    for (auto each = tree.rbegin(); each != tree.rend(); ++each) detach(*each, request.flags);
     return answer(asker, {0, 0});
   }
-  if (!below.empty()) {
+  Connection& connection = connections_.at(mount->connection);
+  if (tree.size() > 1) {
     if (request.flags & umount_flag::force)
-      return ask_host(*connection, {.operation = host::HostOperation::abort},
+      return ask_host(connection, {.operation = host::HostOperation::abort},
                       [this, asker = std::move(asker)](const host::HostMessage&) mutable {
                         answer(asker, {-EBUSY, 0});
                       });
     return answer(asker, {-EBUSY, 0});
   }
-  const uint32_t id = connection->id;
-  const auto unmounted = [this, id] {
-    if (Connection* asked = find(id); asked && asked->order != 0) take_out(*asked);
+  const auto unmounted = [this, id = mount->id] {
+    if (find_mount(id)) take_out(id);
   };
+  mounts_.at(mount->id).leaving = true;
   ask_host(
-      *connection, {.operation = host::HostOperation::umount, .flags = request.flags & umount_flag::known},
-      [this, unmounted, asker = std::move(asker)](const host::HostMessage& host) mutable {
+      connection, {.operation = host::HostOperation::umount, .flags = request.flags & umount_flag::known},
+      [this, unmounted, id = mount->id, asker = std::move(asker)](const host::HostMessage& host) mutable {
         // A host that has ended keeps nothing busy; one that does not answer may.
         const int error = host.error == -ENOTCONN ? 0 : host.error == -ETIMEDOUT ? -EBUSY : host.error;
         if (error == 0) unmounted();
+        if (const auto found = mounts_.find(id); found != mounts_.end()) found->second.leaving = false;
         answer(asker, {error, 0});
       },
       [unmounted](const host::HostMessage&) { unmounted(); });
 }
 
 // The mount is gone at once; its host ends it when the last file is closed, or when it goes on at all.
-void Leader::detach(Connection& connection, uint32_t flags) {
-  tell_to_unmount(connection, flags | umount_flag::detach);
-  take_out(connection);
+void Leader::detach(uint32_t mount, uint32_t flags) {
+  tell_to_unmount(connections_.at(mounts_.at(mount).connection), flags | umount_flag::detach);
+  take_out(mount);
 }
 
 // Whatever it waits for. A host that cannot even be told is hung up on, and ends as without a leader.
@@ -225,29 +238,33 @@ void Leader::tell_to_unmount(Connection& connection, uint32_t flags) {
   if (host::send_message(connection.control.get(), request, {}, MSG_DONTWAIT) < 0) connection.control.reset();
 }
 
-void Leader::take_out(Connection& connection) {
-  log_.line(fmt::format("connection {}: {} is unmounted", connection.id, entry_of(connection).path));
-  connection.order = 0;
-  table_.change([&](abi::MountTable&) { entry_of(connection).state = static_cast<uint32_t>(abi::MountState::free); });
-  if (connection.host <= 0) connections_.erase(connection.id);
+void Leader::take_out(uint32_t id) {
+  const MountRecord mount = mounts_.at(id);
+  Connection& connection = connections_.at(mount.connection);
+  log_.line(fmt::format("connection {}: {} is unmounted", mount.connection, path_of(mount)));
+  mounts_.erase(id);
+  table_.change([&](abi::MountTable&) {
+    entry_of(mount).state = static_cast<uint32_t>(abi::MountState::free);
+    if (!is_mounted(mount.connection)) entry_of(connection).in_use = 0;
+  });
+  if (connection.host <= 0 && !is_mounted(mount.connection)) connections_.erase(mount.connection);
 }
 
 void Leader::remount(const abi::LeaderRequest& request, Asker asker) {
-  Connection* connection = find_mounted(request.path);
-  if (!connection) return answer(asker, {-EINVAL, 0});
+  const MountRecord* mount = find_mount(request);
+  if (!mount) return answer(asker, {-EINVAL, 0});
   host::HostRequest host_request{.operation = host::HostOperation::remount, .flags = request.flags};
   copy_text(host_request.text, request.options);
-  const auto changed = [this, id = connection->id,
-                        flags = request.flags & mount_flag::kept](const host::HostMessage& host) {
-    Connection* asked = find(id);
-    if (!asked || asked->order == 0) return;
+  const auto changed = [this, id = mount->id, flags = request.flags & mount_flag::kept](const host::HostMessage& host) {
+    const MountRecord* asked = find_mount(id);
+    if (!asked) return;
     table_.change([&](abi::MountTable&) {
       entry_of(*asked).flags = flags;
       entry_of(*asked).super_read_only = host.read_only;
     });
   };
   ask_host(
-      *connection, host_request,
+      connections_.at(mount->connection), host_request,
       [this, changed, asker = std::move(asker)](const host::HostMessage& host) mutable {
         if (host.error == 0) changed(host);
         answer(asker, {host.error, 0});
@@ -310,11 +327,7 @@ void Leader::start_control(const ControlDaemon& daemon) {
 }
 
 void Leader::umount_all() {
-  std::vector<Connection*> mounted;
-  for (auto& [id, connection] : connections_)
-    if (connection.order != 0) mounted.push_back(&connection);
-  std::sort(mounted.begin(), mounted.end(), [](const auto* a, const auto* b) { return a->order > b->order; });
-  for (Connection* connection : mounted) detach(*connection, umount_flag::detach);
+  while (!mounts_.empty()) detach(mounts_.rbegin()->first, umount_flag::detach);
 }
 
 }  // namespace fusewire::leader

@@ -58,14 +58,12 @@ host::MountBounds Leader::bounds_of(const host::Credentials& peer) {
   return {.bounded = true, .may_allow_other = users_may_allow_others(), .user_id = peer.uid, .group_id = peer.gid};
 }
 
-bool Leader::is_whole_tree_of(const std::string& path, uint32_t uid) const {
-  return std::all_of(connections_.begin(), connections_.end(), [&](const auto& each) {
-    const abi::MountEntry& entry = table_.table().entry[each.second.entry];
-    const std::string_view at = entry.path;
-    const bool concerned =
-        each.second.order != 0 && at.starts_with(path) && (at.size() == path.size() || at[path.size()] == '/');
-    return !concerned || entry.user_id == uid;
-  });
+bool Leader::is_whole_tree_of(const abi::LeaderRequest& request, uint32_t uid) const {
+  const MountRecord* mount = find_mount(request);
+  if (!mount) return true;  // umount says so
+  const std::vector<uint32_t> tree = tree_of(mount->id);
+  return std::all_of(tree.begin(), tree.end(),
+                     [&](uint32_t id) { return table_.table().entry[mounts_.at(id).entry].user_id == uid; });
 }
 
 int Leader::check_right(const abi::LeaderRequest& request, const host::Credentials& peer) const {
@@ -79,7 +77,7 @@ int Leader::check_right(const abi::LeaderRequest& request, const host::Credentia
     case abi::LeaderOperation::open_device: {
       const auto his = [&](const auto& each) { return each.second.opener == peer.uid; };
       const auto open = std::count_if(connections_.begin(), connections_.end(), his);
-      return static_cast<size_t>(open) < abi::mount_entries / share ? 0 : -ENFILE;
+      return static_cast<size_t>(open) < abi::connection_entries / share ? 0 : -ENFILE;
     }
     case abi::LeaderOperation::mount: {
       constexpr uint32_t harmless = abi::mount_flag::nosuid | abi::mount_flag::nodev;
@@ -87,7 +85,7 @@ int Leader::check_right(const abi::LeaderRequest& request, const host::Credentia
       return is_harmless && may_cover(request.path, peer) ? 0 : -EPERM;
     }
     case abi::LeaderOperation::umount:
-      return is_whole_tree_of(request.path, peer.uid) ? 0 : -EPERM;
+      return is_whole_tree_of(request, peer.uid) ? 0 : -EPERM;
     default:
       return -EPERM;
   }

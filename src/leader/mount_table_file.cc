@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -35,24 +36,57 @@ void loads_before_loads() {
 #endif
 }
 
-MountInfo copy_entry(const abi::MountEntry& entry) {
+const abi::ConnectionEntry* find_connection(const abi::MountTable& table, uint32_t id) {
+  for (const abi::ConnectionEntry& entry : table.connection)
+    if ((entry.in_use != 0 || entry.host_pid != 0) && entry.id == id) return &entry;
+  return nullptr;
+}
+
+void add_connection(MountInfo& info, const abi::ConnectionEntry& entry) {
   const abi::MountStatistics& statistics = entry.statistics;
-  return {.state = abi::MountState{entry.state},
-          .connection = entry.connection,
-          .daemon_pid = entry.daemon_pid,
-          .host_pid = entry.host_pid,
-          .user_id = entry.user_id,
-          .path = text(entry.path, sizeof entry.path),
-          .type = text(entry.type, sizeof entry.type),
-          .source = text(entry.source, sizeof entry.source),
-          .requests = statistics.requests.load(std::memory_order_relaxed),
-          .replies = statistics.replies.load(std::memory_order_relaxed),
-          .rejected = statistics.rejected.load(std::memory_order_relaxed),
-          .forgets = statistics.forgets.load(std::memory_order_relaxed),
-          .waiting = statistics.waiting.load(std::memory_order_relaxed),
-          .max_background = statistics.max_background.load(std::memory_order_relaxed),
-          .congestion_threshold = statistics.congestion_threshold.load(std::memory_order_relaxed),
-          .open_files = statistics.open_files.load(std::memory_order_relaxed)};
+  info.connection = entry.id;
+  info.daemon_pid = entry.daemon_pid;
+  info.host_pid = entry.host_pid;
+  info.requests = statistics.requests.load(std::memory_order_relaxed);
+  info.replies = statistics.replies.load(std::memory_order_relaxed);
+  info.rejected = statistics.rejected.load(std::memory_order_relaxed);
+  info.forgets = statistics.forgets.load(std::memory_order_relaxed);
+  info.waiting = statistics.waiting.load(std::memory_order_relaxed);
+  info.max_background = statistics.max_background.load(std::memory_order_relaxed);
+  info.congestion_threshold = statistics.congestion_threshold.load(std::memory_order_relaxed);
+  info.open_files = statistics.open_files.load(std::memory_order_relaxed);
+}
+
+MountInfo copy_entry(const abi::MountTable& table, size_t index) {
+  const abi::MountEntry& entry = table.entry[index];
+  MountInfo info{.state = abi::MountState{entry.state},
+                 .id = entry.id,
+                 .connection = entry.connection,
+                 .user_id = entry.user_id,
+                 .path = text(table.path[index], sizeof table.path[index]),
+                 .type = text(entry.type, sizeof entry.type),
+                 .source = text(entry.source, sizeof entry.source)};
+  if (const abi::ConnectionEntry* connection = find_connection(table, entry.connection))
+    add_connection(info, *connection);
+  return info;
+}
+
+bool is_mounted(const abi::MountTable& table, uint32_t connection) {
+  for (const abi::MountEntry& entry : table.entry)
+    if (abi::MountState{entry.state} != abi::MountState::free && entry.connection == connection) return true;
+  return false;
+}
+
+void copy_entries(const abi::MountTable& table, std::vector<MountInfo>& entries) {
+  for (size_t i = 0; i < abi::mount_entries; ++i)
+    if (abi::MountState{table.entry[i].state} != abi::MountState::free) entries.push_back(copy_entry(table, i));
+  std::sort(entries.begin(), entries.end(), [](const MountInfo& a, const MountInfo& b) { return a.id < b.id; });
+  for (const abi::ConnectionEntry& connection : table.connection) {
+    if (connection.in_use == 0 || is_mounted(table, connection.id)) continue;
+    MountInfo opened{.state = abi::MountState::opened};
+    add_connection(opened, connection);
+    entries.push_back(opened);
+  }
 }
 
 }  // namespace
@@ -108,8 +142,7 @@ std::vector<MountInfo> read_entries(const abi::MountTable& table) {
   for (int attempt = 0; attempt < read_attempts; ++attempt) {
     const uint32_t before = table.generation.load(std::memory_order_acquire);
     entries.clear();
-    for (const abi::MountEntry& entry : table.entry)
-      if (abi::MountState{entry.state} != abi::MountState::free) entries.push_back(copy_entry(entry));
+    copy_entries(table, entries);
     loads_before_loads();
     if (before % 2 == 0 && table.generation.load(std::memory_order_relaxed) == before) break;
     ::sched_yield();

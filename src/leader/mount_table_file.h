@@ -1,5 +1,5 @@
 // MountTableFile: the mapping of a namespace's mount table, for its one writer (the leader) and for hosted readers.
-// The mapping is shared with children of fork; hosts write only the statistics of their own entry.
+// The mapping is shared with children of fork; hosts write only the statistics of their own connection.
 // Thread rule: one writer; readers are free.
 #pragma once
 
@@ -32,15 +32,16 @@ class MountTableFile {
   abi::MountTable* table_;
 };
 
-struct MountInfo {  // a copy of one MountEntry, checked
-  abi::MountState state;
-  uint32_t connection, daemon_pid, host_pid, user_id;
-  std::string path, type, source;
-  uint64_t requests, replies, rejected, forgets;
-  uint32_t waiting, max_background, congestion_threshold, open_files;
+struct MountInfo {  // a copy of one MountEntry with its connection, checked
+  abi::MountState state{};
+  uint32_t id = 0;
+  uint32_t connection = 0, daemon_pid = 0, host_pid = 0, user_id = 0;
+  std::string path{}, type{}, source{};
+  uint64_t requests = 0, replies = 0, rejected = 0, forgets = 0;
+  uint32_t waiting = 0, max_background = 0, congestion_threshold = 0, open_files = 0;
 };
 
-// A consistent copy of the entries in use, in the order of the table.
+// A consistent copy of the mounts in the order in which they were made, then of the connections that have none.
 std::vector<MountInfo> read_entries(const abi::MountTable& table);
 
 }  // namespace fusewire::leader

@@ -132,6 +132,12 @@ class Run : public testing::Test {
     umount.flags = flags;
     return ask(umount).error;
   }
+  int umount_by_id(uint32_t mount, uint32_t flags) {
+    abi::LeaderRequest umount = request(abi::LeaderOperation::umount);
+    umount.mount = mount;
+    umount.flags = flags;
+    return ask(umount).error;
+  }
   // A daemon on path.
   std::unique_ptr<SocketDaemon> serve(const std::string& path) {
     uint32_t connection;
@@ -291,16 +297,29 @@ TEST_F(Run, what_cannot_be_mounted_is_refused) {
   EXPECT_EQ(mount(device.get(), "/mnt/a"), 0);
   EXPECT_EQ(mount(device.get(), "/mnt/b"), -EBUSY);
   UniqueFd second = open_device(connection);
-  EXPECT_EQ(mount(second.get(), "/mnt/a"), -EBUSY);
   EXPECT_EQ(mount(second.get(), "/mnt/ab"), 0);
 }
 
-TEST_F(Run, a_mount_with_another_one_below_is_busy) {
+TEST_F(Run, a_mount_over_another_goes_first) {
   begin();
   auto a = serve("/mnt/a");
-  auto b = serve("/mnt/a/b");
-  EXPECT_EQ(umount("/mnt/a"), -EBUSY);
-  EXPECT_EQ(umount("/mnt/a", 2), 0);
+  auto b = serve("/mnt/a");
+  EXPECT_EQ(umount("/mnt/a"), 0);
+  ASSERT_EQ(mounts().size(), 1u);
+  EXPECT_EQ(mounts().at(0).connection, 1u);
+  EXPECT_EQ(umount("/mnt/a"), 0);
+  a->join();
+  b->join();
+}
+
+TEST_F(Run, a_mount_with_another_one_on_it_is_busy) {
+  begin();
+  auto a = serve("/mnt/a");
+  auto b = serve("/mnt/a");
+  const uint32_t lower = mounts().at(0).id;
+  EXPECT_EQ(umount_by_id(lower, 0), -EBUSY);
+  EXPECT_EQ(umount_by_id(lower, 2), 0);
+  EXPECT_TRUE(mounts().empty());
   a->join();
   b->join();
 }

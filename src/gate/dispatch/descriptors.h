@@ -18,6 +18,7 @@ namespace fusewire::gate {
 struct VirtualFile {
   uint32_t connection = 0;
   uint64_t token = 0;
+  uint32_t mount = 0;  // what it is seen through; 0: what its host knows of the open file
 };
 
 enum class Descriptor : uint8_t { native, virtual_file, device };

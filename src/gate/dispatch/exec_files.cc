@@ -51,7 +51,7 @@ struct Request {
 // Set-id bits and capabilities, where the mount does not say that they count for nothing.
 long look_at_rights(VirtualFile file, ProgramFile& program) {
   abi::MountEntry mount;
-  if (!mount_of(file.connection, mount) || (mount.flags & abi::mount_flag::nosuid) != 0) return 0;
+  if (!copy_mount(mount_of(file), mount) || (mount.flags & abi::mount_flag::nosuid) != 0) return 0;
   abi::Stat st;
   if (const long r = file_status(file, SYS_execve, st); r < 0) return r;
   program.mode = st.mode;

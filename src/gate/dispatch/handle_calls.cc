@@ -32,8 +32,8 @@ void put(uint32_t* to, uint64_t nodeid, uint32_t generation) {
   to[2] = generation;
 }
 
-long give_mount_id(uint32_t connection, long flags, long to) {
-  const uint64_t id = mount_id_of(connection);
+long give_mount_id(VirtualFile file, long flags, long to) {
+  const uint64_t id = mount_number(file);
   const auto narrow = static_cast<int>(id);
   const bool wide = (flags & unique_id) != 0;
   return copy_to_program(reinterpret_cast<void*>(to), wide ? static_cast<const void*>(&id) : &narrow,
@@ -41,7 +41,7 @@ long give_mount_id(uint32_t connection, long flags, long to) {
 }
 
 // do_sys_name_to_handle.
-long give_handle(const CallFrame& f, const abi::FileHandle& from, uint32_t connection) {
+long give_handle(const CallFrame& f, const abi::FileHandle& from, VirtualFile file) {
   const long flags = f.arg[4];
   if (from.can_be_opened == 0 && (flags & handle_fid) == 0) return -EOPNOTSUPP;
   Handle handle;
@@ -57,7 +57,7 @@ long give_handle(const CallFrame& f, const abi::FileHandle& from, uint32_t conne
   if ((flags & connectable) != 0) handle.header.type |= is_connectable | (from.is_directory != 0 ? is_directory : 0);
   const bool fits = room >= words;
   if (!fits) handle.header.type = no_type;
-  if (give_mount_id(connection, flags, f.arg[3]) != 0) return -EFAULT;
+  if (give_mount_id(file, flags, f.arg[3]) != 0) return -EFAULT;
   if (copy_to_program(to, &handle, sizeof handle.header + (fits ? words * 4 : 0)) != 0) return -EFAULT;
   return fits ? 0 : -EOVERFLOW;
 }
@@ -113,18 +113,18 @@ long call_name_to_handle_at(const CallFrame& f) {
   const bool follow = (flags & AT_SYMLINK_FOLLOW) != 0;
   const How how{.follow = follow, .empty_path = (flags & AT_EMPTY_PATH) != 0};
   const long at_flags = (follow ? 0 : AT_SYMLINK_NOFOLLOW) | (flags & AT_EMPTY_PATH);
-  uint32_t connection = 0;
+  VirtualFile file;
   return path_call(
       f, {0, 1, how}, abi::CallNumber::file_handle, {0, at_flags},
       [&](RingCall& call) {
-        connection = call.connection();
+        file.connection = call.connection();
         return 0L;
       },
       [&](RingCall& call, long result) {
         if (result < 0) return result;
         abi::FileHandle handle;
         __builtin_memcpy(&handle, call.result_data(sizeof handle).data(), sizeof handle);
-        return give_handle(f, handle, connection);
+        return give_handle(f, handle, file);
       });
 }
 

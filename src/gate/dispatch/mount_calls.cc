@@ -2,6 +2,7 @@
 #include <sys/mount.h>
 
 #include "abi/mount_rules.h"
+#include "gate/dispatch/file_call.h"
 #include "gate/dispatch/handlers.h"
 #include "gate/dispatch/leader.h"
 #include "gate/dispatch/mounts.h"
@@ -60,6 +61,26 @@ long look_at_native(const Where& where, long original, PathText& path, uint32_t&
   return r;
 }
 
+// Whether a virtual place is the root of its mount, however it is named.
+bool is_root_of_mount(const Where& where) {
+  if (where.start.token == 0) return where.text.empty() || where.text.view() == ".";
+  PathText path;
+  if (!where.text.empty() && where.text.view() != ".") return false;
+  return path_in_mount(where.start, path) == 0 && path.view() == "/";
+}
+
+// The root of a mount, to be covered by another.
+long look_at_root(const Where& where, PathText& path, LeaderRequest& request) {
+  if (!is_root_of_mount(where))
+    return refuse(-EINVAL, "mount", where.text.view(), "mounting inside a mount is not served");
+  request.mount = top_mount(mount_of(where.start));
+  if (!mount_path_of(request.mount, path)) return -ENOENT;
+  abi::Stat st{};
+  const long r = file_status(where.start, SYS_mount, st);
+  request.value[0] = st.mode;
+  return r;
+}
+
 // Linux get_tree_bdev: the source of fuseblk is a block device.
 long check_block_device(const char* source) {
   struct stat st;
@@ -72,9 +93,8 @@ long mount_fuse(const CallFrame& f, LeaderRequest& request) {
   Where where;
   long r = resolve(AT_FDCWD, pointer(f.arg[1]), {}, where);
   if (r < 0) return r;
-  if (where.is_virtual) return refuse(-EINVAL, "mount", where.text.view(), "mounting inside a mount is not served");
   PathText path;
-  r = look_at_native(where, f.arg[1], path, request.value[0]);
+  r = where.is_virtual ? look_at_root(where, path, request) : look_at_native(where, f.arg[1], path, request.value[0]);
   if (r < 0) return r;
   if (!set_field(request.path, in_namespaces_root(path.view()).view())) return -ENAMETOOLONG;
   r = copy_field(request.source, f.arg[0]);
@@ -100,19 +120,11 @@ long refuse_virtual(const CallFrame& f, int path_index, const char* why) {
   return where.is_virtual ? refuse(-EPERM, "mount", where.text.view(), why) : 0;
 }
 
-// Whether a virtual place is the root of its mount, however it is named.
-bool is_root_of_mount(const Where& where) {
-  if (where.start.token == 0) return where.text.empty() || where.text.view() == ".";
-  PathText path;
-  if (!where.text.empty() && where.text.view() != ".") return false;
-  return path_in_mount(where.start, path) == 0 && path.view() == "/";
-}
-
-// The mount whose root a place is.
+// The mount whose root a place is, or what covers it: it is a working directory of before (Linux handle_lookup_down).
 long name_mount(const Where& where, LeaderRequest& request) {
   PathText path;
-  if (!mount_path_of(where.start.connection, path)) return -EINVAL;
-  request.connection = where.start.connection;
+  request.mount = top_mount(mount_of(where.start));
+  if (request.mount == 0 || !mount_path_of(request.mount, path)) return -EINVAL;
   return set_field(request.path, in_namespaces_root(path.view()).view()) ? 0 : -ENAMETOOLONG;
 }
 

@@ -21,43 +21,69 @@ bool is_mounted(const MountEntry& e) {
   return e.state == static_cast<uint32_t>(MountState::mounted) || e.state == static_cast<uint32_t>(MountState::ended);
 }
 
-size_t path_length(const MountEntry& e) {
-  size_t n = 0;
-  while (n < abi::mount_path_max && e.path[n] != 0) n++;
-  return n;
-}
-
-// Where the calling process sees it; "": nowhere.
+// Where the calling process sees it; "": nowhere, or inside another mount.
 std::string_view path_of(const MountEntry& e) {
+  const auto index = static_cast<size_t>(&e - table->entry);
+  const size_t length = e.path_length;
   std::string_view seen;
-  return as_seen({e.path, path_length(e)}, seen) ? seen : std::string_view();
+  if (e.parent != 0 || length >= abi::mount_path_max) return seen;
+  return as_seen({table->path[index], length}, seen) ? seen : std::string_view();
 }
 
 void copy_entry(const MountEntry& from, MountEntry& to) {
   __builtin_memcpy(static_cast<void*>(&to), static_cast<const void*>(&from), sizeof to);
-  to.path[sizeof to.path - 1] = to.type[sizeof to.type - 1] = 0;
-  to.source[sizeof to.source - 1] = 0;
+  to.type[sizeof to.type - 1] = to.source[sizeof to.source - 1] = 0;
 }
 
-// Calls look(entry) for the mounted entries of one stable state of the table; look must bear being started over.
+template <class Look>
+void for_mounted(Look look) {
+  uint32_t seen = 0;
+  const uint32_t mounted = table->mounted;
+  for (uint32_t i = 0; i < abi::mount_entries && seen < mounted; i++) {
+    if (!is_mounted(table->entry[i])) continue;
+    seen++;
+    look(table->entry[i]);
+  }
+}
+
+// Calls look() in one stable state of the table; it must bear being started over.
 // A leader that died while it wrote leaves an odd generation for ever: after many tries the state is taken as it is.
-template <class Start, class Look>
-void read_stable(Start start, Look look) {
+template <class Look>
+void read_stable(Look look) {
   if (table == nullptr) return;
   for (int tries = 0; tries < 10'000; tries++) {
     const uint32_t before = table->generation.load(std::memory_order_acquire);
     if ((before & 1) != 0 && tries < 9'999) continue;
-    start();
-    const uint32_t mounted = table->mounted;
-    uint32_t seen = 0;
-    for (uint32_t i = 0; i < abi::mount_entries && seen < mounted; i++) {
-      if (!is_mounted(table->entry[i])) continue;
-      seen++;
-      look(table->entry[i]);
-    }
+    look();
     std::atomic_thread_fence(std::memory_order_acquire);
     if (table->generation.load(std::memory_order_relaxed) == before) return;
   }
+}
+
+// The entry of a mount, in a stable state.
+const MountEntry* entry_of(uint32_t mount) {
+  const MountEntry* found = nullptr;
+  for_mounted([&](const MountEntry& e) { found = e.id == mount ? &e : found; });
+  return found;
+}
+
+// The mount on top of it, by way of those that cover each other's roots.
+const MountEntry* top_of(const MountEntry* e) {
+  for (uint32_t i = 0; e != nullptr && i < abi::mount_entries; i++) {
+    const MountEntry* over = nullptr;
+    for_mounted([&](const MountEntry& other) {
+      if (other.on_root != 0 && other.parent == e->id) over = &other;
+    });
+    if (over == nullptr) break;
+    e = over;
+  }
+  return e;
+}
+
+// The lowest mount of those that cover each other there.
+const MountEntry* bottom_of(const MountEntry* e) {
+  for (uint32_t i = 0; e != nullptr && e->on_root != 0 && i < abi::mount_entries; i++) e = entry_of(e->parent);
+  return e;
 }
 
 }  // namespace
@@ -84,65 +110,87 @@ bool tracing() { return table != nullptr && table->tracing.load(std::memory_orde
 bool reporting() { return table != nullptr && table->reporting.load(std::memory_order_relaxed) != 0; }
 
 MountPoint mount_at(std::string_view path) {
-  MountPoint newest;
-  read_stable([&] { newest = {}; },
-              [&](const MountEntry& e) {
-                if (path_of(e) != path || (newest.found && e.connection < newest.connection)) return;
-                newest = {true, e.connection};
-              });
-  return newest;
+  MountPoint found;
+  read_stable([&] {
+    const MountEntry* at = nullptr;
+    for_mounted([&](const MountEntry& e) {
+      if (path_of(e) == path && (at == nullptr || at->id < e.id)) at = &e;
+    });
+    at = top_of(at);
+    found = at == nullptr ? MountPoint{} : MountPoint{true, at->connection, at->id};
+  });
+  return found;
 }
 
 bool is_above_mount(std::string_view path) {
   bool above = false;
-  read_stable([&] { above = false; },
-              [&](const MountEntry& e) {
-                const std::string_view mount = path_of(e);
-                above |= mount.size() > path.size() && mount.starts_with(path) && mount[path.size()] == '/';
-              });
+  read_stable([&] {
+    above = false;
+    for_mounted([&](const MountEntry& e) {
+      const std::string_view mount = path_of(e);
+      above |= mount.size() > path.size() && mount.starts_with(path) && mount[path.size()] == '/';
+    });
+  });
   return above;
 }
 
-bool mount_of(uint32_t connection, MountEntry& copy) {
+uint32_t mount_of(VirtualFile file) {
+  uint32_t mount = file.mount;
+  if (mount != 0) return mount;
+  read_stable([&] {
+    mount = 0;
+    for_mounted([&](const MountEntry& e) { mount = e.connection == file.connection ? e.id : mount; });
+  });
+  return mount;
+}
+
+uint32_t top_mount(uint32_t mount) {
+  uint32_t top = mount;
+  read_stable([&] {
+    const MountEntry* e = top_of(entry_of(mount));
+    top = e == nullptr ? mount : e->id;
+  });
+  return top;
+}
+
+bool copy_mount(uint32_t mount, MountEntry& copy) {
   bool found = false;
-  read_stable([&] { found = false; },
-              [&](const MountEntry& e) {
-                if (e.connection != connection) return;
-                copy_entry(e, copy);
-                found = true;
-              });
+  read_stable([&] {
+    const MountEntry* e = entry_of(mount);
+    found = e != nullptr;
+    if (found) copy_entry(*e, copy);
+  });
   return found;
 }
 
-bool mount_path_of(uint32_t connection, PathText& path) {
+bool mount_path_of(uint32_t mount, PathText& path) {
   bool found = false;
-  read_stable([&] { found = false; },
-              [&](const MountEntry& e) {
-                if (e.connection != connection) return;
-                path.assign(path_of(e));
-                found = !path.empty();
-              });
+  read_stable([&] {
+    const MountEntry* e = bottom_of(entry_of(mount));
+    if (e != nullptr) path.assign(path_of(*e));
+    found = e != nullptr && !path.empty();
+  });
   return found;
 }
 
 bool has_host(uint32_t connection) {
   if (table == nullptr) return false;
-  for (const MountEntry& e : table->entry) {
-    if (e.connection == connection && e.host_pid != 0) return true;
+  for (const abi::ConnectionEntry& e : table->connection) {
+    if (e.id == connection && e.host_pid != 0) return true;
   }
   return false;
 }
 
-bool next_mount(uint64_t from, MountEntry& copy) {
+bool next_mount(uint32_t from, MountEntry& copy) {
   bool found = false;
-  read_stable([&] { found = false; },
-              [&](const MountEntry& e) {
-                const std::string_view path = path_of(e);
-                if (e.connection < from || (found && e.connection > copy.connection) || path.empty()) return;
-                copy_entry(e, copy);
-                __builtin_memmove(copy.path, copy.path + (path_length(e) - path.size()), path.size() + 1);
-                found = true;
-              });
+  read_stable([&] {
+    const MountEntry* next = nullptr;
+    for_mounted([&](const MountEntry& e) {
+      if (e.id >= from && (next == nullptr || e.id < next->id)) next = &e;
+    });
+    found = next != nullptr;
+    if (found) copy_entry(*next, copy);
+  });
   return found;
 }
 

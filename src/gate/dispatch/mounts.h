@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "abi/mount_table.h"
+#include "gate/dispatch/descriptors.h"
 #include "gate/text.h"
 
 namespace fusewire::gate {
@@ -14,6 +15,7 @@ namespace fusewire::gate {
 struct MountPoint {
   bool found = false;
   uint32_t connection = 0;
+  uint32_t mount = 0;
 };
 
 // Maps the table behind fd. 0 or -errno.
@@ -31,18 +33,22 @@ bool sockets_are_bound();
 bool tracing();
 // Whether what follows a refusal is wanted (run --report).
 bool reporting();
-// What is mounted exactly at the canonical path (the newest, when several are).
+// What is mounted exactly at the native canonical path: the one on top, when several cover each other.
 MountPoint mount_at(std::string_view path);
-// Whether a mount point lies below the canonical path.
+// Whether a mount point lies natively below the canonical path.
 bool is_above_mount(std::string_view path);
-// A copy of the entry of a connection that is mounted (or has been, and its daemon is gone).
-bool mount_of(uint32_t connection, abi::MountEntry& copy);
-// The mount point's path alone.
-bool mount_path_of(uint32_t connection, PathText& path);
+// The mount that a file is seen through; 0: it is unmounted.
+uint32_t mount_of(VirtualFile file);
+// The mount on top of those that cover its root.
+uint32_t top_mount(uint32_t mount);
+// A copy of a mount's entry (its daemon may be gone).
+bool copy_mount(uint32_t mount, abi::MountEntry& copy);
+// The mount point's path.
+bool mount_path_of(uint32_t mount, PathText& path);
 // Whether a host process serves the connection, mounted or not. A look that a change of the table may disturb: ask
 // again before you believe that there is none.
 bool has_host(uint32_t connection);
-// The first mount whose connection is at least `from`; mounts are numbered in the order they were made.
-bool next_mount(uint64_t from, abi::MountEntry& copy);
+// The first mount whose id is at least `from`: in the order in which they were made.
+bool next_mount(uint32_t from, abi::MountEntry& copy);
 
 }  // namespace fusewire::gate

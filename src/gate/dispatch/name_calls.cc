@@ -205,10 +205,10 @@ long between_file_systems(const CallFrame& f, const TwoPaths& two, Where& from, 
 // A mount point's name for the kernel, which must not rename what lies under it: the directory it stands in, as ".".
 void hide_mount_point(Where& where) {
   if (!where.is_mount_root()) return;
-  const uint32_t connection = where.start.connection;
+  const uint32_t mount = mount_of(where.start);
   where.is_virtual = false;
   where.rewritten = true;
-  if (!mount_path_of(connection, where.text)) where.text.clear();
+  if (!mount_path_of(mount, where.text)) where.text.clear();
   const size_t slash = where.text.view().rfind('/');
   where.text.set_length(slash == std::string_view::npos ? 0 : slash);
   where.text.add("/.");

@@ -230,7 +230,7 @@ long find_mount(int dirfd, PathText& path, const Open& open, Start& start) {
     native::close(static_cast<int>(fd));
     const MountPoint mount = known == 0 ? mount_at(place.view()) : MountPoint{};
     if (!mount.found) continue;
-    start = {{mount.connection, 0}, path.view().substr(at)};
+    start = {{mount.connection, 0, mount.mount}, path.view().substr(at)};
     return 1;
   }
   return 0;

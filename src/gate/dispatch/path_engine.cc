@@ -1,5 +1,7 @@
 #include "gate/dispatch/path_engine.h"
 
+#include "gate/dispatch/mounts.h"
+
 #include "gate/native.h"
 
 namespace fusewire::gate {
@@ -46,7 +48,7 @@ long resolve_argument(const CallFrame& frame, const PathArgument& argument, Wher
 
 long follow_leave(const RingCall& call, How how, int& leaves, Where& where) {
   if (++leaves > leaves_max) return -ELOOP;
-  return resolve_leave(where.start.connection, call.leave_from_parent(), call.leave_rest(), how, where);
+  return resolve_leave(mount_of(where.start), call.leave_from_parent(), call.leave_rest(), how, where);
 }
 
 long opened_descriptor(RingCall& call, long result, bool close_on_exec) {

@@ -86,7 +86,7 @@ Scan scan_literally(Walk& walk, Where& where) {
     const MountPoint mount = mount_at(path.view());
     if (!mount.found) continue;
     if (popped) return Scan::unsure;
-    enter(where, {mount.connection, 0}, walk.pending.view().substr(at));
+    enter(where, {mount.connection, 0, mount.mount}, walk.pending.view().substr(at));
     return Scan::entered;
   }
   return Scan::no_mount;
@@ -250,7 +250,7 @@ long walk_on(Walk& walk, How how, Where& where) {
     walk.prefix.add('/').add(component);
     if (walk.prefix.overflowed()) return walk.rewritten ? -ENAMETOOLONG : stay_native(walk, where);
     const MountPoint mount = mount_at(walk.prefix.view());
-    if (mount.found) return enter(where, {mount.connection, 0}, walk.rest());
+    if (mount.found) return enter(where, {mount.connection, 0, mount.mount}, walk.rest());
     if (is_above_mount(walk.prefix.view())) continue;
     const Step step = follow_link(walk, walk.rest().empty(), how, links, where);
     if (step == Step::entered) return 0;
@@ -311,10 +311,10 @@ long resolve(int dirfd, const char* path, How how, Where& where) {
   return n == 0 ? resolve_empty(dirfd, how, where) : resolve_text(dirfd, walk, how, where);
 }
 
-long resolve_leave(uint32_t connection, bool from_parent, std::string_view rest, How how, Where& where) {
+long resolve_leave(uint32_t mount, bool from_parent, std::string_view rest, How how, Where& where) {
   Walk walk;
   if (from_parent) {
-    if (!mount_path_of(connection, walk.pending)) return -ENOENT;
+    if (!mount_path_of(mount, walk.pending)) return -ENOENT;
     pop_component(walk.pending);
   }
   if (!rest.empty() || walk.pending.empty()) walk.pending.add('/').add(rest);
@@ -325,7 +325,7 @@ long resolve_leave(uint32_t connection, bool from_parent, std::string_view rest,
   const long r = walk_on(walk, how, where);
   // Calls that take names look at whether a path ends in dots.
   const bool keeps_dots = from_parent && (rest.ends_with("/.") || rest.ends_with("..") || rest == ".");
-  if (r != 0 || where.is_virtual || !keeps_dots || !mount_path_of(connection, where.text)) return r;
+  if (r != 0 || where.is_virtual || !keeps_dots || !mount_path_of(mount, where.text)) return r;
   where.text.add("/../").add(rest);
   return where.text.overflowed() ? -ENAMETOOLONG : 0;
 }
@@ -348,7 +348,7 @@ long path_of_file(VirtualFile file, PathText& path) {
   PathText inside;
   const long r = path_in_mount(file, inside);
   if (r < 0) return r;
-  if (!mount_path_of(file.connection, path)) path.assign("(unreachable)");
+  if (!mount_path_of(mount_of(file), path)) path.assign("(unreachable)");
   if (inside.view() != "/") path.add(inside.view());
   return path.overflowed() ? -ENAMETOOLONG : 0;
 }

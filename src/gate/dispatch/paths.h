@@ -52,8 +52,8 @@ bool virtual_start(int dirfd, VirtualFile& start);
 bool canonical_base(int dirfd, PathText& base);
 // path: the program's or the gate's memory. 0, or -errno (EFAULT, ENOENT for "", ENAMETOOLONG, EBADF, ENOTDIR, ELOOP).
 long resolve(int dirfd, const char* path, How how, Where& where);
-// Goes on where a walk inside the mount of `connection` left: rest as the host said it. Then as resolve.
-long resolve_leave(uint32_t connection, bool from_parent, std::string_view rest, How how, Where& where);
+// Goes on where a walk inside the mount left: rest as the host said it. Then as resolve.
+long resolve_leave(uint32_t mount, bool from_parent, std::string_view rest, How how, Where& where);
 
 // The canonical path of a virtual open file in this namespace's view: mount point + path in the mount. -errno.
 long path_of_file(VirtualFile file, PathText& path);

@@ -119,10 +119,10 @@ void add_fuse_options(Output& out, const MountEntry& e) {
 
 std::string_view source_of(const MountEntry& e) { return e.source[0] == 0 ? text_of(e.type) : text_of(e.source); }
 
-void add_mounts_line(Output& out, const MountEntry& e) {
+void add_mounts_line(Output& out, const MountEntry& e, std::string_view path) {
   out.add_escaped(source_of(e));
   out.add(" ");
-  out.add_escaped(text_of(e.path));
+  out.add_escaped(path);
   out.add(" ");
   out.add_escaped(text_of(e.type));
   out.add(" ");
@@ -131,16 +131,19 @@ void add_mounts_line(Output& out, const MountEntry& e) {
   out.add(" 0 0\n");
 }
 
-void add_mountinfo_line(Output& out, const MountEntry& e, uint64_t id, uint64_t parent) {
-  out.add(id);
+// A mount's number: behind those of the native ones.
+uint64_t number_of(uint32_t mount, const MountinfoReader& seen) { return seen.largest_id() + mount; }
+
+void add_mountinfo_line(Output& out, const MountEntry& e, std::string_view path, const MountinfoReader& seen) {
+  out.add(number_of(e.id, seen));
   out.add(" ");
-  out.add(parent);
+  out.add(e.parent == 0 ? seen.root_id() : number_of(e.parent, seen));
   out.add(" ");
   out.add(e.dev >> 8 & 0xfff);
   out.add(":");
   out.add((e.dev & 0xff) | (e.dev >> 12 & 0xfff00));
   out.add(" / ");
-  out.add_escaped(text_of(e.path));
+  out.add_escaped(path);
   out.add(" ");
   add_mount_flags(out, e, (e.flags & 1) != 0);
   out.add(" - ");
@@ -152,11 +155,11 @@ void add_mountinfo_line(Output& out, const MountEntry& e, uint64_t id, uint64_t 
   out.add("\n");
 }
 
-void add_mountstats_line(Output& out, const MountEntry& e) {
+void add_mountstats_line(Output& out, const MountEntry& e, std::string_view path) {
   out.add("device ");
   out.add_escaped(source_of(e));
   out.add(" mounted on ");
-  out.add_escaped(text_of(e.path));
+  out.add_escaped(path);
   out.add(" with fstype ");
   out.add_escaped(text_of(e.type));
   out.add("\n");
@@ -168,11 +171,12 @@ void add_our_lines(ProcFile file, Output& out, const MountinfoReader& seen) {
     return;
   }
   MountEntry e;
-  uint64_t id = seen.largest_id();
-  for (uint64_t from = 0; next_mount(from, e); from = uint64_t{e.connection} + 1) {
-    if (file == ProcFile::mounts) add_mounts_line(out, e);
-    if (file == ProcFile::mountstats) add_mountstats_line(out, e);
-    if (file == ProcFile::mountinfo) add_mountinfo_line(out, e, ++id, seen.root_id());
+  PathText path;
+  for (uint32_t from = 0; next_mount(from, e); from = e.id + 1) {
+    if (!mount_path_of(e.id, path)) continue;
+    if (file == ProcFile::mounts) add_mounts_line(out, e, path.view());
+    if (file == ProcFile::mountstats) add_mountstats_line(out, e, path.view());
+    if (file == ProcFile::mountinfo) add_mountinfo_line(out, e, path.view(), seen);
   }
 }
 
@@ -205,20 +209,6 @@ long copy_maps(const char* path, Output& out) {
   return maps.error();
 }
 
-// As add_our_lines numbers it.
-uint64_t mount_number(uint32_t connection) {
-  MountinfoReader seen;
-  LineReader native("/proc/self/mountinfo");
-  for (std::string_view line; native.next(line);) seen.see(line);
-  uint64_t id = seen.largest_id();
-  MountEntry e;
-  for (uint64_t from = 0; next_mount(from, e); from = uint64_t{e.connection} + 1) {
-    id++;
-    if (e.connection == connection) return id;
-  }
-  return 0;
-}
-
 bool closes_on_exec(const char* fdinfo) {
   LineReader lines(fdinfo);
   for (std::string_view line; lines.next(line);) {
@@ -249,7 +239,7 @@ long write_fdinfo(VirtualFile file, const char* path, Output& out) {
   }
   out.add(octal.view());
   out.add("\nmnt_id:\t");
-  out.add(mount_number(file.connection));
+  out.add(mount_number(file));
   out.add("\nino:\t");
   out.add(st.ino);
   out.add("\n");
@@ -373,20 +363,12 @@ long open_proc_file(const ProcName& name, const char* path, uint64_t flags) {
   return r;
 }
 
-uint64_t mount_id_of(uint32_t connection) {
-  const int fd = native::open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return 0;
+uint64_t mount_number(VirtualFile file) {
   MountinfoReader seen;
-  char buffer[2048];
-  for (long n; (n = native::read(fd, buffer, sizeof buffer)) > 0;) seen.see({buffer, static_cast<size_t>(n)});
-  native::close(fd);
-  MountEntry e;
-  uint64_t id = seen.largest_id();
-  for (uint64_t from = 0; next_mount(from, e); from = uint64_t{e.connection} + 1) {
-    id++;
-    if (e.connection == connection) return id;
-  }
-  return 0;
+  LineReader native("/proc/self/mountinfo");
+  for (std::string_view line; native.next(line);) seen.see(line);
+  const uint32_t mount = mount_of(file);
+  return mount == 0 ? 0 : number_of(mount, seen);
 }
 
 }  // namespace fusewire::gate

@@ -23,7 +23,7 @@ ProcName proc_file_named(std::string_view path);
 // open(2) of it: a memfd with the whole text.
 long open_proc_file(const ProcName& name, const char* path, uint64_t flags);
 
-// The id of a mount, as mountinfo shows it at this moment; 0: it is not shown.
-uint64_t mount_id_of(uint32_t connection);
+// The id of a file's mount, as mountinfo shows it at this moment; 0: it is not shown.
+uint64_t mount_number(VirtualFile file);
 
 }  // namespace fusewire::gate

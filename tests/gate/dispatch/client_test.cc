@@ -181,8 +181,12 @@ class Client : public testing::Test {
     table_->mounted = 1;
     table_->entry[0].state = static_cast<uint32_t>(abi::MountState::mounted);
     table_->entry[0].connection = connection;
-    std::strcpy(table_->entry[0].path, "/mnt");
-    table_->entry[0].host_pid = 1;
+    table_->entry[0].id = 1;
+    table_->entry[0].path_length = 4;
+    std::strcpy(table_->path[0], "/mnt");
+    table_->connection[0].in_use = 1;
+    table_->connection[0].id = connection;
+    table_->connection[0].host_pid = 1;
     use_mounts(table_.get());
     process_start();
   }

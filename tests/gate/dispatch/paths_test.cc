@@ -53,10 +53,20 @@ class Paths : public testing::Test {
   std::string at(const std::string& name) const { return root_ + "/" + name; }
   void link(const std::string& target, const char* name) { ASSERT_EQ(::symlink(target.c_str(), at(name).c_str()), 0); }
   void mount(const std::string& path, uint32_t id) {
-    abi::MountEntry& e = table_->entry[table_->mounted++];
+    const uint32_t index = table_->mounted++;
+    abi::MountEntry& e = table_->entry[index];
     e.state = static_cast<uint32_t>(abi::MountState::mounted);
+    e.id = index + 1;
     e.connection = id;
-    std::strcpy(e.path, path.c_str());
+    e.path_length = static_cast<uint32_t>(path.size());
+    std::strcpy(table_->path[index], path.c_str());
+  }
+  // On the root of the one that was mounted last.
+  void cover(uint32_t id) {
+    mount(at("mnt/m"), id);
+    abi::MountEntry& e = table_->entry[table_->mounted - 1];
+    e.parent = e.id - 1;
+    e.on_root = 1;
   }
   // A descriptor as a host would have handed it over.
   int shadow(uint64_t token) const {
@@ -86,6 +96,23 @@ class Paths : public testing::Test {
   std::unique_ptr<abi::MountTable> table_;
   static constexpr How no_follow{.follow = false};
 };
+
+TEST_F(Paths, of_mounts_over_each_other_the_one_on_top_is_entered) {
+  cover(connection + 1);
+  cover(connection + 2);
+  EXPECT_EQ(where("mnt/m/a"), std::to_string(connection + 2) + ":a");
+  EXPECT_EQ(where("to-mount/a"), std::to_string(connection + 2) + ":a");
+  table_->entry[2].state = static_cast<uint32_t>(abi::MountState::free);
+  table_->mounted--;
+  EXPECT_EQ(where("mnt/m/a"), std::to_string(connection + 1) + ":a");
+}
+
+TEST_F(Paths, the_way_out_of_a_covering_mount_leads_out_of_all) {
+  cover(connection + 1);
+  Where w;
+  ASSERT_EQ(resolve_leave(2, true, "x", {}, w), 0);
+  EXPECT_EQ(describe(0, w), "native " + at("mnt/x"));
+}
 
 TEST_F(Paths, what_is_beside_a_mount_passes_untouched) {
   EXPECT_EQ(where(at("mnt")), "native");
