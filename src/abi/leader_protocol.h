@@ -9,6 +9,10 @@
 //
 // From outside, requests go over a connection to `leader.sock` in the namespace's directory, one answer each.
 //
+// A view is what a mount namespace in a mount namespace is on Linux: who stands in it sees what is mounted around it,
+// and what is mounted in it is seen there alone. `fusewire run` in a namespace makes one. It lives as long as the
+// socket on which it was asked for, and what is mounted in it ends with it.
+//
 // The leader's own user and root may ask anything; others may only be connected to hosts, which decide for themselves.
 #pragma once
 
@@ -36,7 +40,17 @@ enum class LeaderOperation : uint32_t {
   open_drop_in,  // the reply carries a descriptor of the program fusewire, the fusermount drop-in
   open_void,     // path: a name that begins with `void`; the reply carries a descriptor (O_PATH) of an empty directory
                  // that had this name
+  open_view,     // a view within `view`: the reply's connection is its number; the asker's end stays the view's socket
+  set_up_view,   // on that socket, before anything is in the view. options: the trace file of its mounts, absolute, or
+                 // empty; value[0] 1: what is refused in it is reported
+  end_view,      // on that socket: unmounts what is mounted in it; the answer is a ViewEnd
 };
+
+// How a program asks the gate, which answers setns(2) of descriptor -1 and these kinds (the kernel: EBADF).
+inline constexpr int view_open = 0x46570001;   // a descriptor: the new view's socket, on which the LeaderReply comes
+inline constexpr int view_enter = 0x46570002;  // third argument: the view; fourth: view_native_setid or 0. 0, or ENOSPC
+inline constexpr uint32_t view_native_setid = 1;
+inline constexpr uint32_t views_max = 16;  // in one another
 
 inline constexpr uint32_t log_once = 1, log_next = 2;
 
@@ -47,6 +61,7 @@ struct LeaderRequest {
   uint32_t value[2];
   uint32_t pid;    // who asks, for the log
   uint32_t mount;  // id of a mount
+  uint32_t view;   // that the asker stands in; 0: none
   char path[mount_path_max];
   char source[256];
   char type[64];
@@ -58,6 +73,13 @@ struct LeaderReply {
   uint32_t connection;
 };
 
+// With a memfd attached that holds the report, when one was wanted.
+struct ViewEnd {
+  int32_t error;
+  uint32_t count;  // of daemons
+  uint32_t daemon[mount_entries];
+};
+
 // What `fusewire run` hands to the first gate and every image to the next: words "<name><descriptor>", a space between.
 inline constexpr char line_word[] = "line:";
 inline constexpr char table_word[] = "mounts:";              // the mount table, to be mapped
@@ -65,6 +87,7 @@ inline constexpr char proc_word[] = "proc:";                 // the directory /p
 inline constexpr char gate_word[] = "gate:";                 // the gate's own file, for execveat(2)
 inline constexpr char first_word[] = "first";                // from `fusewire run`: no image of the gate came before
 inline constexpr char native_setid_word[] = "native-setid";  // set-id programs run outside the namespace
+inline constexpr char view_word[] = "view:";                 // each view that it stands in, the outermost first
 // They stand from here on, where the limits allow, out of the way of programs.
 inline constexpr int own_descriptors_from = 1000;
 

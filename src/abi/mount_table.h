@@ -12,7 +12,7 @@
 namespace fusewire::abi {
 
 inline constexpr uint32_t mount_table_magic = 0x4657544d;  // "FWTM"
-inline constexpr uint32_t mount_table_version = 4;
+inline constexpr uint32_t mount_table_version = 5;
 inline constexpr uint32_t connection_entries = 128;
 inline constexpr uint32_t mount_entries = 128;
 inline constexpr uint32_t mount_path_max = 4096;  // PATH_MAX, with the NUL
@@ -35,6 +35,7 @@ struct ConnectionEntry {
   uint32_t id;      // as in /sys/fs/fuse/connections; 0 is the control file system's own
   uint32_t daemon_pid;
   uint32_t host_pid;  // 0: it has ended
+  uint32_t view;      // that the device was opened in
   MountStatistics statistics;
 };
 
@@ -50,6 +51,7 @@ struct MountEntry {
   uint32_t super_read_only;  // 1: the file system itself is, whatever the mount's flags say
   uint32_t allow_other, default_permissions, max_read;
   uint32_t path_length;  // of its path, in bytes
+  uint32_t view;         // the view that it was made in, 0: the namespace's own (leader_protocol.h)
   uint64_t dev;          // st_dev of its files
   char type[64];         // "fuse", "fuse.sshfs", ...
   char source[256];

@@ -45,6 +45,7 @@ int umount_command(const std::string& directory, bool force, bool lazy) {
   abi::LeaderRequest request{};
   request.operation = static_cast<uint32_t>(abi::LeaderOperation::umount);
   request.connection = found->mount.connection;
+  request.view = found->mount.view;
   request.flags = (force ? mnt_force : 0) | (lazy ? mnt_detach : 0);
   // It came out of a field of this size.
   std::memcpy(request.path, found->mount.path.data(), std::min(found->mount.path.size(), sizeof(request.path) - 1));

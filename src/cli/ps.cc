@@ -39,6 +39,7 @@ nlohmann::json to_json(const leader::MountInfo& mount) {
           {"daemon_pid", mount.daemon_pid},
           {"host_pid", mount.host_pid},
           {"user_id", mount.user_id},
+          {"view", mount.view},
           {"waiting", mount.waiting},
           {"requests", mount.requests},
           {"replies", mount.replies},
@@ -62,6 +63,7 @@ nlohmann::json to_json(const std::vector<leader::NamespaceInfo>& namespaces) {
 Row row_of(const leader::MountInfo& mount) {
   std::string type = mount.type;
   if (mount.state == abi::MountState::ended) type += " (ended)";
+  if (mount.view != 0) type += fmt::format(" (in inner run {})", mount.view);
   if (mount.state == abi::MountState::opened) type = "(not mounted yet)";
   return {fmt::to_string(mount.connection),
           mount.path.empty() ? "-" : printable(mount.path),

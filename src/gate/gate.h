@@ -86,6 +86,7 @@ void log_line(const char* text);
 void tell_once(const char* text);
 // Whether set-id programs run outside the namespace, natively: `fusewire run --native-setid`.
 bool set_id_programs_leave();
+void let_set_id_programs_leave();  // from now on
 
 // ---- implemented by the machinery ----
 

@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 #include "host/credentials.h"
@@ -84,16 +85,23 @@ void Leader::turn(int milliseconds) {
     fds.push_back({connection.clients.get(), POLLOUT, 0});
     ids.push_back(id);
   }
+  const size_t views_from = fds.size();
+  for (const auto& [id, view] : views_) {
+    fds.push_back({view.socket.get(), POLLIN, 0});
+    ids.push_back(id);
+  }
   const int ready = ::poll(fds.data(), fds.size(), until_next_end(milliseconds));
   if (ready <= 0) return expire_questions();
   // What hosts say comes first: an umount that a peer asks for must know that the daemon is gone.
-  for (size_t i = hosts_from; i < fds.size(); ++i) {
+  for (size_t i = hosts_from; i < views_from; ++i) {
     Connection* connection = fds[i].revents ? find(ids[i - hosts_from]) : nullptr;
     if (connection && i >= doors_from) hand_on_clients(*connection);
     if (connection && i < doors_from && connection->control) read_host(*connection);
   }
   for (size_t i = peers_from; i < hosts_from; ++i)
     if (fds[i].revents) serve_peer(fds[i].fd);
+  for (size_t i = views_from; i < fds.size(); ++i)
+    if (fds[i].revents) serve_view(ids[i - hosts_from]);
   if (fds[2].revents) serve_line();
   if (fds[1].revents) accept_peer();
   if (fds[0].revents) take_signals();
@@ -141,7 +149,7 @@ void Leader::carry_out(const abi::LeaderRequest& request, const host::Credential
   switch (abi::LeaderOperation{request.operation}) {
     case abi::LeaderOperation::open_device: {
       UniqueFd device;
-      const abi::LeaderReply reply = open_device(peer.pid, peer.uid, device);
+      const abi::LeaderReply reply = open_device(peer.pid, peer.uid, request.view, device);
       return answer(asker, reply, device);
     }
     case abi::LeaderOperation::mount:
@@ -166,7 +174,11 @@ void Leader::carry_out(const abi::LeaderRequest& request, const host::Credential
       const UniqueFd nowhere = make_nowhere(request.path);
       return answer(asker, {nowhere ? 0 : -errno, request.connection}, nowhere);
     }
+    case abi::LeaderOperation::open_view:
+      return open_view(request.view, peer, std::move(asker));
     case abi::LeaderOperation::reach_host:
+    case abi::LeaderOperation::set_up_view:
+    case abi::LeaderOperation::end_view:
       break;
     case abi::LeaderOperation::log:
       log_of_process(peer.pid, request);
@@ -178,6 +190,8 @@ void Leader::carry_out(const abi::LeaderRequest& request, const host::Credential
 // Programs that meet the same refusal a thousand times must not fill the disk.
 void Leader::log_of_process(uint32_t pid, const abi::LeaderRequest& request) {
   report_.take(pid, request);
+  for (uint32_t at = request.view; views_.contains(at); at = views_.at(at).parent)
+    if (views_.at(at).report) views_.at(at).report->take(pid, request);
   if (request.value[0] == abi::log_next) return;
   if (request.value[0] == abi::log_once) return tell_once(request.options);
   for (const std::string& line : log_limit_.take(pid, request.options, Clock::now())) log_.line(line);
@@ -240,12 +254,15 @@ const Leader::MountRecord* Leader::find_mount(uint32_t id) const {
   return found == mounts_.end() ? nullptr : &found->second;
 }
 
-// Of those at one path the newest counts, which covers the others.
+// Of those at one path the one counts that covers the others: of the innermost view, and there the newest.
 const Leader::MountRecord* Leader::find_mount(const abi::LeaderRequest& request) const {
   if (request.mount != 0) return find_mount(request.mount);
-  for (auto each = mounts_.rbegin(); each != mounts_.rend(); ++each)
-    if (std::string_view(request.path) == path_of(each->second)) return &each->second;
-  return nullptr;
+  const MountRecord* top = nullptr;
+  for (const auto& [id, each] : mounts_) {
+    const bool fits = sees(request.view, each.view) && std::string_view(request.path) == path_of(each);
+    if (fits && (!top || top->view <= each.view)) top = &each;
+  }
+  return top;
 }
 
 bool Leader::is_mounted(uint32_t connection) const {

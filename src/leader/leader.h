@@ -66,6 +66,7 @@ class Leader {
     uint64_t daemon_cookie = 0;
     uint32_t daemon_pid = 0;
     uint32_t opener = 0;     // the user who opened the device
+    uint32_t view = 0;       // that it was opened in
     bool mounting = false;   // its host has been asked
     uint32_t questions = 0;  // not answered yet
   };
@@ -74,7 +75,8 @@ class Leader {
     uint32_t id = 0;
     size_t entry = 0;  // in the table
     uint32_t connection = 0;
-    uint32_t parent = 0;   // 0: it stands in the native file system
+    uint32_t parent = 0;  // 0: it stands in the native file system
+    uint32_t view = 0;
     bool leaving = false;  // its host has been asked to unmount it
   };
 
@@ -82,6 +84,14 @@ class Leader {
   struct Asker {
     UniqueFd socket;
     bool stays = false;  // a connection to leader.sock, on which more may be asked
+  };
+
+  struct View {
+    uint32_t parent = 0;
+    UniqueFd socket;
+    host::Credentials opener;
+    std::string trace_file{};
+    std::unique_ptr<RefusalReport> report{};  // when one is wanted
   };
 
   using Answered = std::move_only_function<void(const host::HostMessage&)>;
@@ -119,7 +129,7 @@ class Leader {
   void log_of_process(uint32_t pid, const abi::LeaderRequest& request);
   void tell_once(std::string_view text);
   void answer(Asker& asker, const abi::LeaderReply& reply, const UniqueFd& attached = UniqueFd());
-  abi::LeaderReply open_device(uint32_t daemon_pid, uint32_t uid, UniqueFd& daemon_end);
+  abi::LeaderReply open_device(uint32_t daemon_pid, uint32_t uid, uint32_t view, UniqueFd& daemon_end);
   void mount(const abi::LeaderRequest& request, const host::Credentials& peer, int device, Asker asker);
   // done: 0 or -errno.
   void mount_connection(Connection& connection, const abi::LeaderRequest& request, const host::Credentials& peer,
@@ -145,7 +155,7 @@ class Leader {
   void read_host(Connection& connection);
   Connection* find(uint32_t id);
   const MountRecord* find_mount(uint32_t id) const;
-  // By its id, or else by its path.
+  // By its id, or else by its path, as the asker's view has it.
   const MountRecord* find_mount(const abi::LeaderRequest& request) const;
   bool is_mounted(uint32_t connection) const;
   // The mount and all that stand in it, each behind what it stands in.
@@ -155,6 +165,19 @@ class Leader {
   abi::ConnectionEntry& entry_of(const Connection& connection) { return table_.table().connection[connection.entry]; }
   abi::MountEntry& entry_of(const MountRecord& mount) { return table_.table().entry[mount.entry]; }
   const char* path_of(const MountRecord& mount) const { return table_.table().path[mount.entry]; }
+
+  // leader_views.cc
+  void open_view(uint32_t parent, const host::Credentials& peer, Asker asker);
+  void serve_view(uint32_t id);
+  void end_view(uint32_t id);
+  // The newest first.
+  std::vector<uint32_t> mounts_of(uint32_t view) const;
+  // Whether what is mounted in `other` is seen in the view.
+  bool sees(uint32_t view, uint32_t other) const;
+  bool is_view(uint32_t view) const { return view == 0 || views_.contains(view); }
+  // Where hosts of the view's mounts trace; empty: they do not.
+  const std::string& trace_file_of(uint32_t view) const;
+  bool anybody_traces() const;
 
   void umount_all();
   std::set<pid_t> hosts() const;
@@ -176,6 +199,8 @@ class Leader {
   std::map<int, UniqueFd> peers_;
   std::map<uint32_t, Question> questions_;  // by number
   uint32_t next_question_ = 1;
+  std::map<uint32_t, View> views_;  // by number, those that have not ended
+  uint32_t next_view_ = 1;
   UniqueFd spare_;  // a descriptor to let go of where there are no more
   uint32_t next_id_ = 1;
   uint32_t next_mount_ = 1;

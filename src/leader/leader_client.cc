@@ -20,6 +20,14 @@ std::expected<NamespaceInfo, std::string> read_namespace(const std::string& dire
   return NamespaceInfo{directory, table.leader_pid, read_entries(table)};
 }
 
+// Of the mounts of views those that a process with this $FUSEWIRE_VIEWS sees.
+void keep_seen(std::vector<MountInfo>& mounts, std::string_view views) {
+  std::erase_if(mounts, [&](const MountInfo& mount) {
+    const std::string id = fmt::format(",{},", mount.view);
+    return mount.view != 0 && !fmt::format(",{},", views).contains(id);
+  });
+}
+
 }  // namespace
 
 std::expected<std::vector<NamespaceInfo>, std::string> list_namespaces() {
@@ -27,6 +35,8 @@ std::expected<std::vector<NamespaceInfo>, std::string> list_namespaces() {
   if (const char* own = std::getenv("FUSEWIRE_NAMESPACE"); own && own[0]) {
     auto info = read_namespace(own);
     if (!info) return std::unexpected(info.error());
+    const char* views = std::getenv("FUSEWIRE_VIEWS");
+    keep_seen(info->mounts, views ? views : "");
     namespaces.push_back(std::move(*info));
     return namespaces;
   }

@@ -17,7 +17,8 @@ struct NamespaceInfo {
   std::vector<MountInfo> mounts;
 };
 
-// The namespace this process stands in ($FUSEWIRE_NAMESPACE), else every live namespace of this user.
+// The namespace this process stands in ($FUSEWIRE_NAMESPACE), with the mounts that it sees there; else every live
+// namespace of this user, with all.
 std::expected<std::vector<NamespaceInfo>, std::string> list_namespaces();
 
 // Sends one request to the leader of directory and waits for its answer.

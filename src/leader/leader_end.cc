@@ -1,31 +1,17 @@
 // The end of a namespace: everything is unmounted, daemons may finish, and no process, file or socket is left.
 #include <csignal>
 
+#include "leader/end_processes.h"
 #include "leader/leader.h"
-#include "leader/process_tree.h"
 
 namespace fusewire::leader {
 namespace {
 
 using namespace std::chrono_literals;
 
-// How long daemons may take when their mount is gone, and everybody between SIGTERM and SIGKILL.
+// How long hosts may take that were hung up on.
 constexpr auto grace = 2s;
-// Ends that SIGCHLD does not tell of (of grandchildren) are looked for this often.
 constexpr int look_milliseconds = 20;
-
-void signal_all(const std::set<pid_t>& pids, int signal) {
-  for (const pid_t pid : pids) {
-    ::kill(pid, signal);
-    // A stopped process takes SIGTERM only when it goes on.
-    if (signal == SIGTERM) ::kill(pid, SIGCONT);
-  }
-}
-
-std::set<pid_t> without(std::set<pid_t> pids, const std::set<pid_t>& others) {
-  for (const pid_t pid : others) pids.erase(pid);
-  return pids;
-}
 
 }  // namespace
 
@@ -44,39 +30,22 @@ std::set<pid_t> Leader::hosts() const {
   return pids;
 }
 
-// With all they started (sshfs's ssh): those end with them.
 std::set<pid_t> Leader::daemons() const {
   std::set<pid_t> pids;
-  for (const auto& [id, connection] : connections_) {
-    const auto daemon = static_cast<pid_t>(connection.daemon_pid);
-    if (daemon <= 0 || daemon == ::getpid()) continue;
-    pids.insert(daemon);
-    pids.merge(descendants_of(daemon));
-  }
-  return pids;
+  for (const auto& [id, connection] : connections_) pids.insert(static_cast<pid_t>(connection.daemon_pid));
+  return with_descendants(pids);
 }
 
 void Leader::end_processes() {
-  const auto start = Clock::now();
-  bool told_programs = false, told_daemons = false;
-  for (;;) {
-    reap();
-    const std::set<pid_t> all = without(descendants_of(::getpid()), hosts());
-    if (all.empty()) return;
-    const std::set<pid_t> programs = without(all, daemons());
-    const auto passed = Clock::now() - start;
-    if (!told_programs) signal_all(programs, ending_signal_ ? ending_signal_ : SIGTERM);
-    told_programs = true;
-    if (passed > grace) {
-      signal_all(programs, SIGKILL);
-      if (!told_daemons) signal_all(all, SIGTERM);
-      told_daemons = true;
-    }
-    if (passed > 2 * grace) signal_all(all, SIGKILL);
-    // Only what even SIGKILL does not end, waiting in the real kernel, is left behind.
-    if (passed > 4 * grace) return log_.line("cannot: end all processes of the namespace: SIGKILL does not end them");
-    turn(look_milliseconds);
-  }
+  const bool ended = end_processes_below_us({.signal = ending_signal_ ? ending_signal_ : SIGTERM,
+                                             .spared = [this] { return hosts(); },
+                                             .daemons = [this] { return daemons(); },
+                                             .wait =
+                                                 [this](int milliseconds) {
+                                                   reap();
+                                                   if (milliseconds != 0) turn(milliseconds);
+                                                 }});
+  if (!ended) log_.line("cannot: end all processes of the namespace: SIGKILL does not end them");
 }
 
 // Hosts end by themselves when daemon and mount are gone, and else when the leader hangs up.

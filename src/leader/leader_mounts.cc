@@ -60,7 +60,7 @@ std::optional<size_t> Leader::free_mount_entry() const {
   return static_cast<size_t>(found - taken.begin());
 }
 
-abi::LeaderReply Leader::open_device(uint32_t daemon_pid, uint32_t uid, UniqueFd& daemon_end) {
+abi::LeaderReply Leader::open_device(uint32_t daemon_pid, uint32_t uid, uint32_t view, UniqueFd& daemon_end) {
   const std::optional<size_t> index = free_connection_entry();
   if (!index) {
     log_.line(fmt::format("cannot: open /dev/fuse for process {}: {} connections is the limit", daemon_pid,
@@ -76,7 +76,7 @@ abi::LeaderReply Leader::open_device(uint32_t daemon_pid, uint32_t uid, UniqueFd
   for (auto* count : {&entry.statistics.waiting, &entry.statistics.open_files}) count->store(0);
   auto host = start_host({.connection = id,
                           .directory = directory_,
-                          .trace_file = id == 0 ? "" : trace_file_,
+                          .trace_file = id == 0 ? "" : trace_file_of(view),
                           .statistics = &entry.statistics,
                           .sockets_bound = &table_.table().sockets_bound,
                           .log = &log_});
@@ -94,12 +94,14 @@ abi::LeaderReply Leader::open_device(uint32_t daemon_pid, uint32_t uid, UniqueFd
                 .clients = std::move(host->clients),
                 .daemon_cookie = host->daemon_cookie,
                 .daemon_pid = daemon_pid,
-                .opener = uid};
+                .opener = uid,
+                .view = view};
   table_.change([&](abi::MountTable&) {
     entry.in_use = 1;
     entry.id = id;
     entry.daemon_pid = daemon_pid;
     entry.host_pid = static_cast<uint32_t>(host->pid);
+    entry.view = view;
   });
   return {0, id};
 }
@@ -120,6 +122,7 @@ void Leader::mount(const abi::LeaderRequest& request, const host::Credentials& p
   if (found == connections_.end()) return refuse_now(-EINVAL, "the descriptor is no device of this namespace");
   Connection& connection = found->second;
   if (is_mounted(connection.id) || connection.mounting) return refuse_now(-EBUSY, "the device is mounted already");
+  if (!is_view(request.view)) return refuse_now(-ENOTCONN, "the fusewire run that it was asked in has ended");
   if (request.mount != 0 && !find_mount(request.mount)) return refuse_now(-ENOENT, "what it would cover is gone");
   mount_connection(
       connection, request, peer,
@@ -167,8 +170,12 @@ int Leader::mounted(Connection& connection, const abi::LeaderRequest& request, c
   const MountRecord* covered = find_mount(request);
   // It may have gone while the new one's host was asked.
   if (request.mount != 0 && (!covered || covered->leaving)) return -ENOENT;
-  const MountRecord mount{
-      .id = next_mount_++, .entry = *index, .connection = connection.id, .parent = covered ? covered->id : 0};
+  if (!is_view(request.view)) return -ENOTCONN;
+  const MountRecord mount{.id = next_mount_++,
+                          .entry = *index,
+                          .connection = connection.id,
+                          .parent = covered ? covered->id : 0,
+                          .view = request.view};
   mounts_.emplace(mount.id, mount);
   table_.change([&](abi::MountTable& table) {
     abi::MountEntry& entry = entry_of(mount);
@@ -177,6 +184,7 @@ int Leader::mounted(Connection& connection, const abi::LeaderRequest& request, c
     entry.connection = connection.id;
     entry.parent = mount.parent;
     entry.on_root = covered ? 1 : 0;
+    entry.view = mount.view;
     entry.user_id = host.user_id, entry.group_id = host.group_id;
     entry.flags = request.flags & mount_flag::kept;
     entry.super_read_only = host.read_only;
@@ -194,7 +202,8 @@ int Leader::mounted(Connection& connection, const abi::LeaderRequest& request, c
 
 void Leader::umount(const abi::LeaderRequest& request, Asker asker) {
   const MountRecord* mount = find_mount(request);
-  if (!mount) return answer(asker, {-EINVAL, 0});
+  // A mount of an outer view is locked, as one that a user's mount namespace has from its parent.
+  if (!mount || mount->view != request.view) return answer(asker, {-EINVAL, 0});
   const std::vector<uint32_t> tree = tree_of(mount->id);
   if (request.flags & umount_flag::detach) {
     for (auto each = tree.rbegin(); each != tree.rend(); ++each) detach(*each, request.flags);
@@ -253,6 +262,7 @@ void Leader::take_out(uint32_t id) {
 void Leader::remount(const abi::LeaderRequest& request, Asker asker) {
   const MountRecord* mount = find_mount(request);
   if (!mount) return answer(asker, {-EINVAL, 0});
+  if (mount->view != request.view) return answer(asker, {-EPERM, 0});
   host::HostRequest host_request{.operation = host::HostOperation::remount, .flags = request.flags};
   copy_text(host_request.text, request.options);
   const auto changed = [this, id = mount->id, flags = request.flags & mount_flag::kept](const host::HostMessage& host) {
@@ -277,9 +287,7 @@ void Leader::set_tracing(const abi::LeaderRequest& request, Asker asker) {
   const bool on = request.value[0] != 0;
   if (on && request.options[0] != '/') return answer(asker, {-EINVAL, 0});
   trace_file_ = on ? request.options : "";
-  table_.table().tracing.store(on ? 1 : 0);
-  host::HostRequest host_request{.operation = host::HostOperation::set_tracing, .value = {on ? 1u : 0u}};
-  copy_text(host_request.text, trace_file_);
+  table_.table().tracing.store(anybody_traces() ? 1 : 0);
   struct Common {
     Asker asker;
     int error = 0;
@@ -293,6 +301,9 @@ void Leader::set_tracing(const abi::LeaderRequest& request, Asker asker) {
   for (auto& [id, connection] : connections_) {
     if (id == 0 || connection.host <= 0) continue;
     ++common->open;
+    const std::string& file = trace_file_of(connection.view);
+    host::HostRequest host_request{.operation = host::HostOperation::set_tracing, .value = {file.empty() ? 0u : 1u}};
+    copy_text(host_request.text, file);
     ask_host(connection, host_request, [one_done](const host::HostMessage& host) { one_done(host.error); });
   }
   one_done(0);
@@ -301,7 +312,7 @@ void Leader::set_tracing(const abi::LeaderRequest& request, Asker asker) {
 void Leader::start_control(const ControlDaemon& daemon) {
   UniqueFd device;
   next_id_ = 0;
-  const abi::LeaderReply opened = open_device(static_cast<uint32_t>(::getpid()), ::geteuid(), device);
+  const abi::LeaderReply opened = open_device(static_cast<uint32_t>(::getpid()), ::geteuid(), 0, device);
   next_id_ = 1;
   Connection* connection = find(0);
   if (opened.error < 0 || !connection) return;

@@ -63,6 +63,7 @@ MountInfo copy_entry(const abi::MountTable& table, size_t index) {
                  .id = entry.id,
                  .connection = entry.connection,
                  .user_id = entry.user_id,
+                 .view = entry.view,
                  .path = text(table.path[index], sizeof table.path[index]),
                  .type = text(entry.type, sizeof entry.type),
                  .source = text(entry.source, sizeof entry.source)};
@@ -83,7 +84,7 @@ void copy_entries(const abi::MountTable& table, std::vector<MountInfo>& entries)
   std::sort(entries.begin(), entries.end(), [](const MountInfo& a, const MountInfo& b) { return a.id < b.id; });
   for (const abi::ConnectionEntry& connection : table.connection) {
     if (connection.in_use == 0 || is_mounted(table, connection.id)) continue;
-    MountInfo opened{.state = abi::MountState::opened};
+    MountInfo opened{.state = abi::MountState::opened, .view = connection.view};
     add_connection(opened, connection);
     entries.push_back(opened);
   }

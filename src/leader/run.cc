@@ -2,7 +2,9 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <poll.h>
 #include <sys/prctl.h>
+#include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -16,11 +18,13 @@
 #include <string_view>
 
 #include "abi/leader_protocol.h"
+#include "leader/end_processes.h"
 #include "leader/gate_file.h"
 #include "leader/leader.h"
 #include "leader/namespace_directory.h"
 #include "leader/needed_calls.h"
 #include "leader/signal_setting.h"
+#include "leader/view.h"
 
 namespace fusewire::leader {
 namespace {
@@ -197,6 +201,90 @@ std::expected<int, std::string> run_in(NamespaceDirectory& directory, const Lead
   return exit_status((*leader)->command_status());
 }
 
+// The command of a run that is inside a namespace, and what is left of it at its end. The namespace's leader does the
+// mounts.
+class InnerCommand {
+ public:
+  InnerCommand() {
+    sigset_t taken;
+    sigemptyset(&taken);
+    for (const int signal : {SIGCHLD, SIGTERM, SIGHUP})
+      if (!is_ignored(signal)) sigaddset(&taken, signal);
+    ::sigprocmask(SIG_BLOCK, &taken, nullptr);
+    signals_.reset(::signalfd(-1, &taken, SFD_CLOEXEC | SFD_NONBLOCK));
+  }
+
+  // Until it has ended, or a signal ends the run.
+  void serve(pid_t command) {
+    command_ = command;
+    while (!ended_ && ending_signal_ == 0) turn(-1);
+  }
+  void end(const std::set<pid_t>& daemons) {
+    (void)end_processes_below_us({.signal = ending_signal_ ? ending_signal_ : SIGTERM,
+                                  .spared = [] { return std::set<pid_t>(); },
+                                  .daemons = [&] { return with_descendants(daemons); },
+                                  .wait = [this](int milliseconds) { turn(milliseconds); }});
+  }
+  int status() const { return status_; }
+
+ private:
+  void turn(int milliseconds) {
+    pollfd ready{signals_.get(), POLLIN, 0};
+    ::poll(&ready, 1, milliseconds);
+    signalfd_siginfo info;
+    while (::read(signals_.get(), &info, sizeof info) == sizeof info) {
+      const int signal = static_cast<int>(info.ssi_signo);
+      if (signal == SIGCHLD || ending_signal_ != 0) continue;
+      ending_signal_ = signal;
+      // Unless the command still says otherwise.
+      if (!ended_) status_ = signal;
+    }
+    int status;
+    for (pid_t pid; (pid = ::waitpid(-1, &status, WNOHANG)) > 0;) {
+      if (pid != command_) continue;
+      ended_ = true;
+      status_ = status;
+    }
+  }
+
+  UniqueFd signals_;
+  pid_t command_ = -1;
+  int status_ = 0;
+  int ending_signal_ = 0;
+  bool ended_ = false;
+};
+
+[[noreturn]] void become_inner_command(const LeaderSetting& setting, const View& view, const RunOptions& options,
+                                       const std::string& program) {
+  setting.restore();
+  if (const int error = view.enter(options); error != 0) {
+    fmt::print(stderr, "fusewire: cannot enter the inner namespace: {}{}\n", std::strerror(error),
+               error == ENOSPC ? " (too many are in one another)" : "");
+    ::_exit(not_executable);
+  }
+  std::vector<const char*> arguments;
+  for (const std::string& argument : options.command) arguments.push_back(argument.c_str());
+  arguments.push_back(nullptr);
+  ::execv(program.c_str(), const_cast<char* const*>(arguments.data()));
+  fmt::print(stderr, "fusewire: cannot run {}: {}\n", program, std::strerror(errno));
+  ::_exit(not_executable);
+}
+
+std::expected<int, std::string> run_in_view(View& view, const LeaderSetting& setting, const RunOptions& options,
+                                            const std::string& program) {
+  InnerCommand inner;
+  std::fflush(nullptr);
+  const pid_t command = ::fork();
+  if (command == 0) become_inner_command(setting, view, options, program);
+  const int fork_error = errno;
+  if (command > 0) inner.serve(command);
+  std::string report;
+  inner.end(view.end(report));
+  if (options.report) fmt::print(stderr, "fusewire: what was refused:\n{}", report);
+  if (command < 0) return std::unexpected(fmt::format("cannot start a process: {}", std::strerror(fork_error)));
+  return exit_status(inner.status());
+}
+
 }  // namespace
 
 std::expected<int, std::string> run(const RunOptions& options) {
@@ -215,7 +303,11 @@ std::expected<int, std::string> run(const RunOptions& options) {
                program.error() == not_found ? "no such program" : "it is not an executable file");
     return program.error();
   }
+  // A gate of one's own is for a namespace of one's own.
+  auto view = options.gate.empty() ? View::open(complete) : std::expected<std::optional<View>, std::string>();
+  if (!view) return std::unexpected(view.error());
   const LeaderSetting setting;
+  if (*view) return run_in_view(**view, setting, complete, *program);
   auto directory = NamespaceDirectory::create();
   if (!directory) return std::unexpected(directory.error());
   const auto status = run_in(*directory, setting, complete, *program);

@@ -1,4 +1,5 @@
-// Runs a command in a new namespace: what `fusewire run` and `fusewire trace` do.
+// Runs a command in a new namespace: what `fusewire run` and `fusewire trace` do. In a process that stands in a
+// namespace already, the new one is a view of that one (view.h).
 #pragma once
 
 #include <cstddef>

@@ -162,6 +162,7 @@ void take_word(std::string_view word) {
   if (word == virtual_word) possible.virtual_file = true;
   if (word == device_word) possible.device = true;
   if (word == abi::native_setid_word) native_setid = true;
+  if (const int view = number_of(word, abi::view_word); view > 0) process().views.enter(static_cast<uint32_t>(view));
   const int fd = number_of(word, cwd_word);
   if (fd < 0) return;
   VirtualFile file;
@@ -235,6 +236,7 @@ void dispatch_start(const char* directory, const char* inherited) {
 }
 
 bool set_id_programs_leave() { return native_setid; }
+void let_set_id_programs_leave() { native_setid = true; }
 
 int gate_descriptor() { return inherited_descriptor(process(), Inherited::gate_file); }
 
@@ -265,6 +267,7 @@ size_t before_exec(char* to, size_t room, int& closing) {
   if (possible.virtual_file) text.add(virtual_word).add(' ');
   if (possible.device) text.add(device_word).add(' ');
   if (native_setid) text.add(abi::native_setid_word).add(' ');
+  for (uint32_t i = 0; i < p.views.depth; i++) text.add(abi::view_word).add_decimal(p.views.id[i]).add(' ');
   closing = keep_closing();
   if (closing >= 0) text.add(closing_word).add_decimal(closing).add(' ');
   if (const std::string_view root = root_of(p); !root.empty()) text.add(root_word).add(root);

@@ -77,6 +77,7 @@ void start_request(abi::LeaderRequest& request, abi::LeaderOperation operation) 
   __builtin_memset(&request, 0, sizeof request);
   request.operation = static_cast<uint32_t>(operation);
   request.pid = static_cast<uint32_t>(native::getpid());
+  request.view = process().views.own();
 }
 
 long ask_leader(const abi::LeaderRequest& request, int attached, int* received) {

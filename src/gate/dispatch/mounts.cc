@@ -21,12 +21,18 @@ bool is_mounted(const MountEntry& e) {
   return e.state == static_cast<uint32_t>(MountState::mounted) || e.state == static_cast<uint32_t>(MountState::ended);
 }
 
+// Whether it was made in a view that the calling process stands in.
+bool is_seen(const MountEntry& e) { return e.view == 0 || process().views.see(e.view); }
+
+// Of two mounts at one place: what is mounted in the inner view lies on top.
+bool lies_on(const MountEntry& a, const MountEntry& b) { return a.view != b.view ? a.view > b.view : a.id > b.id; }
+
 // Where the calling process sees it; "": nowhere, or inside another mount.
 std::string_view path_of(const MountEntry& e) {
   const auto index = static_cast<size_t>(&e - table->entry);
   const size_t length = e.path_length;
   std::string_view seen;
-  if (e.parent != 0 || length >= abi::mount_path_max) return seen;
+  if (e.parent != 0 || length >= abi::mount_path_max || !is_seen(e)) return seen;
   return as_seen({table->path[index], length}, seen) ? seen : std::string_view();
 }
 
@@ -72,7 +78,8 @@ const MountEntry* top_of(const MountEntry* e) {
   for (uint32_t i = 0; e != nullptr && i < abi::mount_entries; i++) {
     const MountEntry* over = nullptr;
     for_mounted([&](const MountEntry& other) {
-      if (other.on_root != 0 && other.parent == e->id) over = &other;
+      if (other.on_root == 0 || other.parent != e->id || !is_seen(other)) return;
+      if (over == nullptr || lies_on(other, *over)) over = &other;
     });
     if (over == nullptr) break;
     e = over;
@@ -114,7 +121,7 @@ MountPoint mount_at(std::string_view path) {
   read_stable([&] {
     const MountEntry* at = nullptr;
     for_mounted([&](const MountEntry& e) {
-      if (path_of(e) == path && (at == nullptr || at->id < e.id)) at = &e;
+      if (path_of(e) == path && (at == nullptr || lies_on(e, *at))) at = &e;
     });
     at = top_of(at);
     found = at == nullptr ? MountPoint{} : MountPoint{true, at->connection, at->id};
@@ -186,7 +193,7 @@ bool next_mount(uint32_t from, MountEntry& copy) {
   read_stable([&] {
     const MountEntry* next = nullptr;
     for_mounted([&](const MountEntry& e) {
-      if (e.id >= from && (next == nullptr || e.id < next->id)) next = &e;
+      if (e.id >= from && (next == nullptr || e.id < next->id) && is_seen(e)) next = &e;
     });
     found = next != nullptr;
     if (found) copy_entry(*next, copy);

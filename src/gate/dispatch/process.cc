@@ -72,6 +72,7 @@ void start_as_copy(Process& child, Process& parent) {
   child.start_time = 0;
   child.umask = parent.umask.load();
   child.root = parent.root.load();
+  child.views.copy(parent.views);
   child.file_size.forget();
   {
     const CwdChange none(parent.cwd);

@@ -14,6 +14,7 @@
 #include "gate/dispatch/descriptors.h"
 #include "gate/dispatch/file_size.h"
 #include "gate/dispatch/own_descriptors.h"
+#include "gate/dispatch/views.h"
 #include "gate/gate.h"
 #include "gate/text.h"
 
@@ -45,12 +46,13 @@ inline constexpr size_t inherited_count = 4;
 
 struct Process {
   std::atomic<int> pid{0};
-  Process* next = nullptr;  // records are never freed, and serve again
+  Process* next = nullptr;         // records are never freed, and serve again
   std::atomic<int> awaited_by{0};  // the process whose thread waits for this guest, and ends it; 0: nobody
-  uint64_t generation = 0;  // of two with one pid, the later one lives
-  uint64_t start_time = 0;  // of the process as first seen, in clock ticks since boot; 0: not seen yet
+  uint64_t generation = 0;         // of two with one pid, the later one lives
+  uint64_t start_time = 0;         // of the process as first seen, in clock ticks since boot; 0: not seen yet
   std::atomic<uint32_t> umask{022};
   std::atomic<uint32_t> root{0};  // of roots.h
+  Views views;
   FileSizeLimit file_size;
   VirtualCwd cwd;
   std::atomic<int> inherited[inherited_count] = {-1, -1, -1, -1};  // places

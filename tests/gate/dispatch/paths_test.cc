@@ -68,6 +68,11 @@ class Paths : public testing::Test {
     e.parent = e.id - 1;
     e.on_root = 1;
   }
+  // In the view that a `fusewire run` within the namespace made.
+  void mount_in_view(uint32_t view, const std::string& path, uint32_t id) {
+    mount(path, id);
+    table_->entry[table_->mounted - 1].view = view;
+  }
   // A descriptor as a host would have handed it over.
   int shadow(uint64_t token) const {
     char name[64];
@@ -243,6 +248,24 @@ TEST_F(Paths, nothing_mounted_passes_without_a_look) {
   table_->mounted = 0;
   possible.virtual_file = false;
   EXPECT_EQ(where(at("mnt/m/f")), "native");
+}
+
+TEST_F(Paths, what_is_mounted_in_a_view_is_seen_by_who_stands_in_it_and_lies_on_top) {
+  mount_in_view(3, at("other"), 8);
+  mount_in_view(4, at("mnt/m"), 9);
+  mount(at("mnt/m"), 10);
+  EXPECT_EQ(where(at("other/f")), "native");
+  EXPECT_EQ(where(at("mnt/m/f")), "10:f");
+  Views& views = process().views;
+  ASSERT_TRUE(views.enter(3));
+  EXPECT_EQ(where(at("other/f")), "8:f");
+  EXPECT_EQ(where(at("mnt/m/f")), "10:f");
+  ASSERT_TRUE(views.enter(4));
+  EXPECT_EQ(where(at("other/f")), "8:f");
+  EXPECT_EQ(where(at("mnt/m/f")), "9:f");
+  while (views.depth < abi::views_max) ASSERT_TRUE(views.enter(5));
+  EXPECT_FALSE(views.enter(5));
+  views.copy(Views());
 }
 
 TEST(ShadowNames, only_the_hosts_form_is_taken) {
