@@ -227,15 +227,15 @@ TEST_F(Paths, the_own_executable_is_the_program_not_the_gate) {
 
 TEST_F(Paths, a_walk_that_left_by_the_parent_goes_on_beside_the_mount_point) {
   Where w;
-  EXPECT_EQ(describe(resolve_leave(connection, true, "", {}, w), w), "native " + at("mnt"));
-  EXPECT_EQ(describe(resolve_leave(connection, true, "../other/f", {}, w), w), "native " + at("other/f"));
-  EXPECT_EQ(describe(resolve_leave(connection, true, "m/f", {}, w), w), "7:f");
+  EXPECT_EQ(describe(resolve_leave(1, true, "", {}, w), w), "native " + at("mnt"));
+  EXPECT_EQ(describe(resolve_leave(1, true, "../other/f", {}, w), w), "native " + at("other/f"));
+  EXPECT_EQ(describe(resolve_leave(1, true, "m/f", {}, w), w), "7:f");
 }
 
 TEST_F(Paths, a_walk_that_left_by_an_absolute_symlink_goes_on_at_the_root) {
   Where w;
-  EXPECT_EQ(describe(resolve_leave(connection, false, at("other/f"), {}, w), w), "native " + at("other/f"));
-  EXPECT_EQ(describe(resolve_leave(connection, false, at("to-mount/f"), {}, w), w), "7:f");
+  EXPECT_EQ(describe(resolve_leave(1, false, at("other/f"), {}, w), w), "native " + at("other/f"));
+  EXPECT_EQ(describe(resolve_leave(1, false, at("to-mount/f"), {}, w), w), "7:f");
 }
 
 TEST_F(Paths, bad_pointers_and_long_paths_are_errors) {
