@@ -56,6 +56,7 @@ void dispatch(StackRecord& record, const CallFrame& call) {
 // our SIGSYS is one, and both would sleep for ever. So the child is traced from its exec on.
 void ptrace_call(StackRecord& record, const CallFrame& call) {
   constexpr long trace_me = 0;
+  if (call.arg[0] != trace_me) note_ptrace(call);
   if (call.arg[0] != trace_me || !is_guest()) return dispatch(record, call);
   trace_from_exec();
 }
@@ -90,6 +91,8 @@ void answer(StackRecord& record, const CallFrame& call) {
     }
     case __NR_ptrace:
       return ptrace_call(record, call);
+    case __NR_wait4:
+      return is_tracer() ? wait_for_traced(record, call) : dispatch(record, call);
     case __NR_seccomp:
       return seccomp_call(record, call);
     case __NR_prctl:
@@ -139,6 +142,8 @@ extern "C" void gate_call(StackRecord& record) {
   if (!done) answer(record, call);
   if (on_pool) record.owner.store(nullptr, std::memory_order_relaxed);
 }
+
+void catch_number(long nr) { entry_table[nr] = KIND_CALL; }
 
 void catch_every_call() {
   for (uint8_t& kind : entry_table) {

@@ -75,6 +75,15 @@ long program_exec(StackRecord& record, const CallFrame& call);
 // The first start: PROGRAM as given, argv and environment of the gate itself. Returns only with -errno.
 long first_exec(const char* program, char** argv, char** environment);
 
+// ---- tracing.cc
+// A process makes a ptrace call of a tracer.
+void note_ptrace(const CallFrame& call);
+bool is_tracer();
+// wait4 of a tracer.
+void wait_for_traced(StackRecord& record, const CallFrame& call);
+// The program stands in this memory: says so to a tracer that waits for it.
+void stop_when_loaded();
+
 // ---- start.cc
 const char* start_namespace();  // the --namespace directory
 bool trap_mode();
@@ -83,6 +92,8 @@ bool trap_mode();
 // Makes the outcome "make this call, with these arguments".
 void pass(StackRecord& record, const CallFrame& call);
 void build_entry_table();
+// From now on calls of this number are looked at.
+void catch_number(long nr);
 // From now on no call goes past gate_call, whatever its number.
 void catch_every_call();
 

@@ -212,6 +212,7 @@ void allow_executable_stack(uint64_t* stack) {
   describe_to_kernel(b, stack, i.file_name.data(), i.file_name.data() + i.file_name.size() + 1);
   if (loaded.program.executable_stack) allow_executable_stack(stack);
   catch_calls(i.trap);
+  stop_when_loaded();
   enter_program(address_of(stack), loaded.has_interpreter ? loaded.interpreter.entry : loaded.program.entry);
 }
 

@@ -60,6 +60,7 @@
 #define OUTCOME_FORK 2    // a new process that continues here, on a copy of this memory
 #define OUTCOME_CLONE 3   // a new thread of execution on a stack of its own, in this memory
 #define OUTCOME_VFORK 4   // a new process on this stack, in this memory, while this thread waits
+#define OUTCOME_AGAIN 5   // a signal came: the whole call anew when its handler has run
 
 // The signals the program can never block: SIGBUS (7) and SIGSEGV (11), so that the copy routines can meet a bad
 // pointer, and SIGSYS (31), which carries the calls.
