@@ -25,7 +25,8 @@ namespace fusewire::abi {
 enum class LeaderOperation : uint32_t {
   open_device = 1,  // open("/dev/fuse"): the reply carries a descriptor, the daemon's end of the device socket
   mount,            // with the device's descriptor attached: path, source, type, options (mount(2)'s data), flags;
-                    // value[0] the mode of what is covered; mount: on whose root, 0: on a native place
+          // value[0] the mode of what is covered; point: what the native mount point is; mount: on whose root, 0: on a
+          // native place
   umount,      // mount, or where that is 0 path; flags: mount_rules.h, umount_flag. Lazy or not, open files live on
   abort,       // connection
   set_limits,  // connection; value[0] max_background, value[1] congestion_threshold; UINT32_MAX leaves it
@@ -40,10 +41,11 @@ enum class LeaderOperation : uint32_t {
   open_drop_in,  // the reply carries a descriptor of the program fusewire, the fusermount drop-in
   open_void,     // path: a name that begins with `void`; the reply carries a descriptor (O_PATH) of an empty directory
                  // that had this name
-  open_view,     // a view within `view`: the reply's connection is its number; the asker's end stays the view's socket
-  set_up_view,   // on that socket, before anything is in the view. options: the trace file of its mounts, absolute, or
-                 // empty; value[0] 1: what is refused in it is reported
-  end_view,      // on that socket: unmounts what is mounted in it; the answer is a ViewEnd
+  native_mounts_changed,  // the table counts it
+  open_view,    // a view within `view`: the reply's connection is its number; the asker's end stays the view's socket
+  set_up_view,  // on that socket, before anything is in the view. options: the trace file of its mounts, absolute, or
+                // empty; value[0] 1: what is refused in it is reported
+  end_view,     // on that socket: unmounts what is mounted in it; the answer is a ViewEnd
 };
 
 // How a program asks the gate, which answers setns(2) of descriptor -1 and these kinds (the kernel: EBADF).
@@ -59,10 +61,13 @@ struct LeaderRequest {
   uint32_t connection;
   uint32_t flags;
   uint32_t value[2];
-  uint32_t pid;    // who asks, for the log
-  uint32_t mount;  // id of a mount
-  uint32_t view;   // that the asker stands in; 0: none
+  uint32_t pid;                                           // who asks, for the log
+  uint32_t mount;                                         // id of a mount
+  uint32_t view;                                          // that the asker stands in; 0: none
+  uint64_t point_device, point_inode, point_file_system;  // as in MountEntry
+  uint64_t mount_namespace;                               // that the asker stands in, as in MountEntry
   char path[mount_path_max];
+  char point[mount_path_max];
   char source[256];
   char type[64];
   char options[4096];  // a page, as mount(2) takes it; also the text of log

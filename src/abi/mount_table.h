@@ -12,7 +12,7 @@
 namespace fusewire::abi {
 
 inline constexpr uint32_t mount_table_magic = 0x4657544d;  // "FWTM"
-inline constexpr uint32_t mount_table_version = 5;
+inline constexpr uint32_t mount_table_version = 6;
 inline constexpr uint32_t connection_entries = 128;
 inline constexpr uint32_t mount_entries = 128;
 inline constexpr uint32_t mount_path_max = 4096;  // PATH_MAX, with the NUL
@@ -53,7 +53,10 @@ struct MountEntry {
   uint32_t path_length;  // of its path, in bytes
   uint32_t view;         // the view that it was made in, 0: the namespace's own (leader_protocol.h)
   uint64_t dev;          // st_dev of its files
-  char type[64];         // "fuse", "fuse.sshfs", ...
+  // Of the native mount point: st_dev, st_ino (0: not known), and major << 32 | minor of its file system in mountinfo.
+  uint64_t point_device, point_inode, point_file_system;
+  uint64_t mount_namespace;  // that it was mounted in, an inode number; 0: not known
+  char type[64];             // "fuse", "fuse.sshfs", ...
   char source[256];
 };
 
@@ -64,6 +67,7 @@ struct MountTable {
   std::atomic<uint32_t>
       sockets_bound;                // 1, set by a host: a socket has been bound in a mount, so addresses are looked at
   std::atomic<uint32_t> reporting;  // 1: gates tell what follows a refusal
+  std::atomic<uint32_t> native_changes;  // how often programs changed what is natively mounted
   uint32_t leader_pid;
   uint32_t mounted;  // entries in state mounted or ended: 0 lets gates pass paths through untested
   ConnectionEntry connection[connection_entries];
@@ -71,6 +75,7 @@ struct MountTable {
   // Of the entry with the same index: its canonical absolute mount point, NUL-terminated; where it stands in another
   // mount, as that was called when it was mounted.
   char path[mount_entries][mount_path_max];
+  char point[mount_entries][mount_path_max];  // where the native mount point lies in its file system
 };
 
 }  // namespace fusewire::abi

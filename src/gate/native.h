@@ -65,6 +65,14 @@ struct OwnFile {
   Text<40> name;
 };
 
+// A file of /proc to be read, also where no path leads there.
+inline int open_in_proc(const char* path) {
+  constexpr std::string_view proc = "/proc/";
+  const int fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd != -ENOENT || proc_directory() < 0 || !std::string_view(path, text_length(path)).starts_with(proc)) return fd;
+  return static_cast<int>(raw_syscall(SYS_openat, proc_directory(), of(path + proc.size()), O_RDONLY | O_CLOEXEC));
+}
+
 // Where the descriptor's link in /proc leads, into to: 0 or -errno.
 template <size_t room>
 int descriptor_path(int fd, Text<room>& to) {

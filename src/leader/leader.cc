@@ -132,8 +132,9 @@ void Leader::serve_peer(int fd) {
     peers_.erase(fd);
     return;
   }
-  for (const std::span<char> field : {std::span<char>(request.path), std::span<char>(request.source),
-                                      std::span<char>(request.type), std::span<char>(request.options)})
+  for (const std::span<char> field :
+       {std::span<char>(request.path), std::span<char>(request.point), std::span<char>(request.source),
+        std::span<char>(request.type), std::span<char>(request.options)})
     field.back() = '\0';
   if (abi::LeaderOperation{request.operation} == abi::LeaderOperation::reach_host && !packet.fds.empty()) {
     UniqueFd asker = std::move(packet.fds[0]);
@@ -174,6 +175,10 @@ void Leader::carry_out(const abi::LeaderRequest& request, const host::Credential
       const UniqueFd nowhere = make_nowhere(request.path);
       return answer(asker, {nowhere ? 0 : -errno, request.connection}, nowhere);
     }
+    case abi::LeaderOperation::native_mounts_changed:
+      // 0 says that nothing has changed.
+      if (++table_.table().native_changes == 0) ++table_.table().native_changes;
+      return answer(asker, {0, 0});
     case abi::LeaderOperation::open_view:
       return open_view(request.view, peer, std::move(asker));
     case abi::LeaderOperation::reach_host:
@@ -254,12 +259,20 @@ const Leader::MountRecord* Leader::find_mount(uint32_t id) const {
   return found == mounts_.end() ? nullptr : &found->second;
 }
 
+// In another mount namespace one path may lead to several mount points.
+bool Leader::is_same_point(const abi::LeaderRequest& request, const MountRecord& mount) const {
+  const abi::MountEntry& entry = table_.table().entry[mount.entry];
+  if (request.point_inode == 0 || entry.point_inode == 0) return true;
+  return request.point_inode == entry.point_inode && request.point_device == entry.point_device;
+}
+
 // Of those at one path the one counts that covers the others: of the innermost view, and there the newest.
 const Leader::MountRecord* Leader::find_mount(const abi::LeaderRequest& request) const {
   if (request.mount != 0) return find_mount(request.mount);
   const MountRecord* top = nullptr;
   for (const auto& [id, each] : mounts_) {
-    const bool fits = sees(request.view, each.view) && std::string_view(request.path) == path_of(each);
+    const bool fits = sees(request.view, each.view) && std::string_view(request.path) == path_of(each) &&
+                      is_same_point(request, each);
     if (fits && (!top || top->view <= each.view)) top = &each;
   }
   return top;

@@ -157,6 +157,8 @@ class Leader {
   const MountRecord* find_mount(uint32_t id) const;
   // By its id, or else by its path, as the asker's view has it.
   const MountRecord* find_mount(const abi::LeaderRequest& request) const;
+  bool is_from_elsewhere(const abi::LeaderRequest& request, const MountRecord& mount) const;
+  bool is_same_point(const abi::LeaderRequest& request, const MountRecord& mount) const;
   bool is_mounted(uint32_t connection) const;
   // The mount and all that stand in it, each behind what it stands in.
   std::vector<uint32_t> tree_of(uint32_t mount) const;

@@ -13,8 +13,9 @@ constexpr int requests_per_turn = 16;
 constexpr size_t waiting_clients_max = 1024;
 
 void terminate_fields(abi::LeaderRequest& request) {
-  for (const std::span<char> field : {std::span<char>(request.path), std::span<char>(request.source),
-                                      std::span<char>(request.type), std::span<char>(request.options)})
+  for (const std::span<char> field :
+       {std::span<char>(request.path), std::span<char>(request.point), std::span<char>(request.source),
+        std::span<char>(request.type), std::span<char>(request.options)})
     field.back() = '\0';
 }
 

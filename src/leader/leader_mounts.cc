@@ -195,6 +195,11 @@ int Leader::mounted(Connection& connection, const abi::LeaderRequest& request, c
     copy_text(entry.type, request.type);
     copy_text(entry.source, request.source);
     copy_text(table.path[mount.entry], request.path);
+    copy_text(table.point[mount.entry], request.point);
+    entry.mount_namespace = request.mount_namespace;
+    entry.point_device = request.point_device;
+    entry.point_inode = request.point_inode;
+    entry.point_file_system = request.point_file_system;
     entry.path_length = static_cast<uint32_t>(std::string_view(request.path).size());
   });
   return 0;
@@ -203,7 +208,7 @@ int Leader::mounted(Connection& connection, const abi::LeaderRequest& request, c
 void Leader::umount(const abi::LeaderRequest& request, Asker asker) {
   const MountRecord* mount = find_mount(request);
   // A mount of an outer view is locked, as one that a user's mount namespace has from its parent.
-  if (!mount || mount->view != request.view) return answer(asker, {-EINVAL, 0});
+  if (!mount || mount->view != request.view || is_from_elsewhere(request, *mount)) return answer(asker, {-EINVAL, 0});
   const std::vector<uint32_t> tree = tree_of(mount->id);
   if (request.flags & umount_flag::detach) {
     for (auto each = tree.rbegin(); each != tree.rend(); ++each) detach(*each, request.flags);
@@ -259,10 +264,22 @@ void Leader::take_out(uint32_t id) {
   if (connection.host <= 0 && !is_mounted(mount.connection)) connections_.erase(mount.connection);
 }
 
+// Asked for in another mount namespace than it was mounted in: there a copy of it is seen, which is locked.
+bool Leader::is_from_elsewhere(const abi::LeaderRequest& request, const MountRecord& mount) const {
+  const uint64_t there = table_.table().entry[mount.entry].mount_namespace;
+  return there != 0 && request.mount_namespace != 0 && there != request.mount_namespace;
+}
+
 void Leader::remount(const abi::LeaderRequest& request, Asker asker) {
   const MountRecord* mount = find_mount(request);
   if (!mount) return answer(asker, {-EINVAL, 0});
   if (mount->view != request.view) return answer(asker, {-EPERM, 0});
+  if (is_from_elsewhere(request, *mount)) {
+    if ((request.flags & mount_flag::bind) == 0) return answer(asker, {-EPERM, 0});
+    // It would be the flags of that namespace's copy.
+    log_.line(fmt::format("the flags of {} do not change by way of another mount namespace", path_of(*mount)));
+    return answer(asker, {0, 0});
+  }
   host::HostRequest host_request{.operation = host::HostOperation::remount, .flags = request.flags};
   copy_text(host_request.text, request.options);
   const auto changed = [this, id = mount->id, flags = request.flags & mount_flag::kept](const host::HostMessage& host) {

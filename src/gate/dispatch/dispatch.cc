@@ -24,12 +24,10 @@ struct Table {
 // Numbers that this system's headers may not know yet.
 constexpr int fchmodat2_number = 452;
 constexpr int setxattrat_number = 463, getxattrat_number = 464, listxattrat_number = 465, removexattrat_number = 466;
-constexpr int refused_numbers[] = {SYS_pivot_root,
-                                   SYS_acct,
+constexpr int refused_numbers[] = {SYS_acct,
                                    SYS_swapon,
                                    SYS_fanotify_mark,
                                    428 /* open_tree */,
-                                   429 /* move_mount */,
                                    433 /* fspick */,
                                    442 /* mount_setattr */,
                                    468 /* file_getattr */,
@@ -101,6 +99,7 @@ constexpr Table make_table() {
   }
 
   h[SYS_mount] = call_mount, h[SYS_umount2] = call_umount2, h[SYS_fsopen] = call_fsopen;
+  h[SYS_pivot_root] = call_pivot_root, h[429] = call_move_mount;
   h[SYS_bind] = call_bind, h[SYS_connect] = call_connect, h[SYS_accept] = call_accept, h[SYS_accept4] = call_accept4;
   h[SYS_getsockname] = call_getsockname, h[SYS_getpeername] = call_getpeername;
   h[SYS_recvfrom] = call_recvfrom, h[SYS_recvmsg] = call_recvmsg, h[SYS_recvmmsg] = call_recvmmsg;

@@ -143,6 +143,8 @@ long call_prlimit64(const CallFrame&);
 long call_unshare(const CallFrame&);
 long call_set_credentials(const CallFrame&);
 long call_setns(const CallFrame&);
+long call_pivot_root(const CallFrame&);
+long call_move_mount(const CallFrame&);
 long call_exit(const CallFrame&);
 
 // polling_calls.cc

@@ -7,6 +7,7 @@
 #include "gate/dispatch/leader.h"
 #include "gate/dispatch/mounts.h"
 #include "gate/dispatch/path_engine.h"
+#include "gate/dispatch/places.h"
 #include "gate/dispatch/roots.h"
 #include "gate/native.h"
 
@@ -48,15 +49,16 @@ long copy_field(char (&field)[room], long from) {
   return n < 0 ? n : 0;
 }
 
-// The canonical path of a native mount point, and its mode.
-long look_at_native(const Where& where, long original, PathText& path, uint32_t& mode) {
+// The canonical path of a native mount point, its mode and what it is.
+long look_at_native(const Where& where, long original, PathText& path, LeaderRequest& request) {
   const long name = where.rewritten ? native::of(where.text.c_str()) : original;
   const long fd = raw_syscall(SYS_openat, AT_FDCWD, name, O_PATH | O_CLOEXEC);
   if (fd < 0) return fd;
   struct stat st;
   long r = native::fstat(static_cast<int>(fd), &st);
-  mode = st.st_mode;
+  request.value[0] = st.st_mode;
   if (r == 0) r = native::descriptor_path(static_cast<int>(fd), path);
+  if (r == 0) describe_point(static_cast<int>(fd), request);
   native::close(static_cast<int>(fd));
   return r;
 }
@@ -94,7 +96,7 @@ long mount_fuse(const CallFrame& f, LeaderRequest& request) {
   long r = resolve(AT_FDCWD, pointer(f.arg[1]), {}, where);
   if (r < 0) return r;
   PathText path;
-  r = where.is_virtual ? look_at_root(where, path, request) : look_at_native(where, f.arg[1], path, request.value[0]);
+  r = where.is_virtual ? look_at_root(where, path, request) : look_at_native(where, f.arg[1], path, request);
   if (r < 0) return r;
   if (!set_field(request.path, in_namespaces_root(path.view()).view())) return -ENAMETOOLONG;
   r = copy_field(request.source, f.arg[0]);
@@ -140,6 +142,7 @@ bool change_mount(const CallFrame& f, uint32_t flags, long& result) {
   if (result < 0 || (flags & MS_REMOUNT) == 0) return true;
   LeaderRequest request;
   start_request(request, LeaderOperation::remount);
+  request.mount_namespace = own_mount_namespace();
   result = copy_field(request.options, f.arg[4]);
   if (result == -ENAMETOOLONG) result = -EINVAL;
   if (result == 0) result = name_mount(where, request);
@@ -153,6 +156,7 @@ bool change_mount(const CallFrame& f, uint32_t flags, long& result) {
 long call_mount(const CallFrame& f) {
   LeaderRequest request;
   start_request(request, LeaderOperation::mount);
+  request.mount_namespace = own_mount_namespace();
   const long n = f.arg[2] == 0 ? 0 : copy_string_from_program(request.type, pointer(f.arg[2]), sizeof request.type);
   if (n == -EFAULT) return n;
   const uint32_t flags = abi::without_magic(static_cast<uint32_t>(f.arg[3]));
@@ -163,7 +167,7 @@ long call_mount(const CallFrame& f) {
   if ((flags & (MS_REMOUNT | changes_sharing)) != 0 && change_mount(f, flags, r)) return r;
   r = refuse_virtual(f, 1, "only FUSE file systems are mounted here");
   if (r == 0 && (flags & names_source) != 0) r = refuse_virtual(f, 0, "a mount cannot be bound or moved");
-  return r < 0 ? r : pass_on;
+  return r < 0 ? r : native_mounts_changed(native::call(f));
 }
 
 long call_umount2(const CallFrame& f) {
@@ -172,16 +176,31 @@ long call_umount2(const CallFrame& f) {
   Where where;
   long r = resolve(AT_FDCWD, pointer(f.arg[0]), {.follow = (flags & UMOUNT_NOFOLLOW) == 0}, where);
   if (r < 0) return r;
-  if (!where.is_virtual) return pass_natively(f, {}, where);
+  if (!where.is_virtual) {
+    r = pass_natively(f, {}, where);
+    return native_mounts_changed(r == pass_on ? native::call(f) : r);
+  }
   if (!is_root_of_mount(where)) return -EINVAL;
   // Linux can_umount.
   if ((flags & MNT_EXPIRE) != 0 && (flags & (MNT_FORCE | MNT_DETACH)) != 0) return -EINVAL;
   LeaderRequest request;
   start_request(request, LeaderOperation::umount);
+  request.mount_namespace = own_mount_namespace();
   r = name_mount(where, request);
   if (r < 0) return r;
   request.flags = flags;
   return ask_leader(request, -1, nullptr);
+}
+
+long call_pivot_root(const CallFrame& f) {
+  long r = refuse_virtual(f, 0, "no mount becomes the root");
+  if (r == 0) r = refuse_virtual(f, 1, "nothing is put into a mount");
+  return r < 0 ? r : native_mounts_changed(native::call(f));
+}
+
+long call_move_mount(const CallFrame& f) {
+  const long r = call_refused_on_mounts(f);
+  return native_mounts_changed(r == pass_on ? native::call(f) : r);
 }
 
 // The new mount API is not served for FUSE: callers fall back to mount(2) on anything but EPERM.

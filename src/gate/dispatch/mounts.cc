@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 
 #include "abi/leader_protocol.h"
+#include "gate/dispatch/places.h"
 #include "gate/dispatch/process.h"
 #include "gate/dispatch/roots.h"
 #include "gate/native.h"
@@ -27,13 +28,21 @@ bool is_seen(const MountEntry& e) { return e.view == 0 || process().views.see(e.
 // Of two mounts at one place: what is mounted in the inner view lies on top.
 bool lies_on(const MountEntry& a, const MountEntry& b) { return a.view != b.view ? a.view > b.view : a.id > b.id; }
 
-// Where the calling process sees it; "": nowhere, or inside another mount.
-std::string_view path_of(const MountEntry& e) {
+// The n-th path where the calling process sees it; "": there are not so many, or it stands inside another mount.
+std::string_view path_of(const MountEntry& e, uint32_t n = 0) {
   const auto index = static_cast<size_t>(&e - table->entry);
   const size_t length = e.path_length;
   std::string_view seen;
   if (e.parent != 0 || length >= abi::mount_path_max || !is_seen(e)) return seen;
-  return as_seen({table->path[index], length}, seen) ? seen : std::string_view();
+  if (table->native_changes.load(std::memory_order_relaxed) != 0)
+    return place_of(e.id, n, seen) ? seen : std::string_view();
+  return n == 0 && as_seen({table->path[index], length}, seen) ? seen : std::string_view();
+}
+
+template <class Look>
+void for_paths(const MountEntry& e, Look look) {
+  uint32_t n = 0;
+  for (std::string_view path; !(path = path_of(e, n)).empty(); n++) look(path);
 }
 
 void copy_entry(const MountEntry& from, MountEntry& to) {
@@ -57,12 +66,15 @@ void for_mounted(Look look) {
 template <class Look>
 void read_stable(Look look) {
   if (table == nullptr) return;
+  const bool own_places = refresh_places(*table);
   for (int tries = 0; tries < 10'000; tries++) {
     const uint32_t before = table->generation.load(std::memory_order_acquire);
-    if ((before & 1) != 0 && tries < 9'999) continue;
+    const uint32_t places = own_places ? places_version() : 0;
+    if (((before | places) & 1) != 0 && tries < 9'999) continue;
     look();
     std::atomic_thread_fence(std::memory_order_acquire);
-    if (table->generation.load(std::memory_order_relaxed) == before) return;
+    const bool same_places = !own_places || places_version() == places;
+    if (table->generation.load(std::memory_order_relaxed) == before && same_places) return;
   }
 }
 
@@ -121,7 +133,9 @@ MountPoint mount_at(std::string_view path) {
   read_stable([&] {
     const MountEntry* at = nullptr;
     for_mounted([&](const MountEntry& e) {
-      if (path_of(e) == path && (at == nullptr || lies_on(e, *at))) at = &e;
+      for_paths(e, [&](std::string_view each) {
+        if (each == path && (at == nullptr || lies_on(e, *at))) at = &e;
+      });
     });
     at = top_of(at);
     found = at == nullptr ? MountPoint{} : MountPoint{true, at->connection, at->id};
@@ -134,8 +148,9 @@ bool is_above_mount(std::string_view path) {
   read_stable([&] {
     above = false;
     for_mounted([&](const MountEntry& e) {
-      const std::string_view mount = path_of(e);
-      above |= mount.size() > path.size() && mount.starts_with(path) && mount[path.size()] == '/';
+      for_paths(e, [&](std::string_view mount) {
+        above |= mount.size() > path.size() && mount.starts_with(path) && mount[path.size()] == '/';
+      });
     });
   });
   return above;
@@ -170,11 +185,11 @@ bool copy_mount(uint32_t mount, MountEntry& copy) {
   return found;
 }
 
-bool mount_path_of(uint32_t mount, PathText& path) {
+bool mount_path_of(uint32_t mount, PathText& path, uint32_t n) {
   bool found = false;
   read_stable([&] {
     const MountEntry* e = bottom_of(entry_of(mount));
-    if (e != nullptr) path.assign(path_of(*e));
+    if (e != nullptr) path.assign(path_of(*e, n));
     found = e != nullptr && !path.empty();
   });
   return found;

@@ -43,8 +43,8 @@ uint32_t mount_of(VirtualFile file);
 uint32_t top_mount(uint32_t mount);
 // A copy of a mount's entry (its daemon may be gone).
 bool copy_mount(uint32_t mount, abi::MountEntry& copy);
-// The mount point's path.
-bool mount_path_of(uint32_t mount, PathText& path);
+// The mount point's path; n: of several (places.h) the n-th, else the only one is the first.
+bool mount_path_of(uint32_t mount, PathText& path, uint32_t n = 0);
 // Whether a host process serves the connection, mounted or not. A look that a change of the table may disturb: ask
 // again before you believe that there is none.
 bool has_host(uint32_t connection);

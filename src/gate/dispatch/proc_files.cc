@@ -173,16 +173,17 @@ void add_our_lines(ProcFile file, Output& out, const MountinfoReader& seen) {
   MountEntry e;
   PathText path;
   for (uint32_t from = 0; next_mount(from, e); from = e.id + 1) {
-    if (!mount_path_of(e.id, path)) continue;
-    if (file == ProcFile::mounts) add_mounts_line(out, e, path.view());
-    if (file == ProcFile::mountstats) add_mountstats_line(out, e, path.view());
-    if (file == ProcFile::mountinfo) add_mountinfo_line(out, e, path.view(), seen);
+    for (uint32_t n = 0; mount_path_of(e.id, path, n); n++) {
+      if (file == ProcFile::mounts) add_mounts_line(out, e, path.view());
+      if (file == ProcFile::mountstats) add_mountstats_line(out, e, path.view());
+      if (file == ProcFile::mountinfo) add_mountinfo_line(out, e, path.view(), seen);
+    }
   }
 }
 
 // The native text; for filesystems, whether the host kernel knows FUSE already.
 long copy_native(const char* path, Output& out, MountinfoReader& seen, bool& knows_fuse) {
-  const int fd = native::open(path, O_RDONLY | O_CLOEXEC);
+  const int fd = native::open_in_proc(path);
   if (fd < 0) return fd;
   char buffer[2048];
   long n;

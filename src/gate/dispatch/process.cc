@@ -5,6 +5,7 @@
 #include <new>
 
 #include "abi/leader_protocol.h"
+#include "gate/dispatch/places.h"
 #include "gate/native.h"
 
 namespace fusewire::gate {
@@ -232,6 +233,7 @@ void process_start() {
 void process_after_fork(Process& parent, bool shares_descriptors) {
   // From here on this is the only process in this memory.
   guest_count = 0;
+  forget_places();
   settle_cwd(parent);
   if (!shares_descriptors) own_descriptors_of_a_copy(parent);
   forget_rings(parent, !shares_descriptors);

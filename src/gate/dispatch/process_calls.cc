@@ -7,6 +7,7 @@
 #include "gate/dispatch/leader.h"
 #include "gate/dispatch/mounts.h"
 #include "gate/dispatch/path_engine.h"
+#include "gate/dispatch/places.h"
 #include "gate/dispatch/process.h"
 #include "gate/dispatch/process_links.h"
 #include "gate/dispatch/roots.h"
@@ -203,7 +204,7 @@ long call_setns(const CallFrame& f) {
   const long r = native::call(f);
   if (r < 0) return pass_on;
   retire_rings(process());
-  return r;
+  return native_mounts_changed(r);  // it may have come into another mount namespace
 }
 
 // Its number may be another thread's.

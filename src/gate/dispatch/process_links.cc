@@ -128,7 +128,8 @@ bool program_of(std::string_view directory, PathText& path) {
   return false;
 }
 
-LineReader::LineReader(const char* path) : fd_(native::open(path, O_RDONLY | O_CLOEXEC)) {}
+LineReader::LineReader(const char* path) : fd_(native::open_in_proc(path)) {}
+LineReader::LineReader(const native::OwnFile& file) : fd_(static_cast<int>(file.open(O_RDONLY | O_CLOEXEC))) {}
 
 LineReader::~LineReader() {
   if (fd_ >= 0) native::close(fd_);

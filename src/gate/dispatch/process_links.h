@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "gate/dispatch/descriptors.h"
+#include "gate/native.h"
 #include "gate/text.h"
 
 namespace fusewire::gate {
@@ -37,6 +38,7 @@ class LineReader {
  public:
   // -errno: see error().
   explicit LineReader(const char* path);
+  explicit LineReader(const native::OwnFile& file);
   ~LineReader();
   LineReader(const LineReader&) = delete;
   int error() const { return fd_ < 0 ? fd_ : 0; }

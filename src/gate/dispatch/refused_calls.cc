@@ -19,7 +19,6 @@ constexpr int call_fspick = 433, call_mount_setattr = 442, call_file_getattr = 4
 
 // The calls of the mount API are unknown here, so that programs fall back on mount(2).
 constexpr Refusal refusals[] = {
-    {SYS_pivot_root, {-1, 0, {}}, -EPERM, "pivot_root"},
     {SYS_acct, {-1, 0, {}}, -EPERM, "acct"},
     {SYS_swapon, {-1, 0, {}}, -EPERM, "swapon"},
     // As of a file system without an id (fanotify_mark(2) names FUSE), so that programs use inotify.

@@ -16,6 +16,7 @@
 
 #include "abi/ring.h"
 #include "gate/dispatch/mounts.h"
+#include "gate/dispatch/places.h"
 #include "gate/dispatch/process.h"
 #include "gate/native.h"
 
@@ -266,6 +267,38 @@ TEST_F(Paths, what_is_mounted_in_a_view_is_seen_by_who_stands_in_it_and_lies_on_
   while (views.depth < abi::views_max) ASSERT_TRUE(views.enter(5));
   EXPECT_FALSE(views.enter(5));
   views.copy(Views());
+}
+
+TEST_F(Paths, where_native_mounts_have_changed_a_mount_is_seen_where_its_mount_point_is_reached) {
+  abi::LeaderRequest request{};
+  const int fd = ::open(at("mnt/m").c_str(), O_PATH);
+  describe_point(fd, request);
+  ::close(fd);
+  ASSERT_NE(request.point_inode, 0u);
+  abi::MountEntry& e = table_->entry[0];
+  const auto change = [&](const char* path, uint64_t inode) {
+    e.path_length = static_cast<uint32_t>(std::strlen(path));
+    std::strcpy(table_->path[0], path);
+    e.point_inode = inode;
+    table_->generation += 2;
+  };
+  e.point_device = request.point_device;
+  e.point_file_system = request.point_file_system;
+  std::strcpy(table_->point[0], request.point);
+  table_->native_changes = 1;
+  change("/as/it/was/called/elsewhere", request.point_inode);
+  EXPECT_EQ(where(at("mnt/m/f")), "7:f");
+  EXPECT_EQ(where("/as/it/was/called/elsewhere/f"), "native");
+  PathText path;
+  EXPECT_TRUE(mount_path_of(e.id, path));
+  EXPECT_EQ(path.view(), at("mnt/m"));
+  EXPECT_FALSE(mount_path_of(e.id, path, 1));
+  // Something else is there now.
+  change(at("mnt/m").c_str(), request.point_inode + 1);
+  EXPECT_EQ(where(at("mnt/m/f")), "native");
+  // What it is, is not known: its path is all there is.
+  change(at("mnt/m").c_str(), 0);
+  EXPECT_EQ(where(at("mnt/m/f")), "7:f");
 }
 
 TEST(ShadowNames, only_the_hosts_form_is_taken) {
