@@ -25,8 +25,8 @@ namespace fusewire::abi {
 enum class LeaderOperation : uint32_t {
   open_device = 1,  // open("/dev/fuse"): the reply carries a descriptor, the daemon's end of the device socket
   mount,            // with the device's descriptor attached: path, source, type, options (mount(2)'s data), flags;
-          // value[0] the mode of what is covered; point: what the native mount point is; mount: on whose root, 0: on a
-          // native place
+                    // value[0] the mode of what is covered; point: what the native mount point is; mount: in which it is to
+                    // stand, 0: on a native place; token: of an open file on the mount point, 0: on the root of `mount`
   umount,      // mount, or where that is 0 path; flags: mount_rules.h, umount_flag. Lazy or not, open files live on
   abort,       // connection
   set_limits,  // connection; value[0] max_background, value[1] congestion_threshold; UINT32_MAX leaves it
@@ -64,6 +64,7 @@ struct LeaderRequest {
   uint32_t pid;                                           // who asks, for the log
   uint32_t mount;                                         // id of a mount
   uint32_t view;                                          // that the asker stands in; 0: none
+  uint64_t token;                                         // of an open file
   uint64_t point_device, point_inode, point_file_system;  // as in MountEntry
   uint64_t mount_namespace;                               // that the asker stands in, as in MountEntry
   char path[mount_path_max];

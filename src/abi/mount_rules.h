@@ -14,6 +14,9 @@ inline constexpr uint32_t read_only = 1, nosuid = 2, nodev = 4, noexec = 8, remo
 inline constexpr uint32_t kept = read_only | nosuid | nodev | noexec | noatime | nodiratime;
 }  // namespace mount_flag
 
+// In the number of a mount: its mount point is meant, in the file system around it.
+inline constexpr uint32_t mount_point = uint32_t{1} << 31;
+
 // MNT_* and UMOUNT_NOFOLLOW.
 namespace umount_flag {
 inline constexpr uint32_t force = 1, detach = 2, expire = 4, no_follow = 8;

@@ -23,7 +23,7 @@
 namespace fusewire::abi {
 
 inline constexpr uint32_t call_magic = 0x46575243;  // "FWRC"
-inline constexpr uint32_t call_version = 1;
+inline constexpr uint32_t call_version = 2;
 inline constexpr uint32_t slot_count = 64;
 inline constexpr uint32_t slot_data_bytes = 128 * 1024 + 16 * 1024;  // paths, then data
 inline constexpr uint32_t io_bytes_max = 128 * 1024;                 // of one read or write call, in the slot
@@ -38,7 +38,7 @@ enum class CallState : uint32_t { free = 0, submitted = 1, done = 2 };
 inline constexpr int64_t stale_token = -4002;
 
 // The order of words in the comments: which Slot fields a call uses. `file`: the token of the open file that a path
-// starts from (0: the root of the mount), or that an fd call means. Unless said otherwise, result is 0 or -errno.
+// starts from (0: `mount` says), or that an fd call means. Unless said otherwise, result is 0 or -errno.
 // -eleave (-4001): the walk left; `leave_*` say where, and data holds the rest of the path.
 enum class CallNumber : uint32_t {
   none = 0,
@@ -98,7 +98,7 @@ enum class CallNumber : uint32_t {
   getlk,         // data: syscall::Lock, in and out; arg1 as for setlk
   flock,         // arg0 operation
   flush,         // one close(2) of one descriptor. Result 0, or flushed_watched: files are watched
-  path,          // arg0 room. Result: length; data: path from the mount's root
+  path,          // arg0 room; token 0 too. Result: length; data: path from the root of the mount `leave_mount`
   ioctl,         // arg0 cmd, arg1 argument, data in place, data_length. Result: the ioctl's
   owner,         // arg0 0 asks, 1 sets type arg1 and id arg2, 2 sets the signal arg1. Data: FileOwner
   // calls on the connection
@@ -124,12 +124,15 @@ struct alignas(128) Slot {
   uint64_t file, file2;                              // tokens
   int64_t arg[6];
   int64_t result;
-  uint64_t token;  // of the file opened
-  uint32_t leave_which, leave_from_parent, leave_length;
+  uint64_t token;                                             // of the file opened
+  uint32_t leave_which, leave_to, leave_mount, leave_length;  // leave_to: LeaveTo
   uint32_t over_file_size;   // result: 1: the call ran into file_size_limit, SIGXFSZ is due
   uint64_t file_size_limit;  // RLIMIT_FSIZE of the caller, + 1; 0: none
   uint64_t entered;          // CLOCK_MONOTONIC ns at the gate, for traces; 0: not traced
   uint32_t nr;               // the Linux system call number behind it, for traces
+  // For token 0: the number of the mount whose root is meant, or with mount_point (mount_rules.h) its mount point.
+  // 0: the first mount of the connection.
+  uint32_t mount, mount2;
 };
 
 struct RingHeader {

@@ -41,6 +41,13 @@ struct FileOwner {
   uint32_t uid, euid;
 };
 
+// Where a walk goes on that leaves the mount, and what the rest of the path is.
+enum class LeaveTo : uint32_t {
+  root = 0,    // an absolute symlink; the rest is absolute
+  parent = 1,  // ".." at the root of the mount; the rest is relative to the directory that holds the mount point
+  mount = 2,   // what is mounted there; the rest is relative to its root, "" for the root itself
+};
+
 // Linux's UTIME_NOW and UTIME_OMIT stand in nsec as they do in utimensat(2).
 struct Timespec {
   int64_t sec;

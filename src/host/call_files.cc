@@ -175,7 +175,7 @@ Task<Number> run_flock(Call& call) {
 }
 
 Task<Number> run_path(Call& call) {
-  const auto result = call.mount->sys_path(file_of(call), characters(room(call, 0, path_max)));
+  const auto result = call.mount->sys_path(place1(call), characters(room(call, 0, path_max)), call.leave.mount);
   co_return bytes(call, result, true);
 }
 

@@ -22,8 +22,12 @@ inline constexpr uint32_t socket_address_max = 108;  // sun_path
 
 // The open file of a call that stands on one.
 inline syscall::OpenFile& file_of(const Call& call) { return *call.file->file; }
-inline syscall::Place place1(const Call& call) { return {call.file ? call.file->file : nullptr, call.path1}; }
-inline syscall::Place place2(const Call& call) { return {call.file2 ? call.file2->file : nullptr, call.path2}; }
+inline syscall::Place place1(const Call& call) {
+  return {.start = call.file ? call.file->file : nullptr, .path = call.path1, .mount = call.fields.mount};
+}
+inline syscall::Place place2(const Call& call) {
+  return {.start = call.file2 ? call.file2->file : nullptr, .path = call.path2, .mount = call.fields.mount2};
+}
 inline syscall::Timespec time_at(const Call& call, size_t i) { return {call.fields.arg[i], call.fields.arg[i + 1]}; }
 
 template <typename T>

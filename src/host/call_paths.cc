@@ -16,11 +16,13 @@ namespace {
 Number opened(Call& call, const Result<OpenFile*>& result) {
   if (!result) return kernel::error(result.error());
   call.opened = *result;
+  call.opened->mount = call.mount->mount_of(place1(call));
   return 0;
 }
 
 Number opened_or_behind(Call& call, const Result<OpenFile*>& result) {
   if (!result || !SpecialFiles::is_special(**result)) return opened(call, result);
+  (*result)->mount = call.mount->mount_of(place1(call));
   return handed(call, call.special->open(**result), abi::opened_special);
 }
 

@@ -272,12 +272,13 @@ void CallServer::hand_over_descriptor(Call& call) {
 void CallServer::put_result(Call& call) {
   abi::Slot& slot = call.client->slot(call.slot);
   slot.over_file_size = call.caller.over_file_size ? 1 : 0;
+  slot.leave_mount = call.leave.mount;
   const std::span<std::byte> area = call.slot_data();
   if (call.result >= 0 && call.output > 0) std::memcpy(area.data(), call.data.data(), call.output);
   if (call.result == -static_cast<int64_t>(kernel::Errno::eleave)) {
     const std::string_view rest = call.leave.rest();
     slot.leave_which = call.leave.which;
-    slot.leave_from_parent = call.leave.from_parent;
+    slot.leave_to = static_cast<uint32_t>(call.leave.to);
     slot.leave_length = static_cast<uint32_t>(rest.size());
     std::memcpy(area.data(), rest.data(), rest.size());
     area[rest.size()] = std::byte{0};

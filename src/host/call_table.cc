@@ -67,7 +67,7 @@ constexpr CallInfo calls[] = {
     {getlk, open_file, run_getlk, one_lock},
     {flock, open_file, run_flock, nothing},
     {flush, open_file, run_flush, nothing},
-    {path, open_file, run_path, nothing},
+    {path, one_path, run_path, nothing},
     {ioctl, open_file, run_ioctl, ioctl_argument},
     {owner, open_file, run_owner, nothing},
     {socket_name, connection, run_socket_name, nothing},

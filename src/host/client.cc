@@ -150,7 +150,9 @@ CallFields Client::copy_fields(uint32_t i) const {
                     .arg = {},
                     .entered = once(from.entered),
                     .nr = once(from.nr),
-                    .file_size_limit = once(from.file_size_limit)};
+                    .file_size_limit = once(from.file_size_limit),
+                    .mount = once(from.mount),
+                    .mount2 = once(from.mount2)};
   for (size_t a = 0; a < std::size(fields.arg); ++a) fields.arg[a] = once(from.arg[a]);
   return fields;
 }

@@ -29,6 +29,7 @@ struct CallFields {
   uint64_t entered;
   uint32_t nr;
   uint64_t file_size_limit;
+  uint32_t mount, mount2;
 };
 
 class Client {

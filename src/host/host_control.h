@@ -10,11 +10,14 @@ namespace fusewire::host {
 
 enum class HostOperation : uint32_t {
   mount = 1,  // text: mount(2)'s data; flags: MS_*; value: the daemon's uid, 1 for fuseblk, the mode of what is
-              // covered (0: not known); dev. Reply: the options
+              // covered (0: not known); dev; mount: its number. Reply: the options
   umount,  // flags as umount2(2), with its errors: EBUSY while files are open, unless MNT_DETACH; EAGAIN of MNT_EXPIRE
   abort,
   set_limits,   // value[0] max_background, value[1] congestion_threshold; UINT32_MAX leaves it
   set_tracing,  // value[0]; text: the trace file's absolute path
+  attach,       // mount: its number; in: on what mount's root, or with a token of an open file on that one. Reply:
+                // EEXIST and value: what is mounted there already
+  detach,       // mount: of what was attached
   remount,      // flags: MS_*; text: mount(2)'s data. Reply: read_only of the file system itself
 };
 
@@ -32,6 +35,8 @@ struct HostRequest {
   uint32_t value[3] = {};
   MountBounds bounds{};  // of mount: EPERM beyond
   uint64_t dev = 0;
+  uint32_t mount = 0, in = 0;
+  uint64_t token = 0;
   char text[4096] = {};
 };
 

@@ -191,6 +191,10 @@ HostMessage HostProcess::carry_out(const HostRequest& request) {
       message.read_only = super_read_only_;
       return message;
     }
+    case HostOperation::attach:
+      return attach(request);
+    case HostOperation::detach:
+      return reply(detach(request.mount));
     case HostOperation::abort:
       abort();
       return reply(0);
@@ -226,6 +230,11 @@ HostMessage HostProcess::mount(const HostRequest& request) {
     return reply(error_of(mount.error()));
   }
   mount_ = *mount;
+  if (const kernel::Result<void> added = mount_->add_mount(request.mount, nullptr); !added) {
+    mount_->unmount();
+    mount_ = nullptr;
+    return reply(error_of(added.error()));
+  }
   super_read_only_ = options.read_only;
   calls_.set_mount(mount_);
   files_.set_mount(mount_);
@@ -253,6 +262,31 @@ int32_t HostProcess::umount(uint32_t flags) {
     return -EAGAIN;
   }
   unmounting_ = true;
+  return 0;
+}
+
+HostMessage HostProcess::attach(const HostRequest& request) {
+  if (!mount_ || unmounting_) return reply(-ENOENT);
+  RegisteredFile* point = request.token != 0 ? files_.use(request.token) : nullptr;
+  if (request.token != 0 && !point) return reply(-ENOENT);
+  kernel::Result<uint32_t> attached;
+  {
+    kernel::Connection::Entry entry(*connection_);
+    attached = mount_->attach(request.mount, point ? point->file : nullptr, request.in);
+  }
+  if (point) files_.unuse(*point);
+  HostMessage message = reply(attached ? 0 : error_of(attached.error()));
+  if (attached && *attached != 0) {
+    message.error = -EEXIST;
+    message.value = *attached;
+  }
+  return message;
+}
+
+int32_t HostProcess::detach(uint32_t mount) {
+  if (!mount_) return 0;
+  kernel::Connection::Entry entry(*connection_);
+  mount_->detach(mount);
   return 0;
 }
 

@@ -69,6 +69,8 @@ class HostProcess {
   HostMessage carry_out(const HostRequest& request);
   HostMessage mount(const HostRequest& request);
   int32_t umount(uint32_t flags);
+  HostMessage attach(const HostRequest& request);
+  int32_t detach(uint32_t mount);
   int32_t remount(const HostRequest& request);
   bool is_busy();
   void set_limits(const HostRequest& request);

@@ -29,6 +29,7 @@ class Dentry {
   uint32_t references = 0;
   uint32_t epoch = 0;        // of the connection when it was looked up; an older one is stale (INC_EPOCH)
   uint64_t valid_until = 0;  // Host::now() nanoseconds; UINT64_MAX: for ever
+  uint32_t mounted = 0;      // what is mounted on it (mounts.h), in all mounts of its file system
   bool hashed = false;
 
   explicit Dentry(Superblock& superblock) : sb(superblock) {}

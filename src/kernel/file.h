@@ -21,6 +21,7 @@ class File : public RequestEnd {
   Ref<Dentry> dentry;
   Ref<Inode> inode;
   uint32_t flags;           // f_flags: O_*
+  uint32_t mount = 0;       // through which it was opened (mounts.h)
   uint32_t open_flags = 0;  // wire::fopen_flag of the daemon
   uint64_t fh = 0;
   bool has_handle = false;  // OPEN was answered: RELEASE is due

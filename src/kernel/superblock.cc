@@ -58,7 +58,7 @@ void Dentry::unref() {
 }
 
 Superblock::Superblock(Connection& c, uint64_t device)
-    : connection(c), dev(device), inodes_(c.kmalloc()), dentries_(c.kmalloc()) {
+    : connection(c), dev(device), mounts(c.kmalloc()), inodes_(c.kmalloc()), dentries_(c.kmalloc()) {
   for (uint32_t& word : scramble_key_) word = static_cast<uint32_t>(c.host().random() >> 16);
 }
 
@@ -90,6 +90,7 @@ Result<Superblock*> Superblock::create(Connection& connection, uint64_t dev) {
 
 void Superblock::destroy() {
   active_ = false;
+  mounts.clear();
   shrink(*root_);
   if (root_->references != 1 || root_->first_child || dentries_.size() != 0)
     connection.host().panic("the mount ends while dentries are held");

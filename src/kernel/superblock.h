@@ -11,6 +11,7 @@
 #include "kernel/dentry.h"
 #include "kernel/hash_table.h"
 #include "kernel/inode.h"
+#include "kernel/mounts.h"
 
 namespace fusewire::kernel {
 
@@ -29,6 +30,7 @@ class Superblock {
 
   Connection& connection;
   const uint64_t dev;
+  Mounts mounts;
   LockedInodes locked_inodes;
   BlockedOwner* blocked_owners = nullptr;  // who waits for whose POSIX lock (locks.h)
   SleepLock rename_lock;                   // s_vfs_rename_mutex: renames between directories, one at a time

@@ -135,7 +135,10 @@ class Leader {
   void mount_connection(Connection& connection, const abi::LeaderRequest& request, const host::Credentials& peer,
                         std::move_only_function<void(int)> done);
   // 0 or -errno.
-  int mounted(Connection& connection, const abi::LeaderRequest& request, const host::HostMessage& host);
+  int mounted(uint32_t id, Connection& connection, const abi::LeaderRequest& request, const host::HostMessage& host);
+  // Lets the walks of the mount around it come to the mount. done: 0 or -errno.
+  void attach(uint32_t mount, uint64_t token, std::move_only_function<void(int)> done);
+  void tell_to_detach(const MountRecord& mount);
   void umount(const abi::LeaderRequest& request, Asker asker);
   void detach(uint32_t mount, uint32_t flags);
   void tell_to_unmount(Connection& connection, uint32_t flags);

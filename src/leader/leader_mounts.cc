@@ -123,7 +123,10 @@ void Leader::mount(const abi::LeaderRequest& request, const host::Credentials& p
   Connection& connection = found->second;
   if (is_mounted(connection.id) || connection.mounting) return refuse_now(-EBUSY, "the device is mounted already");
   if (!is_view(request.view)) return refuse_now(-ENOTCONN, "the fusewire run that it was asked in has ended");
-  if (request.mount != 0 && !find_mount(request.mount)) return refuse_now(-ENOENT, "what it would cover is gone");
+  const MountRecord* around = find_mount(request.mount);
+  if (request.mount != 0 && !around) return refuse_now(-ENOENT, "what it would cover is gone");
+  if (around && request.token != 0 && around->view != request.view)
+    return refuse_now(-EINVAL, "inside a mount of an outer namespace no mount is served");
   mount_connection(
       connection, request, peer,
       [this, refuse, request, pid = peer.pid, id = connection.id, asker = std::move(asker)](int error) mutable {
@@ -146,16 +149,23 @@ void Leader::mount_connection(Connection& connection, const abi::LeaderRequest& 
                                  .dev = makedev(0, first_minor + connection.id)};
   copy_text(host_request.text, request.options);
   connection.mounting = true;
-  const uint32_t id = connection.id;
+  const uint32_t id = connection.id, mount = next_mount_++;
+  host_request.mount = mount;
   ask_host(
       connection, host_request,
-      [this, id, request, done = std::move(done)](const host::HostMessage& host) mutable {
+      [this, id, mount, request, done = std::move(done)](const host::HostMessage& host) mutable {
         Connection* asked = find(id);
         if (asked) asked->mounting = false;
         if (!asked || host.error != 0) return done(asked ? host.error : -ENOTCONN);
-        const int error = mounted(*asked, request, host);
-        if (error < 0) tell_to_unmount(*asked, umount_flag::detach);
-        done(error);
+        const int error = mounted(mount, *asked, request, host);
+        if (error < 0) {
+          tell_to_unmount(*asked, umount_flag::detach);
+          return done(error);
+        }
+        attach(mount, request.token, [this, mount, done = std::move(done)](int attached) mutable {
+          if (attached < 0 && find_mount(mount)) detach(mount, umount_flag::detach);
+          done(attached);
+        });
       },
       // Nobody knows of this mount.
       [this, id](const host::HostMessage&) {
@@ -163,7 +173,8 @@ void Leader::mount_connection(Connection& connection, const abi::LeaderRequest& 
       });
 }
 
-int Leader::mounted(Connection& connection, const abi::LeaderRequest& request, const host::HostMessage& host) {
+int Leader::mounted(uint32_t id, Connection& connection, const abi::LeaderRequest& request,
+                    const host::HostMessage& host) {
   const std::optional<size_t> index = free_mount_entry();
   if (!index) return -ENOSPC;
   // Natively at a mount point means on top of what stands there.
@@ -171,7 +182,7 @@ int Leader::mounted(Connection& connection, const abi::LeaderRequest& request, c
   // It may have gone while the new one's host was asked.
   if (request.mount != 0 && (!covered || covered->leaving)) return -ENOENT;
   if (!is_view(request.view)) return -ENOTCONN;
-  const MountRecord mount{.id = next_mount_++,
+  const MountRecord mount{.id = id,
                           .entry = *index,
                           .connection = connection.id,
                           .parent = covered ? covered->id : 0,
@@ -183,7 +194,7 @@ int Leader::mounted(Connection& connection, const abi::LeaderRequest& request, c
     entry.id = mount.id;
     entry.connection = connection.id;
     entry.parent = mount.parent;
-    entry.on_root = covered ? 1 : 0;
+    entry.on_root = covered && request.token == 0 ? 1 : 0;
     entry.view = mount.view;
     entry.user_id = host.user_id, entry.group_id = host.group_id;
     entry.flags = request.flags & mount_flag::kept;
@@ -203,6 +214,42 @@ int Leader::mounted(Connection& connection, const abi::LeaderRequest& request, c
     entry.path_length = static_cast<uint32_t>(std::string_view(request.path).size());
   });
   return 0;
+}
+
+void Leader::attach(uint32_t id, uint64_t token, std::move_only_function<void(int)> done) {
+  const MountRecord* mount = find_mount(id);
+  const MountRecord* parent = mount ? find_mount(mount->parent) : nullptr;
+  // A host knows no views: what covers a mount of an outer view is found by the gates alone.
+  if (!parent || (parent->view != mount->view && token == 0)) return done(mount ? 0 : -ENOENT);
+  ask_host(
+      connections_.at(parent->connection),
+      {.operation = host::HostOperation::attach, .mount = id, .in = parent->id, .token = token},
+      [this, id, token, done = std::move(done)](const host::HostMessage& host) mutable {
+        const MountRecord* attached = find_mount(id);
+        if (!attached) return done(-ENOENT);
+        // Somebody was faster: on top of that, then.
+        if (host.error == -EEXIST && find_mount(host.value)) {
+          mounts_.at(id).parent = host.value;
+          table_.change([&](abi::MountTable&) {
+            entry_of(*attached).parent = host.value;
+            entry_of(*attached).on_root = 1;
+          });
+          return attach(id, 0, std::move(done));
+        }
+        // Over the root of a mount whose host has ended nobody walks in it.
+        done(token == 0 && host.error == -ENOTCONN ? 0 : host.error);
+      },
+      [this, id](const host::HostMessage&) {
+        if (const MountRecord* attached = find_mount(id)) tell_to_detach(*attached);
+      });
+}
+
+void Leader::tell_to_detach(const MountRecord& mount) {
+  const MountRecord* parent = find_mount(mount.parent);
+  Connection* connection = parent ? find(parent->connection) : nullptr;
+  if (!connection || !connection->control) return;
+  const host::HostRequest request{.operation = host::HostOperation::detach, .mount = mount.id};
+  if (host::send_message(connection->control.get(), request, {}, MSG_DONTWAIT) < 0) connection->control.reset();
 }
 
 void Leader::umount(const abi::LeaderRequest& request, Asker asker) {
@@ -256,6 +303,7 @@ void Leader::take_out(uint32_t id) {
   const MountRecord mount = mounts_.at(id);
   Connection& connection = connections_.at(mount.connection);
   log_.line(fmt::format("connection {}: {} is unmounted", mount.connection, path_of(mount)));
+  tell_to_detach(mount);
   mounts_.erase(id);
   table_.change([&](abi::MountTable&) {
     entry_of(mount).state = static_cast<uint32_t>(abi::MountState::free);

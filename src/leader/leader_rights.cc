@@ -84,7 +84,10 @@ int Leader::check_right(const abi::LeaderRequest& request, const host::Credentia
     case abi::LeaderOperation::mount: {
       constexpr uint32_t harmless = abi::mount_flag::nosuid | abi::mount_flag::nodev;
       const bool is_harmless = (request.flags & harmless) == harmless && !abi::is_block_fuse_type(request.type);
-      return is_harmless && may_cover(request.path, peer) ? 0 : -EPERM;
+      // Over or inside a mount: of one's own. What there may be written the leader cannot see.
+      const MountRecord* around = find_mount(request);
+      const bool may = around ? table_.table().entry[around->entry].user_id == peer.uid : may_cover(request.path, peer);
+      return is_harmless && may ? 0 : -EPERM;
     }
     case abi::LeaderOperation::umount:
       return is_whole_tree_of(request, peer.uid) ? 0 : -EPERM;

@@ -36,12 +36,14 @@ MountImpl::MountImpl(kernel::Connection& connection, Superblock& superblock) : s
 }
 
 Result<void> MountImpl::reachable(const Place& place) const {
-  if (unmounted_ && !place.start) return error(Errno::enotconn);
+  if (place.start) return {};
+  if (unmounted_ || !sb.mounts.start(place.mount, sb.root()).dentry) return error(Errno::enotconn);
   return {};
 }
 
 void MountImpl::unmount() {
   unmounted_ = true;
+  sb.mounts.clear();
   free_if_unused();
 }
 
@@ -92,6 +94,35 @@ Result<Mount*> Mount::create(kernel::Connection& connection, uint64_t dev) {
   return ::new (memory) MountImpl(connection, *sb);
 }
 
+Result<void> Mount::add_mount(uint32_t mount, OpenFile* root) {
+  MountImpl& self = impl(*this);
+  if (self.is_unmounted()) return error(Errno::enotconn);
+  return self.sb.mounts.add(mount, root ? *root->dentry : self.sb.root());
+}
+
+void Mount::remove_mount(uint32_t mount) { impl(*this).sb.mounts.remove(mount); }
+
+Result<uint32_t> Mount::attach(uint32_t mount, OpenFile* point, uint32_t in) {
+  MountImpl& self = impl(*this);
+  if (self.is_unmounted()) return error(Errno::enotconn);
+  const kernel::Mounts::Start root = self.sb.mounts.start(in, self.sb.root());
+  if (!point && !root.dentry) return error(Errno::enoent);
+  Dentry& dentry = point ? *point->dentry : *root.dentry;
+  if (!dentry.is_root() && !dentry.hashed) return error(Errno::enoent);
+  const uint32_t where = point ? point->mount : in;
+  if (const uint32_t there = self.sb.mounts.mounted_on(where, dentry)) return there;
+  TRY_VOID(self.sb.mounts.attach(where, dentry, mount));
+  return uint32_t{0};
+}
+
+uint32_t Mount::mount_of(const Place& place) const {
+  if (place.start) return place.start->mount;
+  const Superblock& sb = static_cast<const MountImpl&>(*this).sb;
+  return sb.mounts.start(place.mount, const_cast<Superblock&>(sb).root()).mount;
+}
+
+void Mount::detach(uint32_t mount) { impl(*this).sb.mounts.detach(mount); }
+
 void Mount::unmount() { impl(*this).unmount(); }
 void Mount::shrink() { impl(*this).sb.shrink(impl(*this).sb.root()); }
 void Mount::release(OpenFile& file) { impl(*this).file_released(file); }
@@ -104,7 +135,8 @@ size_t Mount::open_files() const { return static_cast<const MountImpl&>(*this).o
 Task<Result<Ref<Dentry>>> resolve(MountImpl& mount, Caller& caller, Place place, uint32_t at_flags, Leave& leave) {
   CO_TRY_VOID(mount.reachable(place));
   if (place.path.empty() && (at_flags & abi::at_empty_path))
-    co_return Ref<Dentry>(place.start ? *place.start->dentry : mount.sb.root());
+    co_return Ref<Dentry>(place.start ? *place.start->dentry
+                                      : *mount.sb.mounts.start(place.mount, mount.sb.root()).dentry);
   Walk walk(mount.sb, caller, place, leave);
   auto found = co_await walk.to_end((at_flags & abi::at_symlink_nofollow) == 0);
   co_return found;
@@ -137,18 +169,25 @@ Stat stat_of(const MountImpl& mount, const kernel::Attributes& shown) {
 }
 
 // From the last component to the front, as d_path does it.
-Result<size_t> Mount::sys_path(OpenFile& file, std::span<char> path) {
+Result<size_t> Mount::sys_path(const Place& place, std::span<char> path, uint32_t& mount) {
   constexpr std::string_view deleted = " (deleted)";
-  const Dentry* at = file.dentry.get();
+  Superblock& sb = impl(*this).sb;
+  const kernel::Mounts::Start start = place.start ? kernel::Mounts::Start{place.start->dentry.get(), place.start->mount}
+                                                  : sb.mounts.start(place.mount, sb.root());
+  const Dentry* at = start.dentry;
+  if (!at) return error(Errno::enoent);
+  mount = start.mount;
+  const Dentry* const root = &sb.mounts.root(start.mount, sb.root());
+  const auto ends = [root](const Dentry* d) { return d == root || d->is_root(); };
   size_t length = 0;
-  for (const Dentry* d = at; !d->is_root(); d = d->parent) length += 1 + d->name().size();
+  for (const Dentry* d = at; !ends(d); d = d->parent) length += 1 + d->name().size();
   if (length == 0) length = 1;
   const bool gone = !at->is_root() && !at->hashed;
   const size_t whole = length + (gone ? deleted.size() : 0);
   if (whole > path.size()) return error(Errno::erange);
   path[0] = '/';
   size_t end = length;
-  for (const Dentry* d = at; !d->is_root(); d = d->parent) {
+  for (const Dentry* d = at; !ends(d); d = d->parent) {
     end -= d->name().size();
     __builtin_memcpy(path.data() + end, d->name().data(), d->name().size());
     path[--end] = '/';

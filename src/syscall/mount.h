@@ -38,21 +38,24 @@ using kernel::Task;
 
 using OpenFile = kernel::File;  // kernel/file.h: struct file of the half: inode, dentry, f_flags, f_pos, fh
 
-// Where the walk left, and what is still to be walked. rest is absolute (from "/") or, with from_parent, relative to
-// the directory that holds the mount point. Storage is the caller's.
+using abi::LeaveTo;
+
+// Where the walk left, and what is still to be walked. Storage is the caller's.
 struct Leave {
   std::span<char> storage;  // PATH_MAX
   size_t length = 0;
-  bool from_parent = false;
+  LeaveTo to = LeaveTo::root;
+  uint32_t mount = 0;      // that it left, or that it goes into
   uint8_t which = 0;       // of two paths: 0 the first, 1 the second
   bool directory = false;  // (reserved) a trailing slash demanded a directory
   std::string_view rest() const { return {storage.data(), length}; }
 };
 
 struct Place {
-  OpenFile* start = nullptr;  // nullptr: the root of the mount
+  OpenFile* start = nullptr;  // nullptr: `mount` says
   std::string_view path;
   uint32_t resolve = 0;  // RESOLVE_* of openat2(2), but for RESOLVE_CACHED
+  uint32_t mount = 0;    // without start: as kernel/mounts.h has it, 0 the root of the first one
 };
 
 class Mount {
@@ -60,6 +63,15 @@ class Mount {
   static Result<Mount*> create(kernel::Connection& connection, uint64_t dev);
   // The mount is gone for new walks; files still open live on (K042). Frees everything when the last is released.
   void unmount();
+  // One more mount of the file system, from its root on or from an open file. ENOMEM, ENOTCONN once it is unmounted.
+  Result<void> add_mount(uint32_t mount, OpenFile* root);
+  void remove_mount(uint32_t mount);
+  // Something is mounted on an open file, or on the root of the mount `in`. What is mounted there already (then nothing
+  // was done), or 0. ENOENT for a name that is gone, ENOMEM.
+  Result<uint32_t> attach(uint32_t mount, OpenFile* point, uint32_t in);
+  void detach(uint32_t mount);
+  // In which mount a place lies.
+  uint32_t mount_of(const Place&) const;
   // Forgets names that nobody uses, as a remount does (Linux reconfigure_super).
   void shrink();
 
@@ -149,8 +161,9 @@ class Mount {
   Task<Result<void>> sys_flock(Caller&, OpenFile&, uint32_t operation);
   // One close(2) of one descriptor: FLUSH, and the POSIX locks of caller.lock_owner on the inode go (K136).
   Task<Result<void>> sys_flush(Caller&, OpenFile&);
-  // The path from the mount's root, "/" first; " (deleted)" behind when the name is gone. ERANGE when too small.
-  Result<size_t> sys_path(OpenFile&, std::span<char> path);
+  // The path from the mount's root, "/" first; " (deleted)" behind when the name is gone. ERANGE when too small. Of a
+  // place only its start counts; mount: in which that lies.
+  Result<size_t> sys_path(const Place&, std::span<char> path, uint32_t& mount);
   // cmd and argument as ioctl(2); data in place. ENOTTY where the daemon knows nothing (K201).
   Task<Result<uint32_t>> sys_ioctl(Caller&, OpenFile&, uint32_t cmd, uint64_t arg, std::span<std::byte> data);
 

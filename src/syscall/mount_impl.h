@@ -33,6 +33,7 @@ class MountImpl final : public Mount, private Superblock::IdleListener {
   // Places that start at the mount's root find it no more (ENOTCONN) once it is unmounted; open files go on.
   Result<void> reachable(const Place& place) const;
   void unmount();
+  bool is_unmounted() const { return unmounted_; }
   void file_opened() { ++open_files_; }
   void file_released(File& file);
   size_t open_files() const { return open_files_; }

@@ -34,7 +34,7 @@ Task<Result<Locked>> lock_and_lookup(Walk& walk, Superblock& sb, Caller& caller,
 
 // ".." at the end of a path may be another mount's business: only the walk can say.
 Task<Result<void>> leave_or_fail(Walk& walk, Last last, Errno otherwise) {
-  if (last.kind == LastKind::dotdot && walk.at().is_root()) {
+  if (last.kind == LastKind::dotdot && walk.is_at_root()) {
     auto gone = co_await walk.lookup_last(last, lookup_flag::none);
     if (!gone) co_return error(gone.error());
   }
@@ -181,6 +181,7 @@ Task<Result<void>> link_at(MountImpl& mount, Caller& caller, Place from, Place t
   Walk walk(mount.sb, caller, to, leave);
   auto locked = co_await find_free_name(walk, mount.sb, caller, false);
   if (!locked) co_return error(locked.error());
+  if (mount.mount_of(from) != walk.mount()) co_return error(Errno::exdev);
   if (mount.sb.read_only()) co_return error(Errno::erofs);
   Ref<Inode> inode(*(*source)->inode);
   auto linkable = co_await may_link(*inode, caller);
@@ -230,6 +231,7 @@ Task<Result<void>> unlink_at(MountImpl& mount, Caller& caller, Place place, uint
   auto allowed = co_await kernel::may_remove(*locked->parent->inode, *victim, caller);
   if (!allowed) co_return allowed;
   CO_TRY_VOID(removal_type(*victim, *locked->parent->inode, directory, last->trailing_slash));
+  if (dentry.mounted != 0) co_return error(Errno::ebusy);
   auto removed = co_await kernel::remove_entry(sb, caller, dentry);
   if (removed && mount.events) mount.events->removed(*locked->parent->inode, dentry.name(), *victim);
   co_return removed;
@@ -342,6 +344,7 @@ Task<Result<void>> rename_locked(MountImpl& mount, Caller& caller, RenameLocks& 
   if (source->inode == target->inode) co_return Result<void>();
   auto allowed = co_await may_rename(sb, caller, *source, *target, what.flags);
   if (!allowed) co_return allowed;
+  if (source->mounted != 0 || target->mounted != 0) co_return error(Errno::ebusy);
   Ref<Inode> source_inode(*source->inode), target_inode;
   if (target->inode) target_inode = Ref<Inode>(*target->inode);
   auto renamed = co_await kernel::rename_entry(sb, caller, *source, *target, what.flags);
@@ -376,6 +379,7 @@ Task<Result<void>> rename_at(MountImpl& mount, Caller& caller, Place from, Place
   Walk to_walk(sb, caller, to, leave);
   auto to_last = co_await to_walk.to_last();
   if (!to_last) co_return error(to_last.error());
+  if (from_walk.mount() != to_walk.mount()) co_return error(Errno::exdev);
   if (from_last->kind != LastKind::name) co_return error(Errno::ebusy);
   if (to_last->kind != LastKind::name) {
     const bool replaces = !(flags & abi::rename_noreplace);

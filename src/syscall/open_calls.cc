@@ -219,6 +219,7 @@ Task<Result<File*>> open_or_create(MountImpl& mount, Caller& caller, Walk& walk,
     co_return error(allowed.error());
   }
   Ref<Dentry> found = round.found;
+  if (const uint32_t mounted = walk.mounted_on(*found)) co_return error(walk.leave_into(mounted, {}).error());
   if (exclusive && !round.created) co_return error(Errno::eexist);
   if (found->inode->is_lnk() && follows_last(what.flags)) {
     link = found;

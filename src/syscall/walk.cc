@@ -38,8 +38,12 @@ Walk::Walk(kernel::Superblock& sb, Caller& caller, const Place& place, Leave& le
     : sb_(sb),
       caller_(caller),
       leave_(leave),
-      at_(place.start ? *place.start->dentry : sb.root()),
+      from_(place.start ? kernel::Mounts::Start{place.start->dentry.get(), place.start->mount}
+                        : sb.mounts.start(place.mount, sb.root())),
+      mount_(from_.mount),
+      at_(from_.dentry ? *from_.dentry : sb.root()),
       start_(at_),
+      root_(sb.mounts.root(mount_, sb.root())),
       resolve_(place.resolve),
       rest_(place.path),
       from_file_(place.start != nullptr),
@@ -61,16 +65,19 @@ Task<Result<Last>> Walk::to_last() {
   if (rest_.empty() && !started_ && from_file_) co_return error(Errno::enoent);
   // An absolute path from an open file means the whole name space, not this mount.
   if (!started_ && from_file_ && rest_.front() == '/' && !has(resolve_flag::in_root))
-    co_return error(leave_with({}, rest_, false).error());
+    co_return error(leave_with({}, rest_, LeaveTo::root).error());
   started_ = true;
   const bool slash = !rest_.empty() && rest_.front() == '/';
   rest_ = without_leading_slashes(rest_);
   if (rest_.empty()) co_return Last{LastKind::nothing, {}, slash};
   for (;;) {
-    if (!at_->inode->is_dir()) co_return error(Errno::enotdir);
-    Ref<Inode> directory(*at_->inode);
-    auto allowed = co_await kernel::permission(*directory, caller_, abi::may_exec);
-    if (!allowed) co_return error(allowed.error());
+    // Who comes out of what is mounted there neither needs a directory below it nor a right on it.
+    if (!from_.on_way_up || at_.get() != start_.get()) {
+      if (!at_->inode->is_dir()) co_return error(Errno::enotdir);
+      Ref<Inode> directory(*at_->inode);
+      auto allowed = co_await kernel::permission(*directory, caller_, abi::may_exec);
+      if (!allowed) co_return error(allowed.error());
+    }
     const Component component = first_component(rest_);
     if (only_slashes(component.behind)) {
       Last last{LastKind::name, component.name, !component.behind.empty()};
@@ -105,6 +112,7 @@ Task<Result<void>> Walk::enter(Component component) {
     auto followed = co_await follow(*link->inode);
     co_return followed;
   }
+  if (const uint32_t mount = mounted_on(**found)) co_return leave_into(mount, rest_);
   if (!inode->is_dir()) co_return error(Errno::enotdir);
   at_ = *found;
   co_return Result<void>();
@@ -116,9 +124,10 @@ Result<void> Walk::go_up(std::string_view behind) {
     rest_ = behind;
     return {};
   }
-  if (at_->is_root()) return leave_with({}, without_leading_slashes(behind), true);
+  if (is_at_root()) return leave_with({}, without_leading_slashes(behind), LeaveTo::parent);
   at_ = Ref<Dentry>(*at_->parent);
   rest_ = behind;
+  if (const uint32_t mount = mounted_on(*at_)) return leave_into(mount, behind);
   return {};
 }
 
@@ -137,7 +146,7 @@ Task<Result<void>> Walk::follow(Inode& link) {
   }
   if (text[0] == '/' && has(resolve_flag::in_root)) at_ = start_;
   if (text[0] == '/' && !has(resolve_flag::in_root)) {
-    auto left = leave_with({text, *length}, rest_, false);
+    auto left = leave_with({text, *length}, rest_, LeaveTo::root);
     kmalloc().free(text, bytes);
     co_return left;
   }
@@ -157,14 +166,26 @@ Task<Result<void>> Walk::follow_last(Dentry& link) {
   co_return followed;
 }
 
-Result<void> Walk::leave_with(std::string_view front, std::string_view rest, bool from_parent) {
+Result<void> Walk::leave_into(uint32_t mount, std::string_view rest) {
+  if (has(resolve_flag::no_xdev)) return error(Errno::exdev);
+  rest = without_leading_slashes(rest);
+  if (rest.size() > leave_.storage.size()) return error(Errno::enametoolong);
+  copy_text(leave_.storage.data(), rest);
+  leave_.length = rest.size();
+  leave_.to = LeaveTo::mount;
+  leave_.mount = mount;
+  return error(Errno::eleave);
+}
+
+Result<void> Walk::leave_with(std::string_view front, std::string_view rest, LeaveTo to) {
   if (has(resolve_flag::no_xdev | resolve_flag::beneath | resolve_flag::in_root)) return error(Errno::exdev);
   const size_t length = front.size() + rest.size();
   if (length > leave_.storage.size()) return error(Errno::enametoolong);
   copy_text(leave_.storage.data(), front);
   copy_text(leave_.storage.data() + front.size(), rest);
   leave_.length = length;
-  leave_.from_parent = from_parent;
+  leave_.to = to;
+  leave_.mount = mount_;
   if (length == 0 && !leave_.storage.empty()) {
     // The directory of the mount point itself.
     leave_.storage[0] = '.';
@@ -193,6 +214,8 @@ Task<Result<Ref<Dentry>>> Walk::to_end(bool follow_symlink) {
     if (!found) co_return error(found.error());
     Ref<Dentry> dentry = *found;
     if (!dentry->inode) co_return error(Errno::enoent);
+    const uint32_t mount = last->kind == LastKind::name ? mounted_on(*dentry) : 0;
+    if (mount != 0) co_return error(leave_into(mount, {}).error());
     if (dentry->inode->is_lnk() && (follow_symlink || last->trailing_slash)) {
       auto followed = co_await follow_last(*dentry);
       if (!followed) co_return error(followed.error());

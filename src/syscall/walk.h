@@ -1,8 +1,8 @@
 // Walk: from a Place to a dentry, as fs/namei.c does it: components, ".", "..", repeated and trailing slashes,
 // symlinks (40 at most), execute permission on the way. One walk object serves one path of one call.
 //
-// A walk that leaves the mount (".." above its root, a symlink to an absolute path) ends with Errno::eleave; the rest
-// of the path stands in the Leave, its trailing slash included.
+// A walk that leaves the mount (".." above its root, a symlink to an absolute path, a directory or file on which
+// something is mounted) ends with Errno::eleave; the rest of the path stands in the Leave, its trailing slash included.
 // Thread rule: under the connection lock; lives in the frame of the call's coroutine.
 #pragma once
 
@@ -46,6 +46,14 @@ class Walk {
   // ENOENT, ENOTDIR.
   Task<Result<kernel::Ref<kernel::Dentry>>> to_end(bool follow_symlink);
 
+  // What is mounted on a dentry that the walk has come to; 0: nothing.
+  uint32_t mounted_on(const kernel::Dentry& dentry) const { return sb_.mounts.mounted_on(mount_, dentry); }
+  // The walk goes on in that mount.
+  Result<void> leave_into(uint32_t mount, std::string_view rest);
+  // Whether it stands at the root of its mount, from where ".." leaves.
+  bool is_at_root() const { return at_.get() == root_.get() || at_->is_root(); }
+  // The number of the mount that it walks in.
+  uint32_t mount() const { return mount_; }
   // The directory the walk stands in.
   kernel::Dentry& at() { return *at_; }
   Kmalloc& kmalloc() { return sb_.kmalloc(); }
@@ -60,14 +68,17 @@ class Walk {
   Task<Result<void>> enter(Component component);
   Task<Result<void>> follow(kernel::Inode& link);
   bool has(uint32_t resolve) const { return (resolve_ & resolve) != 0; }
-  Result<void> leave_with(std::string_view front, std::string_view rest, bool from_parent);
+  Result<void> leave_with(std::string_view front, std::string_view rest, LeaveTo to);
   Result<void> go_up(std::string_view behind);
 
   kernel::Superblock& sb_;
   Caller& caller_;
   Leave& leave_;
+  const kernel::Mounts::Start from_;
+  const uint32_t mount_;  // that it walks in
   kernel::Ref<kernel::Dentry> at_;
   const kernel::Ref<kernel::Dentry> start_;
+  const kernel::Ref<kernel::Dentry> root_;  // of the mount
   const uint32_t resolve_;
   std::string_view rest_;  // still to be walked
   char* own_ = nullptr;    // the text that rest_ borrows, once a symlink was followed

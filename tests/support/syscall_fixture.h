@@ -179,7 +179,8 @@ class SyscallTest : public KernelTest {
   std::string path_of(OpenFile* file) {
     std::string text(4096, '\0');
     kernel::Connection::Entry entry(*connection);
-    auto length = fs->sys_path(*file, text);
+    uint32_t mount = 0;
+    auto length = fs->sys_path({.start = file, .path = {}}, text, mount);
     text.resize(length ? *length : 0);
     return text;
   }

@@ -1,4 +1,5 @@
 // The rule book of paths: dots, slashes, symlinks, and where a walk leaves the mount (fs/namei.c).
+#include "abi/mount_rules.h"
 #include "support/syscall_fixture.h"
 
 namespace fusewire::test {
@@ -13,12 +14,27 @@ class WalkTest : public SyscallTest {
     add(dir, "file", regular);
   }
   // The errno of a stat that is to leave, and what it left.
-  std::string left(std::string_view path, OpenFile* from = nullptr) {
+  std::string left(std::string_view path, OpenFile* from = nullptr) { return left_from({from, path}); }
+  std::string left_from(syscall::Place place) {
     leave.length = 0;
-    leave.from_parent = false;
-    auto result = run(fs->sys_statx(caller, {from, path}, 0, basic_stats, leave));
+    leave.to = syscall::LeaveTo::root;
+    auto result = run(fs->sys_statx(caller, place, 0, basic_stats, leave));
     if (result || result.error() != Errno::eleave) return "did not leave";
-    return std::string(leave.from_parent ? "parent: " : "") + std::string(leave.rest());
+    const std::string into = leave.to == syscall::LeaveTo::mount ? "mount " + std::to_string(leave.mount) + ": " : "";
+    return into + (leave.to == syscall::LeaveTo::parent ? "parent: " : "") + std::string(leave.rest());
+  }
+  void mount_on(std::string_view path, uint32_t mount) {
+    OpenFile* point = open(std::string(path), o_path);
+    {
+      kernel::Connection::Entry entry(*connection);
+      auto attached = fs->attach(mount, point, 0);
+      EXPECT_TRUE(attached && *attached == 0);
+    }
+    release(point);
+  }
+  void detach(uint32_t mount) {
+    kernel::Connection::Entry entry(*connection);
+    fs->detach(mount);
   }
   uint64_t dir = 0;
 };
@@ -65,6 +81,62 @@ TEST_F(WalkTest, an_absolute_path_from_a_file_leaves) {
   OpenFile* file = open("dir", o_path);
   EXPECT_EQ(left("/etc/passwd", file), "/etc/passwd");
   release(file);
+}
+
+TEST_F(WalkTest, a_walk_leaves_into_what_is_mounted_on_the_way_and_at_the_end) {
+  mount_on("dir", 5);
+  EXPECT_EQ(left("dir"), "mount 5: ");
+  EXPECT_EQ(left("dir/"), "mount 5: ");
+  EXPECT_EQ(left("dir/file"), "mount 5: file");
+  add_link(root, "link", "dir/x");
+  EXPECT_EQ(left("link"), "mount 5: x");
+  EXPECT_EQ(left("./dir/../a/"), "mount 5: ../a/");
+  detach(5);
+  EXPECT_EQ(stat_error("dir/file"), 0);
+}
+
+TEST_F(WalkTest, the_way_up_ends_in_what_is_mounted_on_the_parent) {
+  const uint64_t below = add(dir, "below", directory);
+  add(below, "deep", directory);
+  OpenFile* inside = open("dir/below/deep", o_path);
+  mount_on("dir", 5);
+  EXPECT_EQ(left("../../x", inside), "mount 5: x");
+  EXPECT_EQ(left("../..", inside), "mount 5: ");
+  EXPECT_EQ(left("..", inside), "did not leave");
+  release(inside);
+}
+
+TEST_F(WalkTest, who_comes_out_of_a_mount_goes_up_from_its_mount_point) {
+  mount_on("dir", 5);
+  const uint32_t point = 5 | fusewire::abi::mount_point;
+  EXPECT_EQ(error_of(fs->sys_statx(caller, {.path = "..", .mount = point}, 0, basic_stats, leave)), 0);
+  EXPECT_EQ(error_of(fs->sys_statx(caller, {.path = "../nothing", .mount = point}, 0, basic_stats, leave)),
+            as_int(Errno::enoent));
+  EXPECT_EQ(left_from({.path = "../dir/x", .mount = point}), "mount 5: x");
+  EXPECT_EQ(left_from({.path = "../..", .mount = point}), "parent: .");
+}
+
+TEST_F(WalkTest, what_something_is_mounted_on_is_busy) {
+  mount_on("dir", 5);
+  EXPECT_EQ(error_of(fs->sys_unlinkat(caller, {nullptr, "dir"}, 0x200, leave)), as_int(Errno::ebusy));
+  EXPECT_EQ(error_of(fs->sys_renameat2(caller, {nullptr, "dir"}, {nullptr, "other"}, 0, leave)), as_int(Errno::ebusy));
+  add(root, "more", directory);
+  EXPECT_EQ(error_of(fs->sys_renameat2(caller, {nullptr, "more"}, {nullptr, "dir"}, 0, leave)), as_int(Errno::ebusy));
+  EXPECT_EQ(daemon->count(Opcode::rename) + daemon->count(Opcode::rename2) + daemon->count(Opcode::rmdir), 0u);
+}
+
+TEST_F(WalkTest, a_mount_of_a_directory_ends_at_it) {
+  OpenFile* start = open("dir", o_path);
+  {
+    kernel::Connection::Entry entry(*connection);
+    ASSERT_TRUE(fs->add_mount(1, nullptr));
+    ASSERT_TRUE(fs->add_mount(8, start));
+  }
+  release(start);
+  EXPECT_EQ(error_of(fs->sys_statx(caller, {.path = "file", .mount = 8}, 0, basic_stats, leave)), 0);
+  EXPECT_EQ(left_from({.path = "../file", .mount = 8}), "parent: file");
+  EXPECT_EQ(error_of(fs->sys_renameat2(caller, {.path = "file", .mount = 8}, {nullptr, "file"}, 0, leave)),
+            as_int(Errno::exdev));
 }
 
 TEST_F(WalkTest, the_second_path_of_a_rename_says_that_it_was_the_second) {

@@ -12,6 +12,7 @@
 
 #include "abi/ring.h"
 #include "abi/spin.h"
+#include "gate/dispatch/descriptors.h"
 #include "gate/dispatch/identity.h"
 
 namespace fusewire::gate {
@@ -87,6 +88,9 @@ class RingCall {
   // In this order: paths, then data. What does not fit the slot makes run() answer -ENAMETOOLONG.
   void set_file(uint64_t token) { slot().file = token; }
   void set_file2(uint64_t token) { slot().file2 = token; }
+  // Where a path starts: an open file, or the root of a mount.
+  void set_start(VirtualFile start) { slot().file = start.token, slot().mount = start.mount; }
+  void set_start2(VirtualFile start) { slot().file2 = start.token, slot().mount2 = start.mount; }
   void set_arg(unsigned i, int64_t value) { slot().arg[i] = value; }
   void set_path1(std::string_view path);
   void set_path2(std::string_view path);
@@ -114,7 +118,9 @@ class RingCall {
   // The descriptor of the file opened, its close-on-exec flag as asked; -errno when the host sent none.
   int take_descriptor(bool close_on_exec);
 
-  bool leave_from_parent() const { return slot().leave_from_parent != 0; }
+  // What it left to, and the mount that it left or goes on in.
+  abi::LeaveTo leave_to() const { return abi::LeaveTo{slot().leave_to}; }
+  uint32_t leave_mount() const { return slot().leave_mount; }
   unsigned leave_which() const { return slot().leave_which; }
   std::string_view leave_rest() const;
 

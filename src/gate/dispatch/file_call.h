@@ -56,7 +56,7 @@ inline long if_writable(VirtualFile file, long nr, long result) { return if_open
 inline long file_status(VirtualFile file, long nr, abi::Stat& st) {
   RingCall call(file.connection, abi::CallNumber::statx, nr);
   if (call.error() != 0) return call.error();
-  call.set_file(file.token);
+  call.set_start(file);
   call.set_arg(0, AT_EMPTY_PATH | AT_STATX_DONT_SYNC);
   call.set_arg(1, STATX_BASIC_STATS);
   call.set_path1("");

@@ -49,38 +49,34 @@ long copy_field(char (&field)[room], long from) {
   return n < 0 ? n : 0;
 }
 
-// The canonical path of a native mount point, its mode and what it is.
-long look_at_native(const Where& where, long original, PathText& path, LeaderRequest& request) {
-  const long name = where.rewritten ? native::of(where.text.c_str()) : original;
-  const long fd = raw_syscall(SYS_openat, AT_FDCWD, name, O_PATH | O_CLOEXEC);
-  if (fd < 0) return fd;
-  struct stat st;
-  long r = native::fstat(static_cast<int>(fd), &st);
-  request.value[0] = st.st_mode;
-  if (r == 0) r = native::descriptor_path(static_cast<int>(fd), path);
-  if (r == 0) describe_point(static_cast<int>(fd), request);
-  native::close(static_cast<int>(fd));
-  return r;
+// An O_PATH descriptor, close-on-exec.
+long open_point(long path, long flags = 0) {
+  CallFrame open{};
+  open.nr = SYS_openat;
+  open.arg[0] = AT_FDCWD;
+  open.arg[1] = path;
+  open.arg[2] = O_PATH | O_CLOEXEC | flags;
+  const long point = call_openat(open);
+  return point == pass_on ? native::call(open) : point;
 }
 
-// Whether a virtual place is the root of its mount, however it is named.
-bool is_root_of_mount(const Where& where) {
-  if (where.start.token == 0) return where.text.empty() || where.text.view() == ".";
-  PathText path;
-  if (!where.text.empty() && where.text.view() != ".") return false;
-  return path_in_mount(where.start, path) == 0 && path.view() == "/";
-}
-
-// The root of a mount, to be covered by another.
-long look_at_root(const Where& where, PathText& path, LeaderRequest& request) {
-  if (!is_root_of_mount(where))
-    return refuse(-EINVAL, "mount", where.text.view(), "mounting inside a mount is not served");
-  request.mount = top_mount(mount_of(where.start));
-  if (!mount_path_of(request.mount, path)) return -ENOENT;
-  abi::Stat st{};
-  const long r = file_status(where.start, SYS_mount, st);
-  request.value[0] = st.mode;
-  return r;
+// What point, a descriptor of the mount point, is: its path and mode, and where it stands.
+long look_at_point(int point, PathText& path, LeaderRequest& request) {
+  VirtualFile file;
+  struct stat native_status;
+  if (!is_virtual(point, file)) {
+    const long r = native::fstat(point, &native_status);
+    request.value[0] = native_status.st_mode;
+    if (r == 0) describe_point(point, request);
+    return r == 0 ? native::descriptor_path(point, path) : r;
+  }
+  abi::Stat status{};
+  long r = file_status(file, SYS_mount, status);
+  request.value[0] = status.mode;
+  if (r == 0) r = path_in_mount(file, path, request.mount);
+  // On the root of a mount the next one stands for all who come to it, whatever they have open.
+  if (r == 0 && path.view() != "/") request.token = file.token;
+  return r == 0 ? path_of_file(file, path) : r;
 }
 
 // Linux get_tree_bdev: the source of fuseblk is a block device.
@@ -91,12 +87,9 @@ long check_block_device(const char* source) {
   return S_ISBLK(st.st_mode) ? 0 : -ENOTBLK;
 }
 
-long mount_fuse(const CallFrame& f, LeaderRequest& request) {
-  Where where;
-  long r = resolve(AT_FDCWD, pointer(f.arg[1]), {}, where);
-  if (r < 0) return r;
+long mount_on(int point, const CallFrame& f, LeaderRequest& request) {
   PathText path;
-  r = where.is_virtual ? look_at_root(where, path, request) : look_at_native(where, f.arg[1], path, request);
+  long r = look_at_point(point, path, request);
   if (r < 0) return r;
   if (!set_field(request.path, in_namespaces_root(path.view()).view())) return -ENAMETOOLONG;
   r = copy_field(request.source, f.arg[0]);
@@ -114,6 +107,14 @@ long mount_fuse(const CallFrame& f, LeaderRequest& request) {
   return ask_leader(request, device, nullptr);
 }
 
+long mount_fuse(const CallFrame& f, LeaderRequest& request) {
+  const long point = open_point(f.arg[1]);
+  if (point < 0) return point;
+  const long r = mount_on(static_cast<int>(point), f, request);
+  native::close(static_cast<int>(point));
+  return r;
+}
+
 long refuse_virtual(const CallFrame& f, int path_index, const char* why) {
   if (f.arg[path_index] == 0) return 0;
   Where where;
@@ -122,12 +123,33 @@ long refuse_virtual(const CallFrame& f, int path_index, const char* why) {
   return where.is_virtual ? refuse(-EPERM, "mount", where.text.view(), why) : 0;
 }
 
-// The mount whose root a place is, or what covers it: it is a working directory of before (Linux handle_lookup_down).
-long name_mount(const Where& where, LeaderRequest& request) {
+// The mount whose root an open file is; EINVAL.
+long mount_of_root(VirtualFile file, uint32_t& mount) {
   PathText path;
-  request.mount = top_mount(mount_of(where.start));
-  if (request.mount == 0 || !mount_path_of(request.mount, path)) return -EINVAL;
-  return set_field(request.path, in_namespaces_root(path.view()).view()) ? 0 : -ENAMETOOLONG;
+  const long r = path_in_mount(file, path, mount);
+  if (r < 0) return r;
+  return path.view() == "/" ? 0 : -EINVAL;
+}
+
+// The mount whose root a virtual place is, or what covers it (Linux handle_lookup_down). A root that is named from
+// outside is found without its host, which may have ended. follow: O_NOFOLLOW or 0.
+long name_mount(long argument, long follow, const Where& where, LeaderRequest& request) {
+  const bool is_start = where.text.empty() || where.text.view() == ".";
+  long r = 0;
+  if (is_start && where.start.token == 0) {
+    request.mount = where.start.mount;
+  } else if (is_start) {
+    r = mount_of_root(where.start, request.mount);
+  } else {
+    const long point = open_point(argument, follow);
+    if (point < 0) return point;
+    VirtualFile file;
+    r = is_virtual(static_cast<int>(point), file) ? mount_of_root(file, request.mount) : -EINVAL;
+    // It must not keep the mount busy.
+    native::close(static_cast<int>(point));
+  }
+  request.mount = top_mount(request.mount).mount;
+  return r == 0 && request.mount == 0 ? -EINVAL : r;
 }
 
 // mount(2) of what is mounted already, its flags or how it is shared. False: the target is native, and the call is the
@@ -137,15 +159,14 @@ bool change_mount(const CallFrame& f, uint32_t flags, long& result) {
   result = resolve(AT_FDCWD, pointer(f.arg[1]), {}, where);
   if (result < 0) return true;
   if (!where.is_virtual) return false;
-  result = is_root_of_mount(where) ? 0 : -EINVAL;
-  // Nothing in this namespace is told of mounts elsewhere: shared, private and slave mounts are alike.
-  if (result < 0 || (flags & MS_REMOUNT) == 0) return true;
   LeaderRequest request;
   start_request(request, LeaderOperation::remount);
   request.mount_namespace = own_mount_namespace();
+  result = name_mount(f.arg[1], 0, where, request);
+  // Nothing in this namespace is told of mounts elsewhere: shared, private and slave mounts are alike.
+  if (result < 0 || (flags & MS_REMOUNT) == 0) return true;
   result = copy_field(request.options, f.arg[4]);
   if (result == -ENAMETOOLONG) result = -EINVAL;
-  if (result == 0) result = name_mount(where, request);
   request.flags = flags;
   if (result == 0) result = ask_leader(request, -1, nullptr);
   return true;
@@ -180,14 +201,13 @@ long call_umount2(const CallFrame& f) {
     r = pass_natively(f, {}, where);
     return native_mounts_changed(r == pass_on ? native::call(f) : r);
   }
-  if (!is_root_of_mount(where)) return -EINVAL;
-  // Linux can_umount.
-  if ((flags & MNT_EXPIRE) != 0 && (flags & (MNT_FORCE | MNT_DETACH)) != 0) return -EINVAL;
   LeaderRequest request;
   start_request(request, LeaderOperation::umount);
   request.mount_namespace = own_mount_namespace();
-  r = name_mount(where, request);
+  r = name_mount(f.arg[0], (flags & UMOUNT_NOFOLLOW) != 0 ? O_NOFOLLOW : 0, where, request);
   if (r < 0) return r;
+  // Linux can_umount.
+  if ((flags & MNT_EXPIRE) != 0 && (flags & (MNT_FORCE | MNT_DETACH)) != 0) return -EINVAL;
   request.flags = flags;
   return ask_leader(request, -1, nullptr);
 }

@@ -45,6 +45,14 @@ void for_paths(const MountEntry& e, Look look) {
   for (std::string_view path; !(path = path_of(e, n)).empty(); n++) look(path);
 }
 
+// Of one that stands in another mount: the path that it had at first.
+std::string_view text_of(const MountEntry& e) {
+  const size_t length = e.path_length;
+  std::string_view seen;
+  if (length >= abi::mount_path_max) return seen;
+  return as_seen({table->path[&e - table->entry], length}, seen) ? seen : std::string_view();
+}
+
 void copy_entry(const MountEntry& from, MountEntry& to) {
   __builtin_memcpy(static_cast<void*>(&to), static_cast<const void*>(&from), sizeof to);
   to.type[sizeof to.type - 1] = to.source[sizeof to.source - 1] = 0;
@@ -166,11 +174,11 @@ uint32_t mount_of(VirtualFile file) {
   return mount;
 }
 
-uint32_t top_mount(uint32_t mount) {
-  uint32_t top = mount;
+MountPoint top_mount(uint32_t mount) {
+  MountPoint top;
   read_stable([&] {
     const MountEntry* e = top_of(entry_of(mount));
-    top = e == nullptr ? mount : e->id;
+    top = e == nullptr ? MountPoint{} : MountPoint{true, e->connection, e->id};
   });
   return top;
 }
@@ -185,12 +193,15 @@ bool copy_mount(uint32_t mount, MountEntry& copy) {
   return found;
 }
 
-bool mount_path_of(uint32_t mount, PathText& path, uint32_t n) {
+bool standing_of(uint32_t mount, Standing& standing, PathText& text, uint32_t n) {
   bool found = false;
   read_stable([&] {
     const MountEntry* e = bottom_of(entry_of(mount));
-    if (e != nullptr) path.assign(path_of(*e, n));
-    found = e != nullptr && !path.empty();
+    const MountEntry* parent = e == nullptr ? nullptr : entry_of(e->parent);
+    found = e != nullptr && (e->parent == 0 || parent != nullptr);
+    if (!found) return;
+    standing = {e->id, e->parent, parent == nullptr ? 0 : parent->connection};
+    text.assign(e->parent == 0 ? path_of(*e, n) : text_of(*e));
   });
   return found;
 }

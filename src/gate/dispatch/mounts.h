@@ -39,12 +39,19 @@ MountPoint mount_at(std::string_view path);
 bool is_above_mount(std::string_view path);
 // The mount that a file is seen through; 0: it is unmounted.
 uint32_t mount_of(VirtualFile file);
-// The mount on top of those that cover its root.
-uint32_t top_mount(uint32_t mount);
+// The one on top of those that cover the root of a mount, or itself; not found: it is unmounted.
+MountPoint top_mount(uint32_t mount);
 // A copy of a mount's entry (its daemon may be gone).
 bool copy_mount(uint32_t mount, abi::MountEntry& copy);
-// The mount point's path; n: of several (places.h) the n-th, else the only one is the first.
-bool mount_path_of(uint32_t mount, PathText& path, uint32_t n = 0);
+// Where a mount stands, or the lowest of those whose roots are covered up to it.
+struct Standing {
+  uint32_t mount = 0;              // that one
+  uint32_t parent = 0;             // in which it stands; 0: in the native file system
+  uint32_t parent_connection = 0;  // of parent
+};
+// text: natively the mount point's path, of several (places.h) the n-th, "" when there are not so many; in another mount
+// the path that it had at first. false: the mount is unmounted.
+bool standing_of(uint32_t mount, Standing& standing, PathText& text, uint32_t n = 0);
 // Whether a host process serves the connection, mounted or not. A look that a change of the table may disturb: ask
 // again before you believe that there is none.
 bool has_host(uint32_t connection);

@@ -95,7 +95,7 @@ long pass_both_on(const CallFrame& f, const TwoPaths& call, const Where& from, c
 
 // The second path as the ring wants it: a start without a name is its own "." (which the host refuses as Linux does).
 long place_second(RingCall& call, const Where& to) {
-  call.set_file2(to.start.token);
+  call.set_start2(to.start);
   // Of a mount's root "/", which asks for no right to enter it.
   const std::string_view itself = to.start.token == 0 ? "/" : ".";
   call.set_path2(to.text.empty() ? itself : to.text.view());
@@ -153,7 +153,7 @@ long walk_natively(const CallFrame& f, const TwoPaths& two, SideIs side, const W
 
 long walk_in_mount(const TwoPaths& two, SideIs side, const Where& where, RingCall& call) {
   if (side == SideIs::to) {
-    call.set_file(0);
+    call.set_start({where.start.connection, 0, mount_of(where.start)});
     call.set_path1("/");
     place_second(call, where);
     return call.run();
@@ -162,7 +162,7 @@ long walk_in_mount(const TwoPaths& two, SideIs side, const Where& where, RingCal
   const long r =
       place_path(call, where, two.flags_are_at ? AtFlags{0, nofollow | (two.flags & AT_EMPTY_PATH)} : AtFlags{});
   if (r < 0) return r;
-  call.set_file2(0);
+  call.set_start2({where.start.connection, 0, mount_of(where.start)});
   if (!two.flags_are_at) call.set_path2("/");
   return call.run();
 }

@@ -196,16 +196,25 @@ long open_at(const CallFrame& f, const Open& open, Start start) {
   if ((open.resolve & RESOLVE_CACHED) != 0) return -EAGAIN;
   VirtualOpen to_open(open, reinterpret_cast<const char*>(f.arg[1]));
   long r = 0;
+  MountPoint into;
+  PathText rest;
   {
     RingCall call(start.file.connection, abi::CallNumber::openat, f.nr);
     if (call.error() != 0) return call.error();
-    call.set_file(start.file.token);
+    call.set_start(start.file);
     call.set_path1(start.rest.empty() && start.file.token != 0 ? std::string_view(".") : start.rest);
     r = to_open.fill(call);
     if (r == 0) r = call.run();
-    if (r == left_mount) return refuse(-EXDEV, "openat2", start.rest, "a restricted walk that leaves a mount");
-    r = to_open.finish(call, r);
+    if (r == left_mount && call.leave_to() == abi::LeaveTo::mount) into = top_mount(call.leave_mount());
+    if (r == left_mount && !into.found)
+      return refuse(-EXDEV, "openat2", start.rest, "a restricted walk that leaves a mount");
+    if (into.found) {
+      rest.assign(call.leave_rest());
+    } else {
+      r = to_open.finish(call, r);
+    }
   }
+  if (into.found) return open_at(f, open, {{into.connection, 0, into.mount}, rest.view()});
   return to_open.descriptor(r);
 }
 

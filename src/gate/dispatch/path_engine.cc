@@ -1,7 +1,5 @@
 #include "gate/dispatch/path_engine.h"
 
-#include "gate/dispatch/mounts.h"
-
 #include "gate/native.h"
 
 namespace fusewire::gate {
@@ -21,7 +19,7 @@ long pass_natively(const CallFrame& frame, const PathArgument& argument, const W
 }
 
 long place_path(RingCall& call, const Where& where, AtFlags at) {
-  call.set_file(where.start.token);
+  call.set_start(where.start);
   std::string_view path = where.text.view();
   PathText own_path;
   if (path.empty() && at.index >= 0) {
@@ -31,10 +29,11 @@ long place_path(RingCall& call, const Where& where, AtFlags at) {
   } else if (path.empty() && where.start.token == 0) {
     // The mount's root, which may be a file: "." would be searched for in it.
   } else if (path.empty()) {
-    const long r = path_in_mount(where.start, own_path);
+    uint32_t mount = 0;
+    const long r = path_in_mount(where.start, own_path, mount);
     if (r < 0) return r;
     path = own_path.length() == 1 ? std::string_view(".") : own_path.view().substr(1);
-    call.set_file(0);
+    call.set_start({where.start.connection, 0, mount});
   }
   if (at.index >= 0) call.set_arg(static_cast<unsigned>(at.index), at.value);
   call.set_path1(path);
@@ -47,8 +46,9 @@ long resolve_argument(const CallFrame& frame, const PathArgument& argument, Wher
 }
 
 long follow_leave(const RingCall& call, How how, int& leaves, Where& where) {
-  if (++leaves > leaves_max) return -ELOOP;
-  return resolve_leave(mount_of(where.start), call.leave_from_parent(), call.leave_rest(), how, where);
+  // Symlinks on the way are counted by each walk; what is mounted in each other ends.
+  if (call.leave_to() == abi::LeaveTo::root && ++leaves > leaves_max) return -ELOOP;
+  return resolve_leave(call.leave_to(), call.leave_mount(), call.leave_rest(), how, where);
 }
 
 long opened_descriptor(RingCall& call, long result, bool close_on_exec) {

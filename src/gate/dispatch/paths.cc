@@ -1,5 +1,6 @@
 #include "gate/dispatch/paths.h"
 
+#include "abi/mount_rules.h"
 #include "gate/dispatch/client.h"
 #include "gate/dispatch/mounts.h"
 #include "gate/dispatch/process.h"
@@ -311,10 +312,33 @@ long resolve(int dirfd, const char* path, How how, Where& where) {
   return n == 0 ? resolve_empty(dirfd, how, where) : resolve_text(dirfd, walk, how, where);
 }
 
-long resolve_leave(uint32_t mount, bool from_parent, std::string_view rest, How how, Where& where) {
+namespace {
+
+// What is mounted there may be gone from the table a moment before its host has let go of it, and the walk is made
+// anew then.
+long enter_mount(uint32_t mount, std::string_view rest, Where& where) {
+  constexpr uint32_t times_max = 20'000;
+  const MountPoint top = top_mount(mount);
+  if (!top.found) {
+    raw_syscall(SYS_sched_yield);
+    return ++where.again < times_max ? 0 : -ENOENT;
+  }
+  return enter(where, {top.connection, 0, top.mount}, rest);
+}
+
+// Beside the mount point, in the mount around it.
+long enter_parent(const Standing& standing, std::string_view rest, Where& where) {
+  PathText text;
+  text.add("..");
+  if (rest != ".") text.add('/').add(rest);
+  if (text.overflowed()) return -ENAMETOOLONG;
+  return enter(where, {standing.parent_connection, 0, standing.mount | abi::mount_point}, text.view());
+}
+
+long leave_natively(const PathText& mount_point, bool from_parent, std::string_view rest, How how, Where& where) {
   Walk walk;
   if (from_parent) {
-    if (!mount_path_of(mount, walk.pending)) return -ENOENT;
+    walk.pending.assign(mount_point.view());
     pop_component(walk.pending);
   }
   if (!rest.empty() || walk.pending.empty()) walk.pending.add('/').add(rest);
@@ -325,30 +349,71 @@ long resolve_leave(uint32_t mount, bool from_parent, std::string_view rest, How 
   const long r = walk_on(walk, how, where);
   // Calls that take names look at whether a path ends in dots.
   const bool keeps_dots = from_parent && (rest.ends_with("/.") || rest.ends_with("..") || rest == ".");
-  if (r != 0 || where.is_virtual || !keeps_dots || !mount_path_of(mount, where.text)) return r;
-  where.text.add("/../").add(rest);
+  if (r != 0 || where.is_virtual || !keeps_dots) return r;
+  where.text.assign(mount_point.view()).add("/../").add(rest);
   return where.text.overflowed() ? -ENAMETOOLONG : 0;
 }
 
-long path_in_mount(VirtualFile file, PathText& path) {
+// The path of a place from the root of its mount.
+long path_from_root(VirtualFile file, PathText& path, uint32_t& mount) {
   RingCall call(file.connection, abi::CallNumber::path, SYS_getcwd);
   if (call.error() != 0) return call.error();
-  call.set_file(file.token);
+  call.set_start(file);
   call.set_arg(0, path_room - 1);
   const long n = call.run();
   // As d_path: it is given PATH_MAX bytes, whatever room the program has.
   if (n == -ERANGE) return -ENAMETOOLONG;
   if (n < 0) return n;
+  mount = call.leave_mount();
   const auto data = call.result_data(static_cast<size_t>(n));
   path.assign({data.data(), data.size()});
   return path.overflowed() ? -ENAMETOOLONG : 0;
 }
 
+}  // namespace
+
+long resolve_leave(abi::LeaveTo to, uint32_t mount, std::string_view rest, How how, Where& where) {
+  if (to == abi::LeaveTo::mount) return enter_mount(mount, rest, where);
+  const bool from_parent = to == abi::LeaveTo::parent;
+  Standing standing;
+  PathText mount_point;
+  if (from_parent && !standing_of(mount, standing, mount_point)) return -ENOENT;
+  if (standing.parent != 0) return enter_parent(standing, rest, where);
+  return from_parent && mount_point.empty() ? -ENOENT : leave_natively(mount_point, from_parent, rest, how, where);
+}
+
+long path_in_mount(VirtualFile file, PathText& path, uint32_t& mount) {
+  const long r = path_from_root(file, path, mount);
+  if (r == 0 && mount == 0) mount = mount_of(file);
+  return r;
+}
+
+bool mount_path_of(uint32_t mount, PathText& path, uint32_t n) {
+  path.clear();
+  PathText front;
+  // From the mount outwards.
+  for (uint32_t i = 0; i < abi::mount_entries; i++) {
+    Standing at;
+    if (!standing_of(mount, at, front, n)) return false;
+    PathText inside;
+    const VirtualFile point{at.parent_connection, 0, at.mount | abi::mount_point};
+    const bool is_known = at.parent != 0 && path_from_root(point, inside, mount) == 0;
+    if (is_known) front.assign(inside.view());
+    if (!is_known && (front.empty() || (at.parent != 0 && n != 0))) return false;
+    if (front.add(path.view()).overflowed()) return false;
+    path.assign(front.view());
+    if (!is_known) return true;
+    mount = at.parent;
+  }
+  return false;
+}
+
 long path_of_file(VirtualFile file, PathText& path) {
   PathText inside;
-  const long r = path_in_mount(file, inside);
+  uint32_t mount = 0;
+  const long r = path_in_mount(file, inside, mount);
   if (r < 0) return r;
-  if (!mount_path_of(mount_of(file), path)) path.assign("(unreachable)");
+  if (!mount_path_of(mount, path)) path.assign("(unreachable)");
   if (inside.view() != "/") path.add(inside.view());
   return path.overflowed() ? -ENAMETOOLONG : 0;
 }

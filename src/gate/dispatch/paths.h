@@ -8,6 +8,7 @@
 
 #include <cstdint>
 
+#include "abi/types.h"
 #include "gate/dispatch/descriptors.h"
 #include "gate/text.h"
 
@@ -39,7 +40,8 @@ struct Where {
   VirtualFile start;
   // Native, last component not followed: what that link stands for (start is filled for file and cwd).
   Magic magic = Magic::none;
-  Text<40> process;  // of Magic::program: its directory in /proc
+  Text<40> process;    // of Magic::program: its directory in /proc
+  uint32_t again = 0;  // how often a walk met a mount that was just going
   PathText text;
 
   bool is_start() const { return is_virtual && text.empty(); }
@@ -52,12 +54,16 @@ bool virtual_start(int dirfd, VirtualFile& start);
 bool canonical_base(int dirfd, PathText& base);
 // path: the program's or the gate's memory. 0, or -errno (EFAULT, ENOENT for "", ENAMETOOLONG, EBADF, ENOTDIR, ELOOP).
 long resolve(int dirfd, const char* path, How how, Where& where);
-// Goes on where a walk inside the mount left: rest as the host said it. Then as resolve.
-long resolve_leave(uint32_t mount, bool from_parent, std::string_view rest, How how, Where& where);
+// Goes on where a walk inside a mount left: mount and rest as the host said it. Then as resolve; 0 with `where` as it
+// was when the walk is to be made anew.
+long resolve_leave(abi::LeaveTo to, uint32_t mount, std::string_view rest, How how, Where& where);
 
 // The canonical path of a virtual open file in this namespace's view: mount point + path in the mount. -errno.
 long path_of_file(VirtualFile file, PathText& path);
-// The same without the mount point: from the mount's root, "/" first.
-long path_in_mount(VirtualFile file, PathText& path);
+// The same without the mount point: from the root of its mount, "/" first.
+long path_in_mount(VirtualFile file, PathText& path, uint32_t& mount);
+// The mount point's path; n: of several (places.h) the n-th, else the only one is the first. false: it is unmounted, or
+// there are not so many.
+bool mount_path_of(uint32_t mount, PathText& path, uint32_t n = 0);
 
 }  // namespace fusewire::gate

@@ -2,6 +2,7 @@
 
 #include "gate/dispatch/file_call.h"
 #include "gate/dispatch/mounts.h"
+#include "gate/dispatch/paths.h"
 #include "gate/dispatch/process.h"
 #include "gate/dispatch/process_links.h"
 #include "gate/native.h"
@@ -368,7 +369,9 @@ uint64_t mount_number(VirtualFile file) {
   MountinfoReader seen;
   LineReader native("/proc/self/mountinfo");
   for (std::string_view line; native.next(line);) seen.see(line);
-  const uint32_t mount = mount_of(file);
+  PathText path;
+  uint32_t mount = file.mount;
+  if (mount == 0 && path_in_mount(file, path, mount) < 0) return 0;
   return mount == 0 ? 0 : number_of(mount, seen);
 }
 

@@ -14,6 +14,7 @@
 #include <memory>
 #include <string>
 
+#include "abi/mount_rules.h"
 #include "abi/ring.h"
 #include "gate/dispatch/mounts.h"
 #include "gate/dispatch/places.h"
@@ -116,7 +117,7 @@ TEST_F(Paths, of_mounts_over_each_other_the_one_on_top_is_entered) {
 TEST_F(Paths, the_way_out_of_a_covering_mount_leads_out_of_all) {
   cover(connection + 1);
   Where w;
-  ASSERT_EQ(resolve_leave(2, true, "x", {}, w), 0);
+  ASSERT_EQ(resolve_leave(abi::LeaveTo::parent, 2, "x", {}, w), 0);
   EXPECT_EQ(describe(0, w), "native " + at("mnt/x"));
 }
 
@@ -228,15 +229,47 @@ TEST_F(Paths, the_own_executable_is_the_program_not_the_gate) {
 
 TEST_F(Paths, a_walk_that_left_by_the_parent_goes_on_beside_the_mount_point) {
   Where w;
-  EXPECT_EQ(describe(resolve_leave(1, true, "", {}, w), w), "native " + at("mnt"));
-  EXPECT_EQ(describe(resolve_leave(1, true, "../other/f", {}, w), w), "native " + at("other/f"));
-  EXPECT_EQ(describe(resolve_leave(1, true, "m/f", {}, w), w), "7:f");
+  EXPECT_EQ(describe(resolve_leave(abi::LeaveTo::parent, 1, "", {}, w), w), "native " + at("mnt"));
+  EXPECT_EQ(describe(resolve_leave(abi::LeaveTo::parent, 1, "../other/f", {}, w), w), "native " + at("other/f"));
+  EXPECT_EQ(describe(resolve_leave(abi::LeaveTo::parent, 1, "m/f", {}, w), w), "7:f");
 }
 
 TEST_F(Paths, a_walk_that_left_by_an_absolute_symlink_goes_on_at_the_root) {
   Where w;
-  EXPECT_EQ(describe(resolve_leave(1, false, at("other/f"), {}, w), w), "native " + at("other/f"));
-  EXPECT_EQ(describe(resolve_leave(1, false, at("to-mount/f"), {}, w), w), "7:f");
+  EXPECT_EQ(describe(resolve_leave(abi::LeaveTo::root, 1, at("other/f"), {}, w), w), "native " + at("other/f"));
+  EXPECT_EQ(describe(resolve_leave(abi::LeaveTo::root, 1, at("to-mount/f"), {}, w), w), "7:f");
+}
+
+TEST_F(Paths, a_walk_goes_on_in_what_is_mounted_there_on_top) {
+  cover(connection + 1);
+  table_->entry[1].on_root = 0;  // somewhere in it
+  Where w;
+  EXPECT_EQ(describe(resolve_leave(abi::LeaveTo::mount, 2, "x/y", {}, w), w), std::to_string(connection + 1) + ":x/y");
+  EXPECT_EQ(w.start.mount, 2u);
+  cover(connection + 2);
+  EXPECT_EQ(describe(resolve_leave(abi::LeaveTo::mount, 2, "", {}, w), w), std::to_string(connection + 2) + ":");
+  EXPECT_TRUE(w.is_mount_root());
+}
+
+TEST_F(Paths, a_path_does_not_name_what_is_mounted_inside_a_mount) {
+  cover(connection + 1);
+  table_->entry[1].on_root = 0;
+  EXPECT_EQ(where("mnt/m/a"), "7:a");
+}
+
+TEST_F(Paths, the_way_up_from_a_mount_in_a_mount_goes_on_in_the_outer_one) {
+  cover(connection + 1);
+  table_->entry[1].on_root = 0;
+  Where w;
+  EXPECT_EQ(describe(resolve_leave(abi::LeaveTo::parent, 2, "x", {}, w), w), "7:../x");
+  EXPECT_EQ(w.start.mount, 2u | abi::mount_point);
+  EXPECT_EQ(describe(resolve_leave(abi::LeaveTo::parent, 2, ".", {}, w), w), "7:..");
+}
+
+TEST_F(Paths, a_walk_into_what_has_just_been_unmounted_is_made_anew) {
+  Where w;
+  ASSERT_EQ(resolve(AT_FDCWD, at("mnt/m/a").c_str(), {}, w), 0);
+  EXPECT_EQ(describe(resolve_leave(abi::LeaveTo::mount, 9, "x", {}, w), w), "7:a");
 }
 
 TEST_F(Paths, bad_pointers_and_long_paths_are_errors) {

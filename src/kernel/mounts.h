@@ -1,0 +1,69 @@
+// Mounts: where one file system is mounted (Linux s_mounts), and what is mounted on its dentries (Linux struct
+// mountpoint). Both are known here by number alone: whose they are is the business of who attaches them.
+// A dentry counts what is mounted on it, so that a walk asks here only where something is.
+// Owner: the Superblock. Thread rule: under the connection lock.
+#pragma once
+
+#include <cstdint>
+
+#include "abi/mount_rules.h"
+#include "kernel/dentry.h"
+#include "kernel/errno.h"
+#include "kernel/ref.h"
+#include "kernel/slab.h"
+
+namespace fusewire::kernel {
+
+class Mounts {
+ public:
+  explicit Mounts(Kmalloc& kmalloc) : kmalloc_(kmalloc) {}
+  ~Mounts() { clear(); }
+  Mounts(const Mounts&) = delete;
+
+  // What a path starts from that starts at no open file.
+  struct Start {
+    Dentry* dentry = nullptr;  // nullptr: there is no such mount
+    uint32_t mount = 0;        // in which it lies
+    bool on_way_up = false;    // a mounted-on dentry: who comes from the mount there has entered it already
+  };
+  // place: the number of a mount of this file system: its root. With abi::mount_point added, the number of one that
+  // stands in it: its mount point. 0: the first mount.
+  Start start(uint32_t place, Dentry& superblock_root) const;
+
+  // ENOMEM.
+  Result<void> add(uint32_t mount, Dentry& root);
+  void remove(uint32_t mount);
+  // The root of a mount; of one that is gone the file system's.
+  Dentry& root(uint32_t mount, Dentry& superblock_root) const;
+  bool has(uint32_t mount) const { return find(mount) != nullptr; }
+  bool empty() const { return mounts_ == nullptr; }
+
+  // Mounts `mount` on the dentry, as it is seen in the mount `in`. ENOMEM.
+  Result<void> attach(uint32_t in, Dentry& dentry, uint32_t mount);
+  void detach(uint32_t mount);
+  // What is mounted there; 0: nothing.
+  uint32_t mounted_on(uint32_t in, const Dentry& dentry) const {
+    return dentry.mounted == 0 ? 0 : find_mounted(in, dentry);
+  }
+  void clear();
+
+ private:
+  struct Mount {
+    Mount* next;
+    uint32_t id;
+    Ref<Dentry> root;
+  };
+  struct Point {
+    Point* next;
+    uint32_t in, mount;
+    Ref<Dentry> dentry;
+  };
+  const Mount* find(uint32_t mount) const;
+  uint32_t find_mounted(uint32_t in, const Dentry& dentry) const;
+
+  Kmalloc& kmalloc_;
+  Mount* mounts_ = nullptr;  // the newest first
+  Point* points_ = nullptr;
+};
+
+}  // namespace fusewire::kernel
