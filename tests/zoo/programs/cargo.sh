@@ -1,4 +1,5 @@
 # seconds: 200
+# A crate is built and run in the mount.
 set -e
 cargo=$(command -v cargo || echo /root/.cargo/bin/cargo); [ -x "$cargo" ]
 export CARGO_HOME=$PWD/.cargo CARGO_NET_OFFLINE=true

@@ -1,5 +1,6 @@
 # packages: dpkg
 # root only
+# A package is built, and installed into a root of its own.
 set -e
 mkdir -p root/var/lib/dpkg/{info,updates} p/DEBIAN p/usr/share/zoo && touch root/var/lib/dpkg/{status,available}
 printf 'Package: zoo\nVersion: 1\nArchitecture: all\nMaintainer: zoo <z@example.org>\nDescription: zoo\n' > p/DEBIAN/control; echo x > p/usr/share/zoo/x

@@ -1,4 +1,5 @@
 # packages: inotify-tools
+# inotifywait is told of files made, moved and removed.
 set -e
 mkdir d; inotifywait -q -m -e create,modify,delete,moved_to,moved_from --format '%e %f' d > log & p=$!
 sleep 1; echo x > d/a; mv d/a d/b; rm d/b
