@@ -12,6 +12,7 @@
 
 #include <atomic>
 #include <cerrno>
+#include <cstdlib>
 #include <functional>
 #include <string>
 
@@ -73,3 +74,24 @@ inline void wait_until_sleeping(pid_t thread) {
   while (!is_sleeping(thread)) sched_yield();
 }
 inline pid_t thread_id() { return static_cast<pid_t>(syscall(SYS_gettid)); }
+
+// Of its own, for files; with all of them it goes at the end.
+class Directory {
+ public:
+  Directory() {
+    char name[] = "/tmp/machinery-XXXXXX";
+    path_ = mkdtemp(name);
+  }
+  ~Directory() { EXPECT_EQ(0, system(("rm -rf " + path_).c_str())); }
+  Directory(const Directory&) = delete;
+  std::string file(const std::string& name, const std::string& content, mode_t mode = 0755) const {
+    const std::string path = path_ + "/" + name;
+    const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
+    EXPECT_EQ(static_cast<ssize_t>(content.size()), write(fd, content.data(), content.size()));
+    close(fd);
+    return path;
+  }
+
+ private:
+  std::string path_;
+};
