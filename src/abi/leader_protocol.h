@@ -25,8 +25,8 @@ namespace fusewire::abi {
 enum class LeaderOperation : uint32_t {
   open_device = 1,  // open("/dev/fuse"): the reply carries a descriptor, the daemon's end of the device socket
   mount,            // with the device's descriptor attached: path, source, type, options (mount(2)'s data), flags;
-                    // value[0] the mode of what is covered; point: what the native mount point is; mount: in which it is to
-                    // stand, 0: on a native place; token: of an open file on the mount point, 0: on the root of `mount`
+          // value[0] the mode of what is covered; point: what the native mount point is; mount: in which it is to
+          // stand, 0: on a native place; token: of an open file on the mount point, 0: on the root of `mount`
   umount,      // mount, or where that is 0 path; flags: mount_rules.h, umount_flag. Lazy or not, open files live on
   abort,       // connection
   set_limits,  // connection; value[0] max_background, value[1] congestion_threshold; UINT32_MAX leaves it
@@ -42,6 +42,7 @@ enum class LeaderOperation : uint32_t {
   open_void,     // path: a name that begins with `void`; the reply carries a descriptor (O_PATH) of an empty directory
                  // that had this name
   native_mounts_changed,  // the table counts it
+  directory_renamed,      // path, point: from where to where, canonical; value[0] 1: exchanged. Mounts below go with it
   open_view,    // a view within `view`: the reply's connection is its number; the asker's end stays the view's socket
   set_up_view,  // on that socket, before anything is in the view. options: the trace file of its mounts, absolute, or
                 // empty; value[0] 1: what is refused in it is reported

@@ -11,7 +11,9 @@ namespace fusewire::host {
 enum class HostOperation : uint32_t {
   mount = 1,  // text: mount(2)'s data; flags: MS_*; value: the daemon's uid, 1 for fuseblk, the mode of what is
               // covered (0: not known); dev; mount: its number. Reply: the options
-  umount,  // flags as umount2(2), with its errors: EBUSY while files are open, unless MNT_DETACH; EAGAIN of MNT_EXPIRE
+              // On a device that is mounted already one more mount of the same file system (Linux fuse_get_tree)
+  umount,     // mount; flags as umount2(2), with its errors: EBUSY while files are open, unless MNT_DETACH; EAGAIN of
+              // MNT_EXPIRE
   abort,
   set_limits,   // value[0] max_background, value[1] congestion_threshold; UINT32_MAX leaves it
   set_tracing,  // value[0]; text: the trace file's absolute path

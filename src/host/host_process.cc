@@ -185,7 +185,7 @@ HostMessage HostProcess::carry_out(const HostRequest& request) {
     case HostOperation::mount:
       return mount(request);
     case HostOperation::umount:
-      return reply(umount(request.flags));
+      return reply(umount(request));
     case HostOperation::remount: {
       HostMessage message = reply(remount(request));
       message.read_only = super_read_only_;
@@ -208,7 +208,8 @@ HostMessage HostProcess::carry_out(const HostRequest& request) {
 }
 
 HostMessage HostProcess::mount(const HostRequest& request) {
-  if (mount_ || !device_) return reply(mount_ ? -EBUSY : -ENOTCONN);
+  if (mount_ && !unmounting_) return mount_again(request);
+  if (mount_ || !device_) return reply(-ENOTCONN);
   const kernel::Result<kernel::ParsedMountData> parsed = kernel::parse_mount_data(request.text, request.value[1] != 0);
   if (!parsed) return reply(error_of(parsed.error()));
   if (!is_within(request.bounds, parsed->options)) return reply(-EPERM);
@@ -235,6 +236,7 @@ HostMessage HostProcess::mount(const HostRequest& request) {
     mount_ = nullptr;
     return reply(error_of(added.error()));
   }
+  mounts_ = 1;
   super_read_only_ = options.read_only;
   calls_.set_mount(mount_);
   files_.set_mount(mount_);
@@ -249,17 +251,61 @@ HostMessage HostProcess::mount(const HostRequest& request) {
   return message;
 }
 
-int32_t HostProcess::umount(uint32_t flags) {
+// The options are those of the first mount, whatever is asked for. So are the flags, which the half has for the whole
+// file system: others would not be kept.
+HostMessage HostProcess::mount_again(const HostRequest& request) {
+  const kernel::Result<kernel::ParsedMountData> parsed = kernel::parse_mount_data(request.text, request.value[1] != 0);
+  if (!parsed) return reply(error_of(parsed.error()));
+  const kernel::MountOptions& options = connection_->options();
+  if (!is_within(request.bounds, options)) return reply(-EPERM);
+  const uint32_t covered = request.value[2];
+  if (covered != 0 && S_ISDIR(covered) != S_ISDIR(options.rootmode)) return reply(-ENOTDIR);
+  const uint32_t flags = request.flags & mount_flag::kept;
+  if ((flags & ~mount_flag::read_only) != options.mount_flags ||
+      ((flags & mount_flag::read_only) != 0) != options.read_only)
+    return reply(-EBUSY);
+  kernel::Result<void> added;
+  {
+    kernel::Connection::Entry entry(*connection_);
+    added = mount_->add_mount(request.mount, nullptr);
+  }
+  if (!added) return reply(error_of(added.error()));
+  ++mounts_;
+  HostMessage message = reply(0);
+  message.allow_other = options.allow_other;
+  message.default_permissions = options.default_permissions;
+  message.max_read = options.max_read;
+  message.user_id = options.user_id, message.group_id = options.group_id;
+  message.read_only = super_read_only_;
+  return message;
+}
+
+bool HostProcess::is_busy_in(uint32_t mount) {
+  files_.take_events();
+  bool busy = false;
+  files_.for_each([&](const syscall::OpenFile& file) { busy = busy || file.mount == mount; });
+  return busy;
+}
+
+int32_t HostProcess::umount(const HostRequest& request) {
+  const uint32_t flags = request.flags;
   if (!mount_) return -EINVAL;
   // Linux fuse_umount_begin: the connection ends whether or not the mount can.
   if (flags & umount_flag::force) {
     abort();
     calls_.answer_finished();
   }
-  if (!(flags & umount_flag::detach) && is_busy()) return -EBUSY;
+  const bool last = mounts_ <= 1;
+  if (!(flags & umount_flag::detach) && (last ? is_busy() : is_busy_in(request.mount))) return -EBUSY;
   if ((flags & umount_flag::expire) && expiry_mark_ != calls_.begun()) {
     expiry_mark_ = calls_.begun();
     return -EAGAIN;
+  }
+  if (!last) {
+    kernel::Connection::Entry entry(*connection_);
+    mount_->remove_mount(request.mount);
+    --mounts_;
+    return 0;
   }
   unmounting_ = true;
   return 0;

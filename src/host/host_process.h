@@ -68,7 +68,9 @@ class HostProcess {
   void take_control();
   HostMessage carry_out(const HostRequest& request);
   HostMessage mount(const HostRequest& request);
-  int32_t umount(uint32_t flags);
+  HostMessage mount_again(const HostRequest& request);
+  int32_t umount(const HostRequest& request);
+  bool is_busy_in(uint32_t mount);
   HostMessage attach(const HostRequest& request);
   int32_t detach(uint32_t mount);
   int32_t remount(const HostRequest& request);
@@ -101,6 +103,7 @@ class HostProcess {
   kernel::Device* device_ = nullptr;          // until closed
   std::unique_ptr<SocketDoor> door_;          // as long as device_
   syscall::Mount* mount_ = nullptr;           // from mount to the end of umount
+  uint32_t mounts_ = 0;                       // places where it is mounted
   bool leader_gone_ = false;
   bool unmounting_ = false;
   bool super_read_only_ = false;         // the mount itself may be read-only besides

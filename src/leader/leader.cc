@@ -179,6 +179,8 @@ void Leader::carry_out(const abi::LeaderRequest& request, const host::Credential
       // 0 says that nothing has changed.
       if (++table_.table().native_changes == 0) ++table_.table().native_changes;
       return answer(asker, {0, 0});
+    case abi::LeaderOperation::directory_renamed:
+      return follow_directory(request, std::move(asker));
     case abi::LeaderOperation::open_view:
       return open_view(request.view, peer, std::move(asker));
     case abi::LeaderOperation::reach_host:

@@ -139,9 +139,11 @@ class Leader {
   // Lets the walks of the mount around it come to the mount. done: 0 or -errno.
   void attach(uint32_t mount, uint64_t token, std::move_only_function<void(int)> done);
   void tell_to_detach(const MountRecord& mount);
+  void follow_directory(const abi::LeaderRequest& request, Asker asker);
+  void move_tree(uint32_t mount, const std::string& from, const std::string& to);
   void umount(const abi::LeaderRequest& request, Asker asker);
   void detach(uint32_t mount, uint32_t flags);
-  void tell_to_unmount(Connection& connection, uint32_t flags);
+  void tell_to_unmount(Connection& connection, uint32_t mount, uint32_t flags);
   void take_out(uint32_t mount);
   void remount(const abi::LeaderRequest& request, Asker asker);
   void set_tracing(const abi::LeaderRequest& request, Asker asker);

@@ -1,11 +1,15 @@
 // The leader's work on devices and mounts.
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <sys/sysmacros.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "abi/mount_rules.h"
@@ -39,6 +43,18 @@ bool is_canonical(std::string_view path) {
     at = end;
   }
   return true;
+}
+
+bool is_below(std::string_view path, std::string_view directory) {
+  return path.size() > directory.size() && path.starts_with(directory) && path[directory.size()] == '/';
+}
+
+// Whether a path is that of an entry's native mount point.
+bool leads_to(const std::string& path, const abi::MountEntry& entry) {
+  const UniqueFd point(::open(path.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
+  struct stat status;
+  if (!point || ::fstat(point.get(), &status) != 0) return false;
+  return status.st_dev == entry.point_device && status.st_ino == entry.point_inode;
 }
 
 }  // namespace
@@ -121,7 +137,7 @@ void Leader::mount(const abi::LeaderRequest& request, const host::Credentials& p
                                   [&](const auto& each) { return cookie != 0 && each.second.daemon_cookie == cookie; });
   if (found == connections_.end()) return refuse_now(-EINVAL, "the descriptor is no device of this namespace");
   Connection& connection = found->second;
-  if (is_mounted(connection.id) || connection.mounting) return refuse_now(-EBUSY, "the device is mounted already");
+  if (connection.mounting) return refuse_now(-EBUSY, "the device is just being mounted");
   if (!is_view(request.view)) return refuse_now(-ENOTCONN, "the fusewire run that it was asked in has ended");
   const MountRecord* around = find_mount(request.mount);
   if (request.mount != 0 && !around) return refuse_now(-ENOENT, "what it would cover is gone");
@@ -159,7 +175,7 @@ void Leader::mount_connection(Connection& connection, const abi::LeaderRequest& 
         if (!asked || host.error != 0) return done(asked ? host.error : -ENOTCONN);
         const int error = mounted(mount, *asked, request, host);
         if (error < 0) {
-          tell_to_unmount(*asked, umount_flag::detach);
+          tell_to_unmount(*asked, mount, umount_flag::detach);
           return done(error);
         }
         attach(mount, request.token, [this, mount, done = std::move(done)](int attached) mutable {
@@ -168,8 +184,8 @@ void Leader::mount_connection(Connection& connection, const abi::LeaderRequest& 
         });
       },
       // Nobody knows of this mount.
-      [this, id](const host::HostMessage&) {
-        if (Connection* asked = find(id)) tell_to_unmount(*asked, umount_flag::detach);
+      [this, id, mount](const host::HostMessage&) {
+        if (Connection* asked = find(id)) tell_to_unmount(*asked, mount, umount_flag::detach);
       });
 }
 
@@ -275,7 +291,8 @@ void Leader::umount(const abi::LeaderRequest& request, Asker asker) {
   };
   mounts_.at(mount->id).leaving = true;
   ask_host(
-      connection, {.operation = host::HostOperation::umount, .flags = request.flags & umount_flag::known},
+      connection,
+      {.operation = host::HostOperation::umount, .flags = request.flags & umount_flag::known, .mount = mount->id},
       [this, unmounted, id = mount->id, asker = std::move(asker)](const host::HostMessage& host) mutable {
         // A host that has ended keeps nothing busy; one that does not answer may.
         const int error = host.error == -ENOTCONN ? 0 : host.error == -ETIMEDOUT ? -EBUSY : host.error;
@@ -288,14 +305,15 @@ void Leader::umount(const abi::LeaderRequest& request, Asker asker) {
 
 // The mount is gone at once; its host ends it when the last file is closed, or when it goes on at all.
 void Leader::detach(uint32_t mount, uint32_t flags) {
-  tell_to_unmount(connections_.at(mounts_.at(mount).connection), flags | umount_flag::detach);
+  tell_to_unmount(connections_.at(mounts_.at(mount).connection), mount, flags | umount_flag::detach);
   take_out(mount);
 }
 
 // Whatever it waits for. A host that cannot even be told is hung up on, and ends as without a leader.
-void Leader::tell_to_unmount(Connection& connection, uint32_t flags) {
+void Leader::tell_to_unmount(Connection& connection, uint32_t mount, uint32_t flags) {
   if (!connection.control) return;
-  const host::HostRequest request{.operation = host::HostOperation::umount, .flags = flags & umount_flag::known};
+  const host::HostRequest request{
+      .operation = host::HostOperation::umount, .flags = flags & umount_flag::known, .mount = mount};
   if (host::send_message(connection.control.get(), request, {}, MSG_DONTWAIT) < 0) connection.control.reset();
 }
 
@@ -310,6 +328,50 @@ void Leader::take_out(uint32_t id) {
     if (!is_mounted(mount.connection)) entry_of(connection).in_use = 0;
   });
   if (connection.host <= 0 && !is_mounted(mount.connection)) connections_.erase(mount.connection);
+}
+
+// A native directory has another name. Whether a mount point lies at its new place is looked at here: it is known by
+// what it is, and nobody is believed.
+void Leader::follow_directory(const abi::LeaderRequest& request, Asker asker) {
+  const std::string from = request.path, to = request.point;
+  const bool exchanged = request.value[0] != 0;
+  std::vector<std::pair<uint32_t, std::string>> moved;
+  for (const auto& [id, mount] : mounts_) {
+    const std::string path = path_of(mount);
+    std::string now;
+    if (is_below(path, from)) now = to + path.substr(from.size());
+    if (exchanged && is_below(path, to)) now = from + path.substr(to.size());
+    if (mount.parent == 0 && !now.empty() && now.size() < abi::mount_path_max && leads_to(now, entry_of(mount)))
+      moved.emplace_back(id, now);
+  }
+  for (const auto& [id, now] : moved) move_tree(id, path_of(mounts_.at(id)), now);
+  answer(asker, {0, 0});
+}
+
+// The mount and all that stand in it get other paths. Where the mount point lies in its file system changes alike: up
+// to the directory that holds both names.
+void Leader::move_tree(uint32_t root, const std::string& from, const std::string& to) {
+  const std::vector<uint32_t> tree = tree_of(root);
+  size_t common = 0;
+  for (size_t at = 0; at < from.size() && at < to.size() && from[at] == to[at]; ++at)
+    if (from[at] == '/') common = at;
+  table_.change([&](abi::MountTable& table) {
+    for (const uint32_t id : tree) {
+      const MountRecord& mount = mounts_.at(id);
+      const std::string path = path_of(mount);
+      if (path == from || is_below(path, from)) {
+        const std::string now = to + path.substr(from.size());
+        copy_text(table.path[mount.entry], now);
+        entry_of(mount).path_length = static_cast<uint32_t>(std::string_view(table.path[mount.entry]).size());
+      }
+      const std::string point = table.point[mount.entry];
+      if (id == root && point.ends_with(from.substr(common)))
+        copy_text(table.point[mount.entry], point.substr(0, point.size() - (from.size() - common)) + to.substr(common));
+    }
+  });
+  // Who looks for mount points by himself looks again.
+  if (std::atomic<uint32_t>& changes = table_.table().native_changes; changes != 0 && ++changes == 0) ++changes;
+  log_.line(fmt::format("connection {}: {} is at {} now", mounts_.at(root).connection, from, to));
 }
 
 // Asked for in another mount namespace than it was mounted in: there a copy of it is seen, which is locked.

@@ -75,6 +75,7 @@ int Leader::check_right(const abi::LeaderRequest& request, const host::Credentia
     case abi::LeaderOperation::log:
     case abi::LeaderOperation::open_view:
     case abi::LeaderOperation::native_mounts_changed:
+    case abi::LeaderOperation::directory_renamed:
       return 0;
     case abi::LeaderOperation::open_device: {
       const auto his = [&](const auto& each) { return each.second.opener == peer.uid; };

@@ -7,6 +7,7 @@
 #include <latch>
 #include <random>
 
+#include "abi/mount_rules.h"
 #include "support/host_rig.h"
 
 namespace fusewire::test {
@@ -81,7 +82,8 @@ TEST(HostProcess, bad_calls_get_their_errno) {
   EXPECT_EQ(client->call({.number = abi::CallNumber::fstat, .file = 0x1234}), abi::stale_token);
   EXPECT_EQ(client->call({.number = abi::CallNumber::fstat, .file = 0}), abi::stale_token);
   EXPECT_EQ(client->call({.number = abi::CallNumber::statx, .file = 99, .path1 = "file"}), abi::stale_token);
-  EXPECT_EQ(client->call({.number = abi::CallNumber::renameat2, .file2 = 99, .path1 = "a", .path2 = "b"}), abi::stale_token);
+  EXPECT_EQ(client->call({.number = abi::CallNumber::renameat2, .file2 = 99, .path1 = "a", .path2 = "b"}),
+            abi::stale_token);
   EXPECT_EQ(client->call({.number = abi::CallNumber::statx, .path1 = std::string("fi\0le", 5)}), -EINVAL);
   EXPECT_EQ(client->call({.number = abi::CallNumber::statx, .path1 = std::string(4096, 'a')}), -ENAMETOOLONG);
   EXPECT_EQ(client->call({.number = abi::CallNumber::setxattr,
@@ -269,7 +271,17 @@ TEST(HostProcess, mount_options_are_checked) {
   rig.daemon->start();
   EXPECT_EQ(rig.mount(",no_such_option"), -EINVAL);
   EXPECT_EQ(rig.mount(), 0);
-  EXPECT_EQ(rig.mount(), -EBUSY);
+}
+
+TEST(HostProcess, a_mounted_device_is_mounted_again_with_the_flags_that_it_has) {
+  HostRig rig;
+  rig.daemon->start();
+  EXPECT_EQ(rig.mount(), 0);
+  EXPECT_EQ(rig.mount(), 0);
+  EXPECT_EQ(rig.mount(",no_such_option"), -EINVAL);
+  host::HostRequest request{.operation = host::HostOperation::mount, .flags = abi::mount_flag::read_only};
+  std::strcpy(request.text, "fd=3,rootmode=40000,user_id=0,group_id=0");
+  EXPECT_EQ(rig.ask(request).error, -EBUSY);
 }
 
 TEST(HostProcess, statistics_are_published) {

@@ -133,4 +133,51 @@ rule "a lazy umount of the outer takes all along" umount -l mnt
 rule_sh "nothing is seen nor listed" 'test -z "$(ls -A mnt)" && ! grep -q " $top/mnt" /proc/self/mounts'
 rule "an open file of the inner goes on" test "$(cat <&7)" = 2
 exec 7<&-
+
+# One device at two places.
+mkdir first second
+python3 "$SCENARIO/programs/spliced_daemon.py" first second > daemon.out 2>&1 &
+wait_until grep -q serving daemon.out
+rule_sh "a device that is mounted twice is one file system" 'test "$(stat -c "%d %i %s" first/big)" = "$(stat -c "%d %i %s" second/big)" -a "$(stat -c %s first/big)" = 1004000'
+rule "nothing is renamed between the two" test "$(python_errno 'os.rename("first/big", "second/other")')" = 18
+rule_sh "each has its path" 'cd second && test "$(/bin/pwd)" = "$top/second" && test "$(stat -c %i ..)" = "$(stat -c %i "$top")"'
+rule_sh "both are listed" 'test "$(grep -c "^spliced $top/\\(first\\|second\\) " /proc/self/mounts)" = 2'
+exec 7< second/big
+rule "an open file keeps its own place busy" test "$(umount2 second 0)" = 16
+rule "and not the other" test "$(umount2 first 0)" = 0
+rule "which shows nothing" test -z "$(ls -A first)"
+rule "the daemon serves on" test "$(stat -c %s second/big)" = 1004000
+exec 7<&-
+rule "umount of the last" umount second
+wait_until is_free second
+
+# Below a directory that is renamed, and deep down.
+mkdir -p above/middle/point other/middle
+fs one above/middle/point
+exec 7< above/middle/point/file
+rule "a directory above a mount is renamed" mv above/middle above/renamed
+rule "the mount goes with it" test "$(cat above/renamed/point/file)" = 1
+rule "and is not where it was" test ! -e above/middle
+rule_sh "nor when that is made anew" 'mkdir -p above/middle/point && test -z "$(ls -A above/middle/point)" && rm -r above/middle'
+rule "an open file has its new path" test "$(readlink /proc/self/fd/7)" = "$top/above/renamed/point/file"
+rule_sh "the list too" 'grep -q " $top/above/renamed/point " /proc/self/mounts'
+rule "the topmost is renamed" mv above elsewhere
+rule "it goes along again" test "$(cat elsewhere/renamed/point/file)" = 1
+rule_sh "from within" 'cd elsewhere && mv renamed again && test "$(cat again/point/file)" = 1'
+rule "two directories are exchanged" python3 -c "
+import ctypes
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.renameat2(-100, b'elsewhere/again', -100, b'other/middle', 2) == 0"
+rule "it is where its directory is" test "$(cat other/middle/point/file)" = 1
+rule "a file beside it has nothing to do with it" test "$(: > again; mv again point; echo $?)" = 0
+exec 7<&-
+rule "umount" umount other/middle/point
+long=$(printf 'd%.0s' $(seq 200))
+deep=$top
+for i in $(seq 15); do deep=$deep/$long; done
+mkdir -p "$deep"
+fs one "$deep"
+rule "a mount point of more than 3000 bytes" test "$(cat "$deep/file")" = 1
+rule "it is listed" grep -q " $deep " /proc/self/mounts
+rule "and unmounted" umount "$deep"
 finish

@@ -117,7 +117,8 @@ class Run : public testing::Test {
     return device;
   }
   int mount(int device, const std::string& path) {
-    abi::LeaderRequest mount = request(abi::LeaderOperation::mount);
+    abi::LeaderRequest mount = mount_more;
+    mount.operation = static_cast<uint32_t>(abi::LeaderOperation::mount);
     std::strcpy(mount.path, path.c_str());
     std::strcpy(mount.type, "fuse.test");
     std::strcpy(mount.source, "nothing");
@@ -126,6 +127,7 @@ class Run : public testing::Test {
     std::strcpy(mount.options, options.c_str());
     return ask(mount, device).error;
   }
+  abi::LeaderRequest mount_more{};  // of the next mounts
   int umount(const std::string& path, uint32_t flags = 0) {
     abi::LeaderRequest umount = request(abi::LeaderOperation::umount);
     std::strcpy(umount.path, path.c_str());
@@ -295,9 +297,49 @@ TEST_F(Run, what_cannot_be_mounted_is_refused) {
   for (const char* path : {"", "/", "mnt", "/mnt/", "/mnt//a", "/mnt/../a", "/mnt/."})
     EXPECT_EQ(mount(device.get(), path), -EINVAL) << path;
   EXPECT_EQ(mount(device.get(), "/mnt/a"), 0);
-  EXPECT_EQ(mount(device.get(), "/mnt/b"), -EBUSY);
   UniqueFd second = open_device(connection);
   EXPECT_EQ(mount(second.get(), "/mnt/ab"), 0);
+}
+
+// K003
+TEST_F(Run, a_device_is_mounted_at_two_places) {
+  begin();
+  uint32_t connection;
+  UniqueFd device = open_device(connection);
+  EXPECT_EQ(mount(device.get(), "/mnt/a"), 0);
+  EXPECT_EQ(mount(device.get(), "/mnt/b"), 0);
+  auto daemon = std::make_unique<SocketDaemon>(device.release());
+  daemon->start();
+  daemon->wait_for(wire::Opcode::init);
+  ASSERT_EQ(mounts().size(), 2u);
+  EXPECT_EQ(mounts().at(0).connection, mounts().at(1).connection);
+  EXPECT_EQ(umount("/mnt/a"), 0);
+  ASSERT_EQ(mounts().size(), 1u);
+  EXPECT_EQ(mounts().at(0).path, "/mnt/b");
+  EXPECT_EQ(umount("/mnt/b"), 0);
+  daemon->join();
+}
+
+TEST_F(Run, a_mount_goes_with_a_renamed_directory_if_its_mount_point_does) {
+  begin();
+  const std::string old_name = directory + "-old", new_name = directory + "-new";
+  std::filesystem::create_directories(old_name + "/point");
+  struct stat point;
+  ASSERT_EQ(::stat((old_name + "/point").c_str(), &point), 0);
+  uint32_t connection;
+  UniqueFd device = open_device(connection);
+  mount_more.point_device = point.st_dev;
+  mount_more.point_inode = point.st_ino;
+  EXPECT_EQ(mount(device.get(), old_name + "/point"), 0);
+  auto renamed = request(abi::LeaderOperation::directory_renamed);
+  std::strcpy(renamed.path, old_name.c_str());
+  std::strcpy(renamed.point, new_name.c_str());
+  EXPECT_EQ(ask(renamed).error, 0);
+  EXPECT_EQ(mounts().at(0).path, old_name + "/point") << "nobody is believed";
+  std::filesystem::rename(old_name, new_name);
+  EXPECT_EQ(ask(renamed).error, 0);
+  EXPECT_EQ(mounts().at(0).path, new_name + "/point");
+  std::filesystem::remove_all(new_name);
 }
 
 TEST_F(Run, a_mount_over_another_goes_first) {

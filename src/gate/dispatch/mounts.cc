@@ -164,6 +164,22 @@ bool is_above_mount(std::string_view path) {
   return above;
 }
 
+bool is_name_above_mount(std::string_view name) {
+  const auto is_in = [name](std::string_view path) {
+    for (size_t at = path.find(name); at != std::string_view::npos && at != 0; at = path.find(name, at + 1)) {
+      const size_t end = at + name.size();
+      if (path[at - 1] == '/' && end < path.size() && path[end] == '/') return true;
+    }
+    return false;
+  };
+  bool above = false;
+  read_stable([&] {
+    above = false;
+    for_mounted([&](const MountEntry& e) { for_paths(e, [&](std::string_view path) { above |= is_in(path); }); });
+  });
+  return above;
+}
+
 uint32_t mount_of(VirtualFile file) {
   uint32_t mount = file.mount;
   if (mount != 0) return mount;

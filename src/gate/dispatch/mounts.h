@@ -37,6 +37,8 @@ bool reporting();
 MountPoint mount_at(std::string_view path);
 // Whether a mount point lies natively below the canonical path.
 bool is_above_mount(std::string_view path);
+// Whether a directory above a native mount point has this name.
+bool is_name_above_mount(std::string_view name);
 // The mount that a file is seen through; 0: it is unmounted.
 uint32_t mount_of(VirtualFile file);
 // The one on top of those that cover the root of a mount, or itself; not found: it is unmounted.
@@ -49,8 +51,8 @@ struct Standing {
   uint32_t parent = 0;             // in which it stands; 0: in the native file system
   uint32_t parent_connection = 0;  // of parent
 };
-// text: natively the mount point's path, of several (places.h) the n-th, "" when there are not so many; in another mount
-// the path that it had at first. false: the mount is unmounted.
+// text: natively the mount point's path, of several (places.h) the n-th, "" when there are not so many; in another
+// mount the path that it had at first. false: the mount is unmounted.
 bool standing_of(uint32_t mount, Standing& standing, PathText& text, uint32_t n = 0);
 // Whether a host process serves the connection, mounted or not. A look that a change of the table may disturb: ask
 // again before you believe that there is none.

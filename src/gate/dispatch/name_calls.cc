@@ -5,6 +5,7 @@
 #include "gate/dispatch/leader.h"
 #include "gate/dispatch/mounts.h"
 #include "gate/dispatch/path_engine.h"
+#include "gate/dispatch/roots.h"
 #include "gate/native.h"
 
 namespace fusewire::gate {
@@ -254,6 +255,60 @@ long with_bad_second(const CallFrame& f, const TwoPaths& two, Where& from, long 
   return r < 0 ? r : second_error;
 }
 
+// The last component of a path, with whatever slashes stand behind it; the path keeps what stands in front.
+long take_last(const NativePath& from, PathText& path, PathText& name) {
+  const long n = copy_string_from_program(path.data(), reinterpret_cast<const char*>(from.path), path_room);
+  if (n < 0) return n;
+  path.set_length(static_cast<size_t>(n));
+  name.assign(last_component(path.view()));
+  while (path.view().ends_with('/')) path.set_length(path.length() - 1);
+  path.set_length(path.length() < name.length() ? 0 : path.length() - name.length());
+  return 0;
+}
+
+// The canonical path of a name, which need not exist.
+[[gnu::noinline]] bool canonical_name(const NativePath& of, PathText& path) {
+  PathText name;
+  if (take_last(of, path, name) < 0) return false;
+  if (path.empty()) path.assign(".");
+  const long directory = raw_syscall(SYS_openat, of.dirfd, native::of(path.c_str()), O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (directory < 0) return false;
+  const bool known = native::descriptor_path(static_cast<int>(directory), path) == 0 && path.view().starts_with('/');
+  native::close(static_cast<int>(directory));
+  if (path.length() == 1) path.clear();
+  return known && !path.add('/').add(name.view()).overflowed();
+}
+
+[[gnu::noinline]] bool may_be_above_mount(const NativePath& of) {
+  PathText path, name;
+  return take_last(of, path, name) == 0 && !name.empty() && is_name_above_mount(name.view());
+}
+
+// The leader looks at what has become of the mount points.
+[[gnu::noinline]] long rename_with_mounts(const CallFrame& f, const TwoPaths& two, Where& from, Where& to) {
+  abi::LeaderRequest request;
+  PathText path;
+  start_request(request, abi::LeaderOperation::directory_renamed);
+  request.value[0] = (two.flags & RENAME_EXCHANGE) != 0 ? 1 : 0;
+  bool known = canonical_name(native_path(f, two.from, from), path) &&
+               set_field(request.path, in_namespaces_root(path.view()).view());
+  known = known && canonical_name(native_path(f, two.to, to), path) &&
+          set_field(request.point, in_namespaces_root(path.view()).view());
+  long r = pass_both_on(f, two, from, to);
+  if (r == pass_on) r = native::call(f);
+  if (r == 0 && known) ask_leader(request, -1, nullptr);
+  return r;
+}
+
+// Mounts go with the directory that they stand below, as on Linux with its dentry.
+long rename_natively(const CallFrame& f, const TwoPaths& two, Where& from, Where& to) {
+  const bool exchange = (two.flags & RENAME_EXCHANGE) != 0;
+  const NativePath old_name = native_path(f, two.from, from), new_name = native_path(f, two.to, to);
+  const bool concerns_mounts = !two.flags_are_at && anything_mounted() &&
+                               (may_be_above_mount(old_name) || (exchange && may_be_above_mount(new_name)));
+  return concerns_mounts ? rename_with_mounts(f, two, from, to) : pass_both_on(f, two, from, to);
+}
+
 long two_path_call(const CallFrame& f, const TwoPaths& two) {
   Where from, to;
   long r = resolve_argument(f, two.from, from);
@@ -262,7 +317,7 @@ long two_path_call(const CallFrame& f, const TwoPaths& two) {
   if (r < 0) return with_bad_second(f, two, from, r);
   int leaves = 0;
   while (r == 0) {
-    if (!from.is_virtual && !to.is_virtual) return pass_both_on(f, two, from, to);
+    if (!from.is_virtual && !to.is_virtual) return rename_natively(f, two, from, to);
     if (apart(two, from, to)) {
       r = between_file_systems(f, two, from, to);
       continue;
