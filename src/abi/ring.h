@@ -122,6 +122,7 @@ struct alignas(128) Slot {
   uint32_t path1_length, path2_length, data_length;  // in bytes, in this order at the front of data; no NUL counted,
                                                      // but one NUL stands behind each path
   uint64_t file, file2;                              // tokens
+  uint64_t root;                                     // token of the caller's root directory, 0: not in this mount
   int64_t arg[6];
   int64_t result;
   uint64_t token;                                             // of the file opened

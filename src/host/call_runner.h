@@ -42,6 +42,7 @@ struct Call {
   kernel::Caller caller{};
   RegisteredFile* file = nullptr;
   RegisteredFile* file2 = nullptr;
+  RegisteredFile* root = nullptr;  // the caller's root directory, where it lies in this mount
   syscall::OpenFile* opened = nullptr;
   UniqueFd memory;  // for the client, with the answer
   syscall::Mount* mount = nullptr;

@@ -138,7 +138,8 @@ void CallServer::begin(const std::shared_ptr<Client>& client, uint32_t slot) {
   if (error < 0) {
     ++refused_;
     answer_at_once(*client, slot, error);
-    if (call->file) files_.unuse(*call->file);
+    for (RegisteredFile* file : {call->file, call->file2, call->root})
+      if (file) files_.unuse(*file);
     call->client.reset();
     call->socket.reset();
     blank_.push_back(std::move(call));
@@ -151,11 +152,12 @@ void CallServer::begin(const std::shared_ptr<Client>& client, uint32_t slot) {
 }
 
 int CallServer::prepare(Call& call) {
-  call.file = call.file2 = nullptr;
+  call.file = call.file2 = call.root = nullptr;
   call.info = find_call(call.fields.number);
   if (!call.info) return -EINVAL;
   if (const int error = copy_arguments(call); error < 0) return error;
   if (!take_files(call)) return static_cast<int>(abi::stale_token);
+  if (call.fields.root != 0 && !(call.root = files_.use(call.fields.root))) return -ENOENT;
   call.leave = {};
   call.leave.storage = call.leave_storage;
   call.output = 0;
@@ -167,6 +169,7 @@ int CallServer::prepare(Call& call) {
   call.end = this;
   call.interrupted = false;
   fill_caller(call);
+  if (call.root) call.caller.root = call.root->file->dentry.get();
   return 0;
 }
 
@@ -231,6 +234,7 @@ void CallServer::answer(Call& call) {
   client->finish(call.slot);
   if (call.file) files_.unuse(*call.file);
   if (call.file2) files_.unuse(*call.file2);
+  if (call.root) files_.unuse(*call.root);
   if (blank_.size() < blank_calls_kept) blank_.push_back(std::move(owned));
   if (client->gone && client->calls == 0) forget(*client);
 }

@@ -147,6 +147,7 @@ CallFields Client::copy_fields(uint32_t i) const {
                     .data_length = once(from.data_length),
                     .file = once(from.file),
                     .file2 = once(from.file2),
+                    .root = once(from.root),
                     .arg = {},
                     .entered = once(from.entered),
                     .nr = once(from.nr),

@@ -24,7 +24,7 @@ struct Call;
 struct CallFields {
   abi::CallNumber number;
   uint32_t tid, umask, path1_length, path2_length, data_length;
-  uint64_t file, file2;
+  uint64_t file, file2, root;
   int64_t arg[6];
   uint64_t entered;
   uint32_t nr;

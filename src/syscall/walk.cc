@@ -124,6 +124,10 @@ Result<void> Walk::go_up(std::string_view behind) {
     rest_ = behind;
     return {};
   }
+  if (at_.get() == caller_.root) {
+    rest_ = behind;
+    return {};
+  }
   if (is_at_root()) return leave_with({}, without_leading_slashes(behind), LeaveTo::parent);
   at_ = Ref<Dentry>(*at_->parent);
   rest_ = behind;

@@ -65,6 +65,18 @@ TEST_F(WalkTest, dotdot_above_the_root_leaves_to_the_parent_of_the_mount_point) 
   EXPECT_EQ(left("../x/"), "parent: x/");
 }
 
+TEST_F(WalkTest, dotdot_at_the_callers_root_stays_there) {
+  OpenFile* file = open("dir", o_path);
+  caller.root = file->dentry.get();
+  EXPECT_EQ(error_of(fs->sys_statx(caller, {file, "../../file"}, 0, basic_stats, leave)), 0);
+  EXPECT_EQ(error_of(fs->sys_statx(caller, {file, ".."}, 0, basic_stats, leave)), 0);
+  // From outside of it nothing holds the walk.
+  EXPECT_EQ(left("../x"), "parent: x");
+  caller.root = nullptr;
+  EXPECT_EQ(left("../../x", file), "parent: x");
+  release(file);
+}
+
 TEST_F(WalkTest, a_link_to_an_absolute_path_leaves_with_the_rest_behind_it) {
   add_link(root, "abs", "/etc");
   EXPECT_EQ(left("abs"), "/etc");

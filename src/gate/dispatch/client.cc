@@ -7,6 +7,7 @@
 #include "gate/dispatch/messages.h"
 #include "gate/dispatch/mounts.h"
 #include "gate/dispatch/process.h"
+#include "gate/dispatch/roots.h"
 #include "gate/native.h"
 
 namespace fusewire::gate {
@@ -416,6 +417,8 @@ void RingCall::begin(CallNumber number, long nr) {
   s.umask = p.umask;
   s.path1_length = s.path2_length = s.data_length = 0;
   s.file = s.file2 = 0;
+  VirtualFile root;
+  s.root = virtual_root(root) && root.connection == ring_->connection ? root.token : 0;
   for (auto& a : s.arg) a = 0;
   s.result = 0;
   s.token = 0;

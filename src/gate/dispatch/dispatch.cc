@@ -141,7 +141,8 @@ bool is_on_internal(const CallFrame& frame) {
 // parent come first, in the order of Inherited.
 constexpr std::string_view inherited_words[inherited_count] = {abi::line_word, abi::table_word, abi::gate_word,
                                                                abi::proc_word};
-constexpr std::string_view cwd_word = "cwd:", virtual_word = "virtual", device_word = "device";
+constexpr std::string_view cwd_word = "cwd:", virtual_root_word = "in:", virtual_word = "virtual",
+                           device_word = "device";
 constexpr std::string_view closing_word = "closing:";
 // The last one, since a path may hold anything.
 constexpr std::string_view root_word = "root:";
@@ -157,22 +158,34 @@ int number_of(std::string_view word, std::string_view name) {
   return digits != 0 && digits == word.size() ? number : -1;
 }
 
+// A virtual directory's descriptor from the last image; fd -1: there is none.
+bool takes_directory(int fd, VirtualFile& file) {
+  if (fd < 0) return false;
+  possible.virtual_file = true;
+  if (!is_virtual(fd, file)) return false;
+  adopt_internal(process(), fd);
+  return true;
+}
+
 void take_word(std::string_view word) {
   if (word == virtual_word) possible.virtual_file = true;
   if (word == device_word) possible.device = true;
   if (word == abi::native_setid_word) native_setid = true;
   if (const int view = number_of(word, abi::view_word); view > 0) process().views.enter(static_cast<uint32_t>(view));
-  const int fd = number_of(word, cwd_word);
-  if (fd < 0) return;
-  VirtualFile file;
-  possible.virtual_file = true;
-  if (!is_virtual(fd, file)) return;
   Process& p = process();
-  p.cwd.connection = file.connection;
-  p.cwd.token = file.token;
-  adopt_internal(p, fd);
-  p.cwd.fd = fd;
-  possible.virtual_cwd = true;
+  VirtualFile file;
+  if (const int fd = number_of(word, cwd_word); takes_directory(fd, file)) {
+    p.cwd.connection = file.connection;
+    p.cwd.token = file.token;
+    p.cwd.fd = fd;
+    possible.virtual_cwd = true;
+  }
+  if (const int fd = number_of(word, virtual_root_word); takes_directory(fd, file)) {
+    p.virtual_root.connection = file.connection;
+    p.virtual_root.token = file.token;
+    p.virtual_root.fd = fd;
+    possible.virtual_root = true;
+  }
 }
 
 template <class Take>
@@ -263,6 +276,7 @@ size_t before_exec(char* to, size_t room, int& closing) {
     if (const int fd = number_at(p, p.inherited[i]); fd >= 0) text.add(inherited_words[i]).add_decimal(fd).add(' ');
   }
   if (cwd >= 0) text.add(cwd_word).add_decimal(cwd).add(' ');
+  if (const int root = p.virtual_root.fd; root >= 0) text.add(virtual_root_word).add_decimal(root).add(' ');
   if (possible.virtual_file) text.add(virtual_word).add(' ');
   if (possible.device) text.add(device_word).add(' ');
   if (native_setid) text.add(abi::native_setid_word).add(' ');

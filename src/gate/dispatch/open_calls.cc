@@ -9,6 +9,7 @@
 #include "gate/dispatch/path_engine.h"
 #include "gate/dispatch/proc_files.h"
 #include "gate/dispatch/process.h"
+#include "gate/dispatch/roots.h"
 #include "gate/native.h"
 
 namespace fusewire::gate {
@@ -41,6 +42,7 @@ bool open_special(int dirfd, const char* path, uint64_t flags, long& result) {
   const long n = copy_string_from_program(given.data(), path, 64);
   if (n <= 0) return false;
   given.set_length(static_cast<size_t>(n));
+  if (VirtualFile root; virtual_root(root)) return false;
   if (given.view().starts_with('/')) {
     name.assign(given.view());
   } else if (!is_in_proc(dirfd, given.view(), name)) {

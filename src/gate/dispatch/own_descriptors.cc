@@ -136,6 +136,7 @@ void move(Process& p, OwnDescriptors& table, int place, int above) {
   }
   table.number[place] = moved + 1;
   if (p.cwd.fd == fd) p.cwd.fd = moved;
+  if (p.virtual_root.fd == fd) p.virtual_root.fd = moved;
   native::close(fd);
 }
 

@@ -5,6 +5,7 @@
 #include "gate/dispatch/mounts.h"
 #include "gate/dispatch/process.h"
 #include "gate/dispatch/process_links.h"
+#include "gate/dispatch/roots.h"
 #include "gate/native.h"
 
 namespace fusewire::gate {
@@ -52,6 +53,15 @@ long enter(Where& where, VirtualFile start, std::string_view rest) {
   where.start = start;
   where.text.assign(without_leading_slashes(rest));
   return 0;
+}
+
+// An absolute path of a process whose root lies in a mount.
+bool enter_root(Where& where, std::string_view path) {
+  VirtualFile root;
+  if (!virtual_root(root)) return false;
+  enter(where, root, path);
+  if (where.text.empty()) where.text.assign(".");
+  return true;
 }
 
 // The walk ends in the native file system.
@@ -229,6 +239,11 @@ Step follow_link(Walk& walk, bool last, How how, int& links, Where& where) {
   walk.scratch.set_length(static_cast<size_t>(n));
   if (++links > links_max) return Step::native;
   if (magic.kind != ProcLink::none) return follow_magic(walk, magic, where);
+  if (walk.scratch.view().starts_with('/')) {
+    walk.scratch.add(walk.rest());
+    if (!walk.scratch.overflowed() && enter_root(where, walk.scratch.view())) return Step::entered;
+    walk.scratch.set_length(static_cast<size_t>(n));
+  }
   return follow_text(walk) ? Step::on : Step::native;
 }
 
@@ -273,6 +288,7 @@ long resolve_text(int dirfd, Walk& walk, How how, Where& where) {
   const bool absolute = path.starts_with('/');
   VirtualFile start;
   if (!absolute && virtual_start(dirfd, start)) return enter(where, start, path);
+  if (absolute && enter_root(where, path)) return where.text.overflowed() ? -ENAMETOOLONG : 0;
   const bool special = path.starts_with("/proc") || path.starts_with("/dev/");
   if (!special && !anything_mounted() && !possible.virtual_file) return 0;
   if (!absolute && !canonical_base(dirfd, walk.prefix)) return 0;
@@ -337,6 +353,11 @@ long enter_parent(const Standing& standing, std::string_view rest, Where& where)
 
 long leave_natively(const PathText& mount_point, bool from_parent, std::string_view rest, How how, Where& where) {
   Walk walk;
+  if (!from_parent && virtual_root(where.start)) {
+    walk.pending.assign(rest);
+    reset(where);
+    return enter_root(where, walk.pending.view()) && !where.text.overflowed() ? 0 : -ENAMETOOLONG;
+  }
   if (from_parent) {
     walk.pending.assign(mount_point.view());
     pop_component(walk.pending);
@@ -367,6 +388,31 @@ long path_from_root(VirtualFile file, PathText& path, uint32_t& mount) {
   mount = call.leave_mount();
   const auto data = call.result_data(static_cast<size_t>(n));
   path.assign({data.data(), data.size()});
+  return path.overflowed() ? -ENAMETOOLONG : 0;
+}
+
+// What the process calls a file when its root lies in a mount. path: the file's, from the root of `mount`.
+long path_below_root(VirtualFile file, uint32_t mount, VirtualFile root, PathText& path) {
+  PathText front, above;
+  Standing at;
+  uint32_t connection = file.connection;
+  for (uint32_t i = 0; connection != root.connection && i < abi::mount_entries; i++) {
+    if (!standing_of(mount, at, front) || at.parent == 0) break;
+    if (path_from_root({at.parent_connection, 0, at.mount | abi::mount_point}, front, mount) != 0) break;
+    if (path.view() != "/") front.add(path.view());
+    path.assign(front.view());
+    connection = at.parent_connection;
+    mount = at.parent;
+  }
+  uint32_t unused = 0;
+  if (const long r = path_from_root(root, above, unused); r < 0) return r;
+  if (above.length() == 1) above.clear();
+  const bool is_below = connection == root.connection && path.view().starts_with(above.view()) &&
+                        (path.length() == above.length() || path.view()[above.length()] == '/');
+  front.assign(is_below ? path.view().substr(above.length()) : "(unreachable)");
+  if (!is_below) front.add(path.view());
+  if (front.empty()) front.add('/');
+  path.assign(front.view());
   return path.overflowed() ? -ENAMETOOLONG : 0;
 }
 
@@ -413,6 +459,10 @@ long path_of_file(VirtualFile file, PathText& path) {
   uint32_t mount = 0;
   const long r = path_in_mount(file, inside, mount);
   if (r < 0) return r;
+  if (VirtualFile root; virtual_root(root)) {
+    path.assign(inside.view());
+    return path_below_root(file, mount, root, path);
+  }
   if (!mount_path_of(mount, path)) path.assign("(unreachable)");
   if (inside.view() != "/") path.add(inside.view());
   return path.overflowed() ? -ENAMETOOLONG : 0;

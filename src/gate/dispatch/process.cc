@@ -82,6 +82,9 @@ void start_as_copy(Process& child, Process& parent) {
     child.cwd.fd = parent.cwd.fd.load();
   }
   child.cwd.version = 0;
+  child.virtual_root.connection = parent.virtual_root.connection.load();
+  child.virtual_root.token = parent.virtual_root.token.load();
+  child.virtual_root.fd = parent.virtual_root.fd.load();
   for (size_t i = 0; i < inherited_count; i++) child.inherited[i] = parent.inherited[i].load();
   child.shared_descriptors = parent.shared_descriptors.load();
   for (size_t i = 0; i < own_room; i++) child.descriptors.number[i] = parent.descriptors.number[i].load();

@@ -29,6 +29,13 @@ struct VirtualCwd {
   std::atomic<uint64_t> token{0};
 };
 
+// A root directory in a mount: an open directory, kept by a descriptor. The real root is then an empty directory.
+struct VirtualRoot {
+  std::atomic<int> fd{-1};  // -1: the root is native
+  std::atomic<uint32_t> connection{0};
+  std::atomic<uint64_t> token{0};
+};
+
 // A change of the working directory, one thread at a time. Others wait meanwhile: a few system calls long.
 class CwdChange {
  public:
@@ -55,6 +62,7 @@ struct Process {
   Views views;
   FileSizeLimit file_size;
   VirtualCwd cwd;
+  VirtualRoot virtual_root;
   std::atomic<int> inherited[inherited_count] = {-1, -1, -1, -1};  // places
   Rings rings;
   OwnDescriptors descriptors;
@@ -68,6 +76,7 @@ struct Possible {
   std::atomic<bool> virtual_file{false};
   std::atomic<bool> device{false};
   std::atomic<bool> virtual_cwd{false};
+  std::atomic<bool> virtual_root{false};
   std::atomic<int> lowest_internal{INT32_MAX};  // no descriptor of the gate's has ever had a lower number
   std::atomic<bool> own_cwds{false};            // threads with a cwd of their own (unshare)
   std::atomic<bool> no_exec_mapping{false};     // of a file that may not be executed

@@ -78,6 +78,47 @@ long enter_virtual_cwd(RingCall& call, long result) {
   return 0;
 }
 
+// The real root becomes the directory that stands for it; the working directory stays.
+long make_nowhere_the_root(VirtualFile root) {
+  const long here = with_room(process(), [] { return long{native::open(".", O_PATH | O_DIRECTORY | O_CLOEXEC)}; });
+  if (here < 0) return here;
+  long r = enter_nowhere(root);
+  if (r == 0) r = raw_syscall(SYS_chroot, native::of("."));
+  const long back = raw_syscall(SYS_fchdir, here);
+  native::close(static_cast<int>(here));
+  return r < 0 ? r : back;
+}
+
+long enter_virtual_root(RingCall& call, long result) {
+  possible.virtual_file = true;
+  const long opened = opened_descriptor(call, result, false);
+  if (opened < 0) return opened;
+  Process& p = process();
+  const int fd = keep_internal(p, static_cast<int>(opened), false);
+  if (fd < 0) return fd;
+  const CwdChange change(p.cwd);
+  const long r = make_nowhere_the_root({call.connection(), call.opened_token()});
+  if (r < 0) {
+    forget_internal(p, fd);
+    return r;
+  }
+  leave_virtual_root(p);
+  p.virtual_root.connection = call.connection();
+  p.virtual_root.token = call.opened_token();
+  p.virtual_root.fd = fd;
+  possible.virtual_root = true;
+  return 0;
+}
+
+long change_root_natively(const CallFrame& f, Where& where) {
+  if (!where.rewritten) {
+    const long n = copy_string_from_program(where.text.data(), reinterpret_cast<const char*>(f.arg[0]), path_room);
+    if (n < 0) return n;
+    where.text.set_length(static_cast<size_t>(n));
+  }
+  return change_root(where.text.c_str());
+}
+
 // A native chdir or fchdir. seen: the version of the cwd when the call was looked at; it may have changed since.
 long change_natively(const CallFrame& f, uint32_t seen) {
   if (!possible.virtual_cwd) return native::call(f);
@@ -139,14 +180,18 @@ long call_fchdir(const CallFrame& f) {
 long call_chroot(const CallFrame& f) {
   constexpr PathArgument path{-1, 0, {}};
   Where where;
-  if (const long r = resolve_argument(f, path, where); r < 0) return r;
-  if (where.is_virtual) return refuse(-EPERM, "chroot", where.text.view(), "not served in mounts");
-  if (!where.rewritten) {
-    const long n = copy_string_from_program(where.text.data(), reinterpret_cast<const char*>(f.arg[0]), path_room);
-    if (n < 0) return n;
-    where.text.set_length(static_cast<size_t>(n));
+  long r = resolve_argument(f, path, where);
+  int leaves = 0;
+  while (r == 0) {
+    if (!where.is_virtual) return change_root_natively(f, where);
+    RingCall call(where.start.connection, abi::CallNumber::chdir, f.nr);
+    if (call.error() != 0) return call.error();
+    r = place_path(call, where, start_itself);
+    if (r == 0) r = call.run();
+    if (r != left_mount) return enter_virtual_root(call, r);
+    r = follow_leave(call, path.how, leaves, where);
   }
-  return change_root(where.text.c_str());
+  return r;
 }
 
 long call_getcwd(const CallFrame& f) {

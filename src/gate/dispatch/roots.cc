@@ -66,7 +66,8 @@ PathText place_of(const Process& p, int directory) {
   }
   if (path.length() == 1) path.clear();
   PathText whole;
-  whole.add(root_of(p)).add(path.view());
+  if (p.virtual_root.fd < 0) whole.add(root_of(p));
+  whole.add(path.view());
   return whole;
 }
 
@@ -77,8 +78,21 @@ std::string_view root_of(const Process& p) {
   return text == nullptr ? std::string_view() : text->view();
 }
 
+bool virtual_root(VirtualFile& root) {
+  if (!possible.virtual_root.load(std::memory_order_relaxed)) return false;
+  const VirtualRoot& own = process().virtual_root;
+  root = {own.connection, own.token};
+  return own.fd >= 0;
+}
+
+void leave_virtual_root(Process& p) {
+  const int fd = p.virtual_root.fd.exchange(-1);
+  if (fd >= 0) forget_internal(p, fd);
+}
+
 bool as_seen(std::string_view absolute, std::string_view& seen) {
   seen = absolute;
+  if (VirtualFile root; virtual_root(root)) return false;
   if (root_count.load(std::memory_order_relaxed) == 1) return true;
   const std::string_view root = root_of(process());
   if (root.empty()) return true;
@@ -106,7 +120,10 @@ long change_root(const char* path) {
   const uint32_t index = place.empty() ? 0 : index_of(place.view());
   if (!place.empty() && index == 0) return -ENOMEM;
   const long r = raw_syscall(SYS_chroot, native::of(path));
-  if (r == 0) p.root = index;
+  if (r == 0) {
+    p.root = index;
+    leave_virtual_root(p);
+  }
   return r;
 }
 

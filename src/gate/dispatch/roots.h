@@ -12,6 +12,10 @@ namespace fusewire::gate {
 
 // The root's path from the namespace's root; "" where that is the root, or while nobody has changed it.
 std::string_view root_of(const Process& p);
+// Whether the calling process's root lies in a mount; then where. No native path is below it.
+bool virtual_root(VirtualFile& root);
+// It is native again.
+void leave_virtual_root(Process& p);
 // What the calling process calls the absolute canonical path. false: it lies outside of its root.
 bool as_seen(std::string_view absolute, std::string_view& seen);
 // The reverse.
