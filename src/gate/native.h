@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <linux/openat2.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -80,6 +81,26 @@ int descriptor_path(int fd, Text<room>& to) {
   const long n = raw_syscall(SYS_readlinkat, link.directory, of(link.name.c_str()), of(to.data()), room - 1);
   to.set_length(n < 0 ? 0 : static_cast<size_t>(n));
   return n < 0 ? static_cast<int>(n) : 0;
+}
+
+struct Time {
+  long sec, nsec;
+};
+
+// 0 or -errno (EAGAIN: word is not value, ETIMEDOUT, EINTR). shared: with other processes.
+inline long futex_wait(const void* word, uint32_t value, bool shared, Time timeout) {
+  const long operation = FUTEX_WAIT | (shared ? 0 : FUTEX_PRIVATE_FLAG);
+  return raw_syscall(SYS_futex, of(word), operation, value, of(&timeout));
+}
+inline void futex_wake_all(const void* word) {
+  raw_syscall(SYS_futex, of(word), FUTEX_WAKE | FUTEX_PRIVATE_FLAG, INT32_MAX);
+}
+
+// What it is ready for, 0 or -errno.
+inline long poll_one(int fd, short events, long milliseconds) {
+  pollfd p{fd, events, 0};
+  const long r = raw_syscall(SYS_poll, of(&p), 1, milliseconds);
+  return r <= 0 ? r : p.revents;
 }
 
 }  // namespace fusewire::gate::native

@@ -14,10 +14,6 @@ namespace {
 constexpr short ready_events = POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM;  // DEFAULT_POLLMASK
 constexpr size_t word_bits = 64;
 
-struct Time {
-  long sec, nsec;
-};
-
 template <class T>
 T* pointer(long argument) {
   return reinterpret_cast<T*>(argument);
@@ -93,7 +89,7 @@ void take_files_out(Polled& p, long nr) {
 }
 
 long poll_the_rest(const CallFrame& f, pollfd* rest, bool any_ready) {
-  const Time none{0, 0};
+  const native::Time none{0, 0};
   if (any_ready) return raw_syscall(SYS_ppoll, native::of(rest), f.arg[1], native::of(&none), 0, 8);
   return raw_sleep(f.nr, native::of(rest), f.arg[1], f.arg[2], f.arg[3], f.arg[4]);
 }
@@ -189,7 +185,7 @@ Selected take_files_out(const Sets& asked, const Sets& found, size_t count, long
 }
 
 long select_the_rest(const CallFrame& f, const Sets& rest, bool any_ready) {
-  const Time none{0, 0};
+  const native::Time none{0, 0};
   const long r = native::of(rest.set[0]), w = native::of(rest.set[1]), x = native::of(rest.set[2]);
   if (any_ready) return raw_syscall(SYS_pselect6, f.arg[0], r, w, x, native::of(&none), 0);
   return raw_sleep(f.nr, f.arg[0], r, w, x, f.arg[4], f.arg[5]);

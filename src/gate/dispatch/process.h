@@ -10,10 +10,10 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "gate/dispatch/client.h"
 #include "gate/dispatch/descriptors.h"
 #include "gate/dispatch/file_size.h"
 #include "gate/dispatch/own_descriptors.h"
+#include "gate/dispatch/rings.h"
 #include "gate/dispatch/views.h"
 #include "gate/gate.h"
 #include "gate/text.h"
