@@ -144,13 +144,13 @@ class SocketDaemon {
     }
   }
   void answer(const Request& request) {
-    // Answered first, so that who waits for the request finds the reply sent.
     auto handler = handlers_.find(request.opcode());
     const Reply reply_to_send = handler != handlers_.end() ? handler->second(request) : by_default(request);
     const bool silent = request.opcode() == wire::Opcode::forget || request.opcode() == wire::Opcode::batch_forget ||
                         request.opcode() == wire::Opcode::interrupt;
-    if (!silent && !reply_to_send.later) reply(request.header.unique, reply_to_send.payload, reply_to_send.error);
+    // Answered and seen in one: who waits for the request finds the reply sent, and who has the reply finds it counted.
     std::lock_guard lock(mutex_);
+    if (!silent && !reply_to_send.later) reply(request.header.unique, reply_to_send.payload, reply_to_send.error);
     seen_.push_back(request);
     changed_.notify_all();
   }
