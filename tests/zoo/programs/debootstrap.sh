@@ -1,6 +1,7 @@
 # packages: debootstrap
 # root only
 # seconds: 600
+# options: dev,suid
 # A minimal Debian, where its packages can be had.
 set -e
 mirror=$(sed -n 's/^URIs: *//p; s/^deb \(\[[^]]*\] \)\?\([^ ]*\).*/\2/p' /etc/apt/sources.list /etc/apt/sources.list.d/* 2> /dev/null | head -1)
