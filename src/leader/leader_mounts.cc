@@ -386,9 +386,12 @@ void Leader::remount(const abi::LeaderRequest& request, Asker asker) {
   if (mount->view != request.view) return answer(asker, {-EPERM, 0});
   if (is_from_elsewhere(request, *mount)) {
     if ((request.flags & mount_flag::bind) == 0) return answer(asker, {-EPERM, 0});
-    // It would be the flags of that namespace's copy.
-    log_.line(fmt::format("the flags of {} do not change by way of another mount namespace", path_of(*mount)));
-    return answer(asker, {0, 0});
+    // It would be the flags of that namespace's copy. bwrap takes EACCES for a mount point that nobody can reach.
+    log_.line(fmt::format(
+        "the flags of {} do not change by way of another mount namespace: a sandbox that wants it read-only does "
+        "not have it so",
+        path_of(*mount)));
+    return answer(asker, {-EACCES, 0});
   }
   host::HostRequest host_request{.operation = host::HostOperation::remount, .flags = request.flags};
   copy_text(host_request.text, request.options);

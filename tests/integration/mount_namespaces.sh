@@ -48,6 +48,7 @@ fi
 if command -v bwrap > /dev/null; then
   box=(bwrap --ro-bind / / --dev /dev --proc /proc)
   rule "bwrap: the whole tree, read only" said text "${box[@]}" cat "$PWD/w/m/file"
+  rule "a mount cannot be made read-only in it alone" said refused "${box[@]}" unshare -rm sh -c "mount -o remount,bind,ro '$PWD/w/m' 2> /dev/null || echo refused"
   rule_sh "outside it is written as before" 'echo again > w/m/again && rm w/m/again'
   rule "bwrap: a directory at its own place" said text "${box[@]}" --bind "$PWD" "$PWD" cat w/m/file
   rule "bwrap: at another one" said text "${box[@]}" --bind "$PWD/w" /mnt cat /mnt/m/file
