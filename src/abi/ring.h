@@ -23,7 +23,7 @@
 namespace fusewire::abi {
 
 inline constexpr uint32_t call_magic = 0x46575243;  // "FWRC"
-inline constexpr uint32_t call_version = 2;
+inline constexpr uint32_t call_version = 3;
 inline constexpr uint32_t slot_count = 64;
 inline constexpr uint32_t slot_data_bytes = 128 * 1024 + 16 * 1024;  // paths, then data
 inline constexpr uint32_t io_bytes_max = 128 * 1024;                 // of one read or write call, in the slot
@@ -134,6 +134,7 @@ struct alignas(128) Slot {
   // For token 0: the number of the mount whose root is meant, or with mount_point (mount_rules.h) its mount point.
   // 0: the first mount of the connection.
   uint32_t mount, mount2;
+  uint32_t leave_links;  // symlinks that a walk which left had followed
 };
 
 struct RingHeader {

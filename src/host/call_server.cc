@@ -284,6 +284,7 @@ void CallServer::put_result(Call& call) {
     slot.leave_which = call.leave.which;
     slot.leave_to = static_cast<uint32_t>(call.leave.to);
     slot.leave_length = static_cast<uint32_t>(rest.size());
+    slot.leave_links = call.leave.links;
     std::memcpy(area.data(), rest.data(), rest.size());
     area[rest.size()] = std::byte{0};
   }

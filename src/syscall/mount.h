@@ -47,7 +47,7 @@ struct Leave {
   LeaveTo to = LeaveTo::root;
   uint32_t mount = 0;      // that it left, or that it goes into
   uint8_t which = 0;       // of two paths: 0 the first, 1 the second
-  bool directory = false;  // (reserved) a trailing slash demanded a directory
+  uint32_t links = 0;      // symlinks that were followed on the way
   std::string_view rest() const { return {storage.data(), length}; }
 };
 

@@ -178,6 +178,7 @@ Result<void> Walk::leave_into(uint32_t mount, std::string_view rest) {
   leave_.length = rest.size();
   leave_.to = LeaveTo::mount;
   leave_.mount = mount;
+  leave_.links = links_;
   return error(Errno::eleave);
 }
 
@@ -190,6 +191,7 @@ Result<void> Walk::leave_with(std::string_view front, std::string_view rest, Lea
   leave_.length = length;
   leave_.to = to;
   leave_.mount = mount_;
+  leave_.links = links_;
   if (length == 0 && !leave_.storage.empty()) {
     // The directory of the mount point itself.
     leave_.storage[0] = '.';

@@ -13,6 +13,8 @@ mkdir target
 ln -s target link
 rule "a symlink is followed" bindfs behind link
 rule "to the directory behind" test "$(cat target/file)" = data
+rule_sh "a symlink that leads out of the mount and back to itself is a loop" \
+  'ln -s ../target/loop target/loop; ! cat target/loop/x 2> out && grep "Too many levels" out && rm target/loop'
 rule "umount by the directory" fusermount3 -u target
 mkdir full
 touch full/x

@@ -108,7 +108,7 @@ void RingCall::begin(CallNumber number, long nr) {
   s.result = 0;
   s.token = 0;
   s.mount = s.mount2 = 0;
-  s.leave_which = s.leave_to = s.leave_mount = s.leave_length = s.over_file_size = 0;
+  s.leave_which = s.leave_to = s.leave_mount = s.leave_length = s.leave_links = s.over_file_size = 0;
   s.file_size_limit = file_size_limit_for(p, number) + 1;
   s.entered = tracing() ? monotonic_ns() : 0;
   s.nr = static_cast<uint32_t>(nr);

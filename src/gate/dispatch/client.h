@@ -62,6 +62,7 @@ class RingCall {
   abi::LeaveTo leave_to() const { return abi::LeaveTo{slot().leave_to}; }
   uint32_t leave_mount() const { return slot().leave_mount; }
   unsigned leave_which() const { return slot().leave_which; }
+  uint32_t leave_links() const { return slot().leave_links; }
   std::string_view leave_rest() const;
 
  private:

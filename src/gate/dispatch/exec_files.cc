@@ -143,7 +143,7 @@ long open_virtual(const Request& q, const CallFrame& frame, bool& is_virtual_fil
       0, 1, {.follow = (q.at_flags & AT_SYMLINK_NOFOLLOW) == 0, .empty_path = (q.at_flags & AT_EMPTY_PATH) != 0}};
   Where where;
   long r = resolve_argument(frame, argument, where);
-  int leaves = 0;
+  Leaves leaves;
   while (r == 0) {
     is_virtual_file = where.is_virtual;
     if (!where.is_virtual) return open_native(q, where);

@@ -58,7 +58,7 @@ long remove_call(const CallFrame& f, PathArgument argument, long at_flags) {
   argument.how = no_follow;
   Where where;
   long r = resolve_argument(f, argument, where);
-  int leaves = 0;
+  Leaves leaves;
   while (r == 0) {
     if (!where.is_virtual) return pass_natively(f, argument, where);
     if (where.is_mount_root()) return (at_flags & AT_REMOVEDIR) != 0 ? -EBUSY : -EISDIR;
@@ -104,7 +104,7 @@ long place_second(RingCall& call, const Where& to) {
 }
 
 // One try in one mount. left_mount: `which` of the two walks left, and that place has been found anew.
-long try_both(const CallFrame& f, const TwoPaths& two, Where& from, Where& to, int& leaves) {
+long try_both(const CallFrame& f, const TwoPaths& two, Where& from, Where& to, Leaves& leaves) {
   RingCall call(from.start.connection, two.number, f.nr);
   if (call.error() != 0) return call.error();
   const bool from_may_be_start = two.flags_are_at;
@@ -175,7 +175,7 @@ bool came_to_the_end(long result) { return result >= 0 || result == -EXDEV || re
 long walk_error(const CallFrame& f, const TwoPaths& two, SideIs side, Where& where) {
   const PathArgument& argument = side == SideIs::from ? two.from : two.to;
   const bool looks = two.flags_are_at && side == SideIs::from;
-  int leaves = 0;
+  Leaves leaves;
   for (;;) {
     if (!where.is_virtual || is_outside(two, where)) {
       const long r = where.is_virtual ? 0 : walk_natively(f, two, side, where);
@@ -315,7 +315,7 @@ long two_path_call(const CallFrame& f, const TwoPaths& two) {
   if (r < 0) return r;
   r = resolve_argument(f, two.to, to);
   if (r < 0) return with_bad_second(f, two, from, r);
-  int leaves = 0;
+  Leaves leaves;
   while (r == 0) {
     if (!from.is_virtual && !to.is_virtual) return rename_natively(f, two, from, to);
     if (apart(two, from, to)) {

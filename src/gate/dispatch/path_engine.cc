@@ -6,7 +6,8 @@ namespace fusewire::gate {
 
 namespace {
 
-constexpr int leaves_max = 40;
+constexpr uint32_t links_max = 40;
+constexpr uint32_t times_max = path_room;  // without symlinks each uses up a component
 
 }  // namespace
 
@@ -45,9 +46,10 @@ long resolve_argument(const CallFrame& frame, const PathArgument& argument, Wher
   return resolve(dirfd, reinterpret_cast<const char*>(frame.arg[argument.path_index]), argument.how, where);
 }
 
-long follow_leave(const RingCall& call, How how, int& leaves, Where& where) {
-  // Symlinks on the way are counted by each walk; what is mounted in each other ends.
-  if (call.leave_to() == abi::LeaveTo::root && ++leaves > leaves_max) return -ELOOP;
+long follow_leave(const RingCall& call, How how, Leaves& leaves, Where& where) {
+  const uint32_t links = call.leave_links();
+  leaves.links += links < links_max ? links : links_max;
+  if (leaves.links > links_max || ++leaves.times > times_max) return -ELOOP;
   return resolve_leave(call.leave_to(), call.leave_mount(), call.leave_rest(), how, where);
 }
 

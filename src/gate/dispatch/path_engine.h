@@ -35,8 +35,13 @@ long pass_natively(const CallFrame& frame, const PathArgument& argument, const W
 long place_path(RingCall& call, const Where& where, AtFlags at);
 // Runs where the path leads to; see path_call.
 long resolve_argument(const CallFrame& frame, const PathArgument& argument, Where& where);
-// After a walk that left: the next place to go on. leaves counts up to ELOOP.
-long follow_leave(const RingCall& call, How how, int& leaves, Where& where);
+// What a path has cost so far that leads in and out of mounts.
+struct Leaves {
+  uint32_t links = 0;  // symlinks followed in mounts
+  uint32_t times = 0;
+};
+// After a walk that left: the next place to go on, or ELOOP.
+long follow_leave(const RingCall& call, How how, Leaves& leaves, Where& where);
 
 // fill(call) adds arguments and data: 0 or -errno. finish(call, result) makes the program's result of the host's.
 template <class Fill, class Finish>
@@ -44,7 +49,7 @@ long path_call(const CallFrame& frame, const PathArgument& argument, abi::CallNu
                Finish finish) {
   Where where;
   long r = resolve_argument(frame, argument, where);
-  int leaves = 0;
+  Leaves leaves;
   while (r == 0) {
     if (!where.is_virtual) return pass_natively(frame, argument, where);
     RingCall call(where.start.connection, number, frame.nr);

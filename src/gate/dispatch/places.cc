@@ -150,7 +150,7 @@ bool stands_in_the_native_tree(const MountEntry& e) {
 
 // Whether the path leads to the mount point, and not to what covers it now. Who may not look takes it at its word.
 bool leads_to(const PathText& path, const MountEntry& e) {
-  struct stat st;
+  struct stat st {};
   const long r = raw_syscall(SYS_newfstatat, AT_FDCWD, native::of(path.c_str()), native::of(&st), AT_SYMLINK_NOFOLLOW);
   return r == -EACCES || (r == 0 && st.st_dev == e.point_device && st.st_ino == e.point_inode);
 }

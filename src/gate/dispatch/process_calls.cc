@@ -181,7 +181,7 @@ long call_chroot(const CallFrame& f) {
   constexpr PathArgument path{-1, 0, {}};
   Where where;
   long r = resolve_argument(f, path, where);
-  int leaves = 0;
+  Leaves leaves;
   while (r == 0) {
     if (!where.is_virtual) return change_root_natively(f, where);
     RingCall call(where.start.connection, abi::CallNumber::chdir, f.nr);

@@ -85,7 +85,7 @@ struct Destination {
 };
 
 long reach(long nr, Where& where, Destination& to) {
-  int leaves = 0;
+  Leaves leaves;
   for (;;) {
     RingCall call(where.start.connection, CallNumber::reach_socket, nr);
     if (call.error() != 0) return call.error();
@@ -306,7 +306,7 @@ long call_bind(const CallFrame& f) {
   Where where;
   long r = resolve_address(address, no_follow, where);
   struct stat st;
-  int leaves = 0;
+  Leaves leaves;
   while (r == 0) {
     if (!where.is_virtual) {
       if (!where.rewritten) return pass_on;

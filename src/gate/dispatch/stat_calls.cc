@@ -176,7 +176,7 @@ long readlink_path(const CallFrame& f, PathArgument argument, long to, long room
   const bool of_start = is_empty(f.arg[argument.path_index]);
   Where where;
   long r = resolve_argument(f, argument, where);
-  int leaves = 0;
+  Leaves leaves;
   while (r == 0) {
     if (where.magic != Magic::none) return read_magic(where, to, room);
     if (!where.is_virtual) return pass_natively(f, argument, where);
