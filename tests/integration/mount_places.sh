@@ -28,6 +28,8 @@ bindfs behind mnt
 exec 7< mnt/file
 rule_fails "an open file keeps the mount busy" "busy" umount mnt
 sleep 1000 < mnt/file & holder=$!
+holds_it() { [ "$(readlink /proc/$holder/fd/0)" = "$PWD/mnt/file" ]; }
+wait_until holds_it
 rule "another process's open file is read by its path" test "$(readlink /proc/$holder/fd/0)" = "$PWD/mnt/file"
 if command -v fuser > /dev/null; then
   rule_sh "fuser names who keeps the mount busy" "fuser -m mnt 2> /dev/null | tr ' ' '\n' | sed 's/[a-z]*$//' | grep -qx $holder"
