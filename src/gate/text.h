@@ -33,6 +33,7 @@ class Text {
   void set_length(size_t n) { length_ = n, data_[n] = 0; }
 
   Text& add(std::string_view more) {
+    if (more.empty()) return *this;  // it may have no address
     if (more.size() >= room - length_) {
       overflowed_ = true;
       return *this;
