@@ -60,6 +60,10 @@ struct MountEntry {
   char source[256];
 };
 
+inline bool is_mounted(const MountEntry& e) {
+  return e.state == static_cast<uint32_t>(MountState::mounted) || e.state == static_cast<uint32_t>(MountState::ended);
+}
+
 struct MountTable {
   uint32_t magic, version;
   std::atomic<uint32_t> generation;

@@ -41,6 +41,9 @@ struct FileOwner {
   uint32_t uid, euid;
 };
 
+// Of one walk, whatever mounts it leads through: more are ELOOP (Linux MAXSYMLINKS).
+inline constexpr uint32_t symlinks_max = 40;
+
 // Where a walk goes on that leaves the mount, and what the rest of the path is.
 enum class LeaveTo : uint32_t {
   root = 0,    // an absolute symlink; the rest is absolute

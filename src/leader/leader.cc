@@ -132,10 +132,7 @@ void Leader::serve_peer(int fd) {
     peers_.erase(fd);
     return;
   }
-  for (const std::span<char> field :
-       {std::span<char>(request.path), std::span<char>(request.point), std::span<char>(request.source),
-        std::span<char>(request.type), std::span<char>(request.options)})
-    field.back() = '\0';
+  terminate_fields(request);
   if (abi::LeaderOperation{request.operation} == abi::LeaderOperation::reach_host && !packet.fds.empty()) {
     UniqueFd asker = std::move(packet.fds[0]);
     packet.sender_pid = peer.pid;
@@ -176,8 +173,7 @@ void Leader::carry_out(const abi::LeaderRequest& request, const host::Credential
       return answer(asker, {nowhere ? 0 : -errno, request.connection}, nowhere);
     }
     case abi::LeaderOperation::native_mounts_changed:
-      // 0 says that nothing has changed.
-      if (++table_.table().native_changes == 0) ++table_.table().native_changes;
+      count_native_change();
       return answer(asker, {0, 0});
     case abi::LeaderOperation::directory_renamed:
       return follow_directory(request, std::move(asker));

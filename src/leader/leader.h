@@ -58,7 +58,7 @@ class Leader {
 
   struct Connection {
     uint32_t id = 0;
-    size_t entry = 0;  // in the table
+    size_t entry = 0;  // in the table; its host counts into it until that has ended
     pid_t host = -1;   // -1: it has ended
     UniqueFd control;
     UniqueFd clients;                // where its host takes clients' sockets
@@ -107,6 +107,8 @@ class Leader {
 
   void turn(int milliseconds);
   void serve_line();
+  // Every text of a request ends with a NUL, whatever came.
+  static void terminate_fields(abi::LeaderRequest& request);
   void serve_asker(abi::LeaderRequest& request, const host::Packet& packet, UniqueFd asker);
   void reach_host(uint32_t id, UniqueFd asker);
   void hand_on_clients(Connection& connection);
@@ -167,8 +169,7 @@ class Leader {
   bool is_mounted(uint32_t connection) const;
   // The mount and all that stand in it, each behind what it stands in.
   std::vector<uint32_t> tree_of(uint32_t mount) const;
-  std::optional<size_t> free_connection_entry() const;
-  std::optional<size_t> free_mount_entry() const;
+  void count_native_change();
   abi::ConnectionEntry& entry_of(const Connection& connection) { return table_.table().connection[connection.entry]; }
   abi::MountEntry& entry_of(const MountRecord& mount) { return table_.table().entry[mount.entry]; }
   const char* path_of(const MountRecord& mount) const { return table_.table().path[mount.entry]; }

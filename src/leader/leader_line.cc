@@ -12,19 +12,19 @@ namespace {
 constexpr int requests_per_turn = 16;
 constexpr size_t waiting_clients_max = 1024;
 
-void terminate_fields(abi::LeaderRequest& request) {
-  for (const std::span<char> field :
-       {std::span<char>(request.path), std::span<char>(request.point), std::span<char>(request.source),
-        std::span<char>(request.type), std::span<char>(request.options)})
-    field.back() = '\0';
-}
-
 void send_reply(int fd, const abi::LeaderReply& reply, const UniqueFd& attached = UniqueFd()) {
   const int fds[] = {attached.get()};
   (void)host::send_message(fd, reply, attached ? std::span<const int>(fds) : std::span<const int>(), MSG_DONTWAIT);
 }
 
 }  // namespace
+
+void Leader::terminate_fields(abi::LeaderRequest& request) {
+  for (const std::span<char> field :
+       {std::span<char>(request.path), std::span<char>(request.point), std::span<char>(request.source),
+        std::span<char>(request.type), std::span<char>(request.options)})
+    field.back() = '\0';
+}
 
 int Leader::make_line() {
   if (const int error = host::packet_pair(line_, programs_line_); error < 0) return error;

@@ -1,5 +1,4 @@
 // The leader's work on devices and mounts.
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -51,33 +50,25 @@ bool is_below(std::string_view path, std::string_view directory) {
 
 // Whether a path is that of an entry's native mount point.
 bool leads_to(const std::string& path, const abi::MountEntry& entry) {
-  const UniqueFd point(::open(path.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
   struct stat status;
-  if (!point || ::fstat(point.get(), &status) != 0) return false;
+  if (::lstat(path.c_str(), &status) != 0) return false;
   return status.st_dev == entry.point_device && status.st_ino == entry.point_inode;
+}
+
+// The first entry of the table that none of these has.
+template <class Records>
+std::optional<size_t> free_entry(const Records& records, size_t entries) {
+  std::vector<bool> taken(entries, false);
+  for (const auto& [id, record] : records) taken[record.entry] = true;
+  const auto found = std::find(taken.begin(), taken.end(), false);
+  if (found == taken.end()) return std::nullopt;
+  return static_cast<size_t>(found - taken.begin());
 }
 
 }  // namespace
 
-std::optional<size_t> Leader::free_connection_entry() const {
-  // An entry is free when its host has ended, not when its mount has: until then the host counts into it.
-  std::vector<bool> taken(abi::connection_entries, false);
-  for (const auto& [id, connection] : connections_) taken[connection.entry] = true;
-  const auto found = std::find(taken.begin(), taken.end(), false);
-  if (found == taken.end()) return std::nullopt;
-  return static_cast<size_t>(found - taken.begin());
-}
-
-std::optional<size_t> Leader::free_mount_entry() const {
-  std::vector<bool> taken(abi::mount_entries, false);
-  for (const auto& [id, mount] : mounts_) taken[mount.entry] = true;
-  const auto found = std::find(taken.begin(), taken.end(), false);
-  if (found == taken.end()) return std::nullopt;
-  return static_cast<size_t>(found - taken.begin());
-}
-
 abi::LeaderReply Leader::open_device(uint32_t daemon_pid, uint32_t uid, uint32_t view, UniqueFd& daemon_end) {
-  const std::optional<size_t> index = free_connection_entry();
+  const std::optional<size_t> index = free_entry(connections_, abi::connection_entries);
   if (!index) {
     log_.line(fmt::format("cannot: open /dev/fuse for process {}: {} connections is the limit", daemon_pid,
                           abi::connection_entries));
@@ -191,7 +182,7 @@ void Leader::mount_connection(Connection& connection, const abi::LeaderRequest& 
 
 int Leader::mounted(uint32_t id, Connection& connection, const abi::LeaderRequest& request,
                     const host::HostMessage& host) {
-  const std::optional<size_t> index = free_mount_entry();
+  const std::optional<size_t> index = free_entry(mounts_, abi::mount_entries);
   if (!index) return -ENOSPC;
   // Natively at a mount point means on top of what stands there.
   const MountRecord* covered = find_mount(request);
@@ -370,8 +361,13 @@ void Leader::move_tree(uint32_t root, const std::string& from, const std::string
     }
   });
   // Who looks for mount points by himself looks again.
-  if (std::atomic<uint32_t>& changes = table_.table().native_changes; changes != 0 && ++changes == 0) ++changes;
+  if (table_.table().native_changes != 0) count_native_change();
   log_.line(fmt::format("connection {}: {} is at {} now", mounts_.at(root).connection, from, to));
+}
+
+// 0 says that nothing has changed.
+void Leader::count_native_change() {
+  if (++table_.table().native_changes == 0) ++table_.table().native_changes;
 }
 
 // Asked for in another mount namespace than it was mounted in: there a copy of it is seen, which is locked.

@@ -116,9 +116,7 @@ Result<uint32_t> Mount::attach(uint32_t mount, OpenFile* point, uint32_t in) {
 }
 
 uint32_t Mount::mount_of(const Place& place) const {
-  if (place.start) return place.start->mount;
-  const Superblock& sb = static_cast<const MountImpl&>(*this).sb;
-  return sb.mounts.start(place.mount, const_cast<Superblock&>(sb).root()).mount;
+  return start_of(static_cast<const MountImpl&>(*this).sb, place).mount;
 }
 
 void Mount::detach(uint32_t mount) { impl(*this).sb.mounts.detach(mount); }
@@ -134,9 +132,7 @@ size_t Mount::open_files() const { return static_cast<const MountImpl&>(*this).o
 
 Task<Result<Ref<Dentry>>> resolve(MountImpl& mount, Caller& caller, Place place, uint32_t at_flags, Leave& leave) {
   CO_TRY_VOID(mount.reachable(place));
-  if (place.path.empty() && (at_flags & abi::at_empty_path))
-    co_return Ref<Dentry>(place.start ? *place.start->dentry
-                                      : *mount.sb.mounts.start(place.mount, mount.sb.root()).dentry);
+  if (place.path.empty() && (at_flags & abi::at_empty_path)) co_return Ref<Dentry>(*start_of(mount.sb, place).dentry);
   Walk walk(mount.sb, caller, place, leave);
   auto found = co_await walk.to_end((at_flags & abi::at_symlink_nofollow) == 0);
   co_return found;
@@ -172,8 +168,7 @@ Stat stat_of(const MountImpl& mount, const kernel::Attributes& shown) {
 Result<size_t> Mount::sys_path(const Place& place, std::span<char> path, uint32_t& mount) {
   constexpr std::string_view deleted = " (deleted)";
   Superblock& sb = impl(*this).sb;
-  const kernel::Mounts::Start start = place.start ? kernel::Mounts::Start{place.start->dentry.get(), place.start->mount}
-                                                  : sb.mounts.start(place.mount, sb.root());
+  const kernel::Mounts::Start start = start_of(sb, place);
   const Dentry* at = start.dentry;
   if (!at) return error(Errno::enoent);
   mount = start.mount;

@@ -14,8 +14,6 @@ using kernel::Ref;
 
 namespace {
 
-constexpr uint32_t max_links = 40;
-
 // linux/openat2.h: RESOLVE_*. Magic links are the gate's.
 namespace resolve_flag {
 constexpr uint32_t no_xdev = 1, no_symlinks = 4, beneath = 8, in_root = 16;
@@ -34,12 +32,16 @@ bool only_slashes(std::string_view path) { return without_leading_slashes(path).
 
 }  // namespace
 
+kernel::Mounts::Start start_of(kernel::Superblock& sb, const Place& place) {
+  if (place.start) return {place.start->dentry.get(), place.start->mount};
+  return sb.mounts.start(place.mount, sb.root());
+}
+
 Walk::Walk(kernel::Superblock& sb, Caller& caller, const Place& place, Leave& leave)
     : sb_(sb),
       caller_(caller),
       leave_(leave),
-      from_(place.start ? kernel::Mounts::Start{place.start->dentry.get(), place.start->mount}
-                        : sb.mounts.start(place.mount, sb.root())),
+      from_(start_of(sb, place)),
       mount_(from_.mount),
       at_(from_.dentry ? *from_.dentry : sb.root()),
       start_(at_),
@@ -137,7 +139,7 @@ Result<void> Walk::go_up(std::string_view behind) {
 
 // The link's text replaces the component: rest_ becomes text + what stood behind the component.
 Task<Result<void>> Walk::follow(Inode& link) {
-  if (++links_ > max_links || has(resolve_flag::no_symlinks)) co_return error(Errno::eloop);
+  if (++links_ > fusewire::abi::symlinks_max || has(resolve_flag::no_symlinks)) co_return error(Errno::eloop);
   Ref<Inode> hold(link);
   const size_t behind = rest_.size();
   const size_t bytes = abi::page_size + behind + 1;

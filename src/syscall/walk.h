@@ -29,6 +29,9 @@ struct Last {
   bool trailing_slash = false;  // a directory is demanded
 };
 
+// What a place starts from; dentry is nullptr where its mount is gone.
+kernel::Mounts::Start start_of(kernel::Superblock& sb, const Place& place);
+
 class Walk {
  public:
   // from: an open file of the mount, or its root. The file is held by its dentry only.

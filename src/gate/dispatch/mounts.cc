@@ -18,10 +18,6 @@ using abi::MountTable;
 
 const MountTable* table = nullptr;
 
-bool is_mounted(const MountEntry& e) {
-  return e.state == static_cast<uint32_t>(MountState::mounted) || e.state == static_cast<uint32_t>(MountState::ended);
-}
-
 // Whether it was made in a view that the calling process stands in.
 bool is_seen(const MountEntry& e) { return e.view == 0 || process().views.see(e.view); }
 

@@ -6,7 +6,6 @@ namespace fusewire::gate {
 
 namespace {
 
-constexpr uint32_t links_max = 40;
 constexpr uint32_t times_max = path_room;  // without symlinks each uses up a component
 
 }  // namespace
@@ -48,8 +47,8 @@ long resolve_argument(const CallFrame& frame, const PathArgument& argument, Wher
 
 long follow_leave(const RingCall& call, How how, Leaves& leaves, Where& where) {
   const uint32_t links = call.leave_links();
-  leaves.links += links < links_max ? links : links_max;
-  if (leaves.links > links_max || ++leaves.times > times_max) return -ELOOP;
+  leaves.links += links < abi::symlinks_max ? links : abi::symlinks_max;
+  if (leaves.links > abi::symlinks_max || ++leaves.times > times_max) return -ELOOP;
   return resolve_leave(call.leave_to(), call.leave_mount(), call.leave_rest(), how, where);
 }
 

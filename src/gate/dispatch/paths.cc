@@ -17,8 +17,6 @@ bool virtual_start(int dirfd, VirtualFile& start) {
 
 namespace {
 
-constexpr int links_max = 40;  // as the kernel: more symlinks in one walk are ELOOP
-
 struct Walk {
   PathText prefix;   // canonical, walked; "" is "/"
   PathText pending;  // still to walk, from `at` on
@@ -226,7 +224,7 @@ Magic look_at_magic(Walk& walk, const ProcLink& link, Where& where) {
   return is_ours ? Magic::file : Magic::none;
 }
 
-Step follow_link(Walk& walk, bool last, How how, int& links, Where& where) {
+Step follow_link(Walk& walk, bool last, How how, uint32_t& links, Where& where) {
   const bool stop_here = last && !how.follow;
   const ProcLink magic = parse_proc_link(walk.prefix.view());
   if (stop_here) {
@@ -237,7 +235,7 @@ Step follow_link(Walk& walk, bool last, How how, int& links, Where& where) {
   if (n == -EINVAL) return Step::on;
   if (n < 0) return Step::native;
   walk.scratch.set_length(static_cast<size_t>(n));
-  if (++links > links_max) return Step::native;
+  if (++links > abi::symlinks_max) return Step::native;
   if (magic.kind != ProcLink::none) return follow_magic(walk, magic, where);
   if (walk.scratch.view().starts_with('/')) {
     walk.scratch.add(walk.rest());
@@ -249,7 +247,7 @@ Step follow_link(Walk& walk, bool last, How how, int& links, Where& where) {
 
 // Component by component, as the kernel walks. What cannot be looked at is left to the native call, whose error it is.
 long walk_on(Walk& walk, How how, Where& where) {
-  int links = 0;
+  uint32_t links = 0;
   std::string_view component;
   for (;;) {
     const size_t before = walk.at;

@@ -142,12 +142,6 @@ std::string_view text_of(const char (&text)[abi::mount_path_max]) {
   return {text, n};
 }
 
-bool stands_in_the_native_tree(const MountEntry& e) {
-  const bool mounted = e.state == static_cast<uint32_t>(abi::MountState::mounted) ||
-                       e.state == static_cast<uint32_t>(abi::MountState::ended);
-  return mounted && e.parent == 0;
-}
-
 // Whether the path leads to the mount point, and not to what covers it now. Who may not look takes it at its word.
 bool leads_to(const PathText& path, const MountEntry& e) {
   struct stat st {};
@@ -158,8 +152,8 @@ bool leads_to(const PathText& path, const MountEntry& e) {
 template <class Look>
 void for_points(const MountTable& table, Look look) {
   for (uint32_t i = 0; i < abi::mount_entries; i++) {
-    if (stands_in_the_native_tree(table.entry[i]))
-      look(table.entry[i], text_of(table.path[i]), text_of(table.point[i]));
+    const MountEntry& e = table.entry[i];
+    if (is_mounted(e) && e.parent == 0) look(e, text_of(table.path[i]), text_of(table.point[i]));
   }
 }
 

@@ -1,6 +1,7 @@
 // Debuggers in the namespace: to a tracer, what it traces is as without the gate. wait4 tells nothing of the SIGSYS of
 // caught calls, and an exec is told when the program stands in its memory, not the gate alone: a debugger looks then
 // where the program was loaded to. Tracers that follow system calls (strace) are told of an exec as it happens.
+#include <errno.h>
 #include <linux/ptrace.h>
 
 #include "gate/machinery/base.h"
@@ -12,11 +13,11 @@ extern "C" const char _start[];
 
 namespace {
 
-constexpr long bad_address = -14;  // EFAULT
-constexpr long interrupted = -4;   // EINTR
 constexpr int sig_trap = 5, sig_window = 28;
 constexpr int code_queue = -1;  // SI_QUEUE
+// The value that the signal of a loaded program carries, and where: si_value.
 constexpr int program_is_loaded = 0x46574c44;
+constexpr size_t value_offset = 24;
 
 // Written by the tracer's gate into the new image's memory.
 std::atomic<long> tracer_waits{0};
@@ -81,7 +82,6 @@ bool put_off_exec(int thread, int status) {
 
 bool is_loaded(int thread) {
   SignalInfo info;
-  constexpr size_t value_offset = 24;  // si_value
   int value = 0;
   if (!read_info(thread, info) || info.code != code_queue) return false;
   __builtin_memcpy(&value, reinterpret_cast<const char*>(&info) + value_offset, sizeof value);
@@ -132,11 +132,11 @@ void wait_for_traced(StackRecord& record, const CallFrame& call) {
   for (;;) {
     int status = 0;
     record.result = raw_sleep(__NR_wait4, call.arg[0], argument(&status), call.arg[2], call.arg[3]);
-    if (record.result == interrupted && interrupted_sleep() == pass_on) record.outcome = OUTCOME_AGAIN;
+    if (record.result == -EINTR && interrupted_sleep() == pass_on) record.outcome = OUTCOME_AGAIN;
     if (record.result <= 0) return;
     if (is_hidden(static_cast<int>(record.result), status)) continue;
     if (call.arg[1] != 0 && copy_to_program(reinterpret_cast<void*>(call.arg[1]), &status, sizeof status) != 0)
-      record.result = bad_address;
+      record.result = -EFAULT;
     return;
   }
 }
@@ -146,7 +146,6 @@ void stop_when_loaded() {
   SignalInfo info{};
   info.signal = sig_window;
   info.code = code_queue;
-  constexpr size_t value_offset = 24;
   __builtin_memcpy(reinterpret_cast<char*>(&info) + value_offset, &program_is_loaded, sizeof program_is_loaded);
   const long pid = raw_syscall(__NR_getpid);
   raw_syscall(__NR_rt_tgsigqueueinfo, pid, raw_syscall(__NR_gettid), sig_window, argument(&info));

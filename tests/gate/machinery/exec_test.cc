@@ -60,9 +60,6 @@ std::string with_interpreter(std::string program, const std::string& name) {
   return program.replace(at, usual.size(), name + std::string(usual.size() - name.size(), '\0'));
 }
 
-char arg0[] = "name";
-char* const one_argument[] = {arg0, nullptr};
-
 }  // namespace
 
 TEST(Exec, arguments_and_environment_arrive_exactly) {

@@ -13,13 +13,6 @@
 
 extern char** environ;
 
-namespace {
-
-char arg0[] = "name";
-char* const one_argument[] = {arg0, nullptr};
-
-}  // namespace
-
 TEST(Processes, a_vfork_child_execs_while_the_parent_waits) {
   for (int i = 0; i < 50; i++) {
     const pid_t child = vfork();

@@ -75,6 +75,10 @@ inline void wait_until_sleeping(pid_t thread) {
 }
 inline pid_t thread_id() { return static_cast<pid_t>(syscall(SYS_gettid)); }
 
+// The arguments of a program that gets its name alone.
+inline char arg0[] = "name";
+inline char* const one_argument[] = {arg0, nullptr};
+
 // Of its own, for files; with all of them it goes at the end.
 class Directory {
  public:
