@@ -24,25 +24,52 @@ std::atomic<long> tracer_waits{0};
 
 bool tracing = false;
 
-// What is traced by this process: how it was resumed last, and the status of an exec that is to be told.
+// What is traced by this process: how it was resumed last, and the status of an exec that is to be told. Only the
+// thread that traces it makes and ends its record. Those beyond max_traced at once are resumed by PTRACE_CONT.
+constexpr int never_used = 0, free_again = -1;
 struct Traced {
-  std::atomic<int> thread{0};  // 0: free
+  std::atomic<int> thread{never_used};
   std::atomic<int> request{PTRACE_CONT};
   std::atomic<int> exec_status{0};
 };
 constexpr size_t max_traced = 512;
 Traced all_traced[max_traced];
 
-Traced* find_traced(int thread, bool make) {
+// Looks from where its number says, up to what never was in use. free: what could be its record, if it has none.
+Traced* find_traced(int thread, Traced*& free) {
+  free = nullptr;
   for (size_t i = 0; i < max_traced; i++) {
     Traced& t = all_traced[(static_cast<size_t>(thread) + i) % max_traced];
-    int seen = t.thread;
+    const int seen = t.thread;
     if (seen == thread) return &t;
-    if (seen != 0) continue;
-    if (!make) return nullptr;
-    if (t.thread.compare_exchange_strong(seen, thread) || seen == thread) return &t;
+    if (seen > 0) continue;
+    if (free == nullptr) free = &t;
+    if (seen == never_used) break;
   }
   return nullptr;
+}
+
+Traced* find_traced(int thread) {
+  Traced* free = nullptr;
+  return find_traced(thread, free);
+}
+
+Traced* find_or_make_traced(int thread) {
+  for (;;) {
+    Traced* free = nullptr;
+    if (Traced* t = find_traced(thread, free); t != nullptr || free == nullptr) return t != nullptr ? t : free;
+    int seen = free->thread;
+    if (seen > 0 || !free->thread.compare_exchange_strong(seen, thread)) continue;
+    return free;
+  }
+}
+
+void end_traced(int thread) {
+  Traced* t = find_traced(thread);
+  if (t == nullptr) return;
+  t->exec_status = 0;
+  t->request = PTRACE_CONT;
+  t->thread = free_again;
 }
 
 long ptrace(long request, int thread, long address = 0, long data = 0) {
@@ -50,7 +77,7 @@ long ptrace(long request, int thread, long address = 0, long data = 0) {
 }
 
 int last_request(int thread) {
-  const Traced* t = find_traced(thread, false);
+  const Traced* t = find_traced(thread);
   return t == nullptr ? PTRACE_CONT : t->request.load();
 }
 
@@ -74,7 +101,7 @@ bool is_fresh_gate(int thread) {
 
 // Lets it load its program. false: it cannot be had.
 bool put_off_exec(int thread, int status) {
-  Traced* t = find_traced(thread, true);
+  Traced* t = find_or_make_traced(thread);
   if (t == nullptr || ptrace(PTRACE_POKEDATA, thread, argument(&tracer_waits), 1) != 0) return false;
   t->exec_status = status;
   return ptrace(PTRACE_CONT, thread) == 0;
@@ -90,9 +117,10 @@ bool is_loaded(int thread) {
 
 // Whether the tracer is not to know of this stop; status is what it shall see otherwise.
 bool is_hidden(int thread, int& status) {
-  constexpr int stopped = 0x7f;
+  constexpr int stopped = 0x7f, continued = 0xffff;
+  if (status == continued) return false;
   if ((status & 0xff) != stopped) {
-    if (Traced* t = find_traced(thread, false); t != nullptr) t->exec_status = 0, t->request = PTRACE_CONT;
+    end_traced(thread);
     return false;
   }
   const int signal = status >> 8 & 0xff, event = status >> 16;
@@ -102,7 +130,7 @@ bool is_hidden(int thread, int& status) {
   }
   const bool may_be_exec = signal == sig_trap && (event == 0 || event == PTRACE_EVENT_EXEC);
   if (may_be_exec && last_request(thread) == PTRACE_CONT && is_fresh_gate(thread)) return put_off_exec(thread, status);
-  Traced* t = signal == sig_window ? find_traced(thread, false) : nullptr;
+  Traced* t = signal == sig_window ? find_traced(thread) : nullptr;
   if (t != nullptr && t->exec_status != 0 && is_loaded(thread)) status = t->exec_status.exchange(0);
   return false;
 }
@@ -112,14 +140,17 @@ bool is_hidden(int thread, int& status) {
 void note_ptrace(const CallFrame& call) {
   tracing = true;
   catch_number(__NR_wait4);
+  const int thread = static_cast<int>(call.arg[1]);
   switch (call.arg[0]) {
     case PTRACE_CONT:
     case PTRACE_SINGLESTEP:
     case PTRACE_SYSCALL:
     case PTRACE_SYSEMU:
     case PTRACE_SYSEMU_SINGLESTEP:
-      if (Traced* t = find_traced(static_cast<int>(call.arg[1]), true); t != nullptr)
-        t->request = static_cast<int>(call.arg[0]);
+      if (Traced* t = find_or_make_traced(thread); t != nullptr) t->request = static_cast<int>(call.arg[0]);
+      break;
+    case PTRACE_DETACH:
+      end_traced(thread);
       break;
     default:
       break;
