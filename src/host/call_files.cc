@@ -147,7 +147,7 @@ Task<Number> run_owner(Call& call) {
 Task<Number> run_getfl(Call& call) {
   const Number flags = number(call.mount->sys_getfl(file_of(call)));
   if (!flags || call.fields.arg[0] == 0) co_return flags;
-  co_return *flags | static_cast<int64_t>(call.mount->mount_flags()) << abi::mount_flags_shift;
+  co_return *flags | static_cast<int64_t>(call.mount->mount_flags(file_of(call).mount)) << abi::mount_flags_shift;
 }
 
 Task<Number> run_setfl(Call& call) { co_return number(call.mount->sys_setfl(file_of(call), arg32(call, 0))); }

@@ -16,13 +16,11 @@ namespace {
 Number opened(Call& call, const Result<OpenFile*>& result) {
   if (!result) return kernel::error(result.error());
   call.opened = *result;
-  call.opened->mount = call.mount->mount_of(place1(call));
   return 0;
 }
 
 Number opened_or_behind(Call& call, const Result<OpenFile*>& result) {
   if (!result || !SpecialFiles::is_special(**result)) return opened(call, result);
-  (*result)->mount = call.mount->mount_of(place1(call));
   return handed(call, call.special->open(**result), abi::opened_special);
 }
 
@@ -36,7 +34,8 @@ Task<Number> run_openat(Call& call) {
 }
 
 Task<Number> run_open_handle(Call& call) {
-  auto result = co_await call.mount->sys_open_handle(call.caller, arg64(call, 0), arg32(call, 1), arg32(call, 2));
+  auto result =
+      co_await call.mount->sys_open_handle(call.caller, place1(call), arg64(call, 0), arg32(call, 1), arg32(call, 2));
   co_return opened_or_behind(call, result);
 }
 

@@ -318,6 +318,14 @@ std::vector<uint64_t> CallServer::keys() const {
   return keys;
 }
 
+bool CallServer::any_in(uint32_t mount) const {
+  const auto is_in = [mount](const Call* call) {
+    return call && (call->fields.mount == mount || call->fields.mount2 == mount);
+  };
+  return std::any_of(clients_.begin(), clients_.end(),
+                     [&](const auto& each) { return std::ranges::any_of(each.second->in_flight, is_in); });
+}
+
 std::unique_ptr<Call> CallServer::take_blank() {
   if (blank_.empty()) return std::make_unique<Call>();
   std::unique_ptr<Call> call = std::move(blank_.back());

@@ -45,6 +45,8 @@ class CallServer final : CallEnd {
   LockOwners& lock_owners() { return lock_owners_; }
 
   size_t calls() const { return calls_; }
+  // Whether one is under way whose path starts at this mount.
+  bool any_in(uint32_t mount) const;
   // How many calls there have ever been.
   uint64_t begun() const { return begun_; }
   uint64_t refused() const { return refused_; }

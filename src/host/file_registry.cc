@@ -71,8 +71,11 @@ void FileRegistry::abandon(uint64_t token) {
   if (auto found = files_.find(token); found != files_.end()) unwatch(found->second);
 }
 
-bool FileRegistry::any_writable() const {
-  return std::any_of(files_.begin(), files_.end(), [](const auto& each) { return each.second.file->writable(); });
+bool FileRegistry::any_writable(uint32_t mount) const {
+  return std::any_of(files_.begin(), files_.end(), [mount](const auto& each) {
+    const syscall::OpenFile& file = *each.second.file;
+    return file.writable() && (mount == 0 || file.mount == mount);
+  });
 }
 
 RegisteredFile* FileRegistry::use(uint64_t token) {

@@ -54,7 +54,8 @@ class FileRegistry {
       if (!each.closed) visit(*each.file);
   }
   size_t size() const { return files_.size(); }
-  bool any_writable() const;
+  // mount: of those opened through it; 0: of all.
+  bool any_writable(uint32_t mount = 0) const;
   uint64_t overflows() const { return overflows_; }
 
  private:

@@ -11,7 +11,8 @@ namespace fusewire::host {
 enum class HostOperation : uint32_t {
   mount = 1,  // text: mount(2)'s data; flags: MS_*; value: the daemon's uid, 1 for fuseblk, the mode of what is
               // covered (0: not known); dev; mount: its number. Reply: the options
-              // On a device that is mounted already one more mount of the same file system (Linux fuse_get_tree)
+              // On a device that is mounted already one more mount of the same file system (Linux fuse_get_tree), with
+              // flags of its own
   umount,     // mount; flags as umount2(2), with its errors: EBUSY while files are open, unless MNT_DETACH; EAGAIN of
               // MNT_EXPIRE
   abort,
@@ -20,7 +21,7 @@ enum class HostOperation : uint32_t {
   attach,       // mount: its number; in: on what mount's root, or with a token of an open file on that one. Reply:
                 // EEXIST and value: what is mounted there already
   detach,       // mount: of what was attached
-  remount,      // flags: MS_*; text: mount(2)'s data. Reply: read_only of the file system itself
+  remount,      // mount; flags: MS_*, with MS_BIND of the mount alone; text: mount(2)'s data. Reply: as of mount
 };
 
 // What a mount by somebody who may not do everything must be: his own, and for himself alone where that is the rule.
@@ -53,8 +54,9 @@ struct HostMessage {
   uint32_t number = 0;  // of a reply: the question's
   int32_t error = 0;    // of a reply: 0 or -errno
   uint32_t value = 0;
-  uint32_t allow_other = 0, default_permissions = 0, max_read = 0, read_only = 0;  // of a reply to mount
-  uint32_t user_id = 0, group_id = 0;                                              // likewise
+  // Of a reply to mount and its kin. flags: the mount's; read_only: the file system itself.
+  uint32_t flags = 0, allow_other = 0, default_permissions = 0, max_read = 0, read_only = 0;
+  uint32_t user_id = 0, group_id = 0;
 };
 
 }  // namespace fusewire::host

@@ -3,22 +3,16 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/epoll.h>
-#include <sys/stat.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
 
-#include "abi/mount_rules.h"
 #include "host/packet_socket.h"
-#include "kernel/mount_options.h"
 
 namespace fusewire::host {
 namespace {
-
-namespace mount_flag = abi::mount_flag;
-namespace umount_flag = abi::umount_flag;
 
 constexpr int events_per_turn = 64;
 constexpr int clients_per_turn = 16;
@@ -34,12 +28,6 @@ bool is_past(uint64_t deadline) {
   timespec now;
   if (deadline == 0 || ::clock_gettime(CLOCK_MONOTONIC, &now) != 0) return false;
   return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec) > deadline;
-}
-
-bool is_within(const MountBounds& bounds, const kernel::MountOptions& options) {
-  if (!bounds.bounded) return true;
-  return options.user_id == bounds.user_id && options.group_id == bounds.group_id &&
-         (!options.allow_other || bounds.may_allow_other);
 }
 
 UniqueFd copy_of(const UniqueFd& fd) { return UniqueFd(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0)); }
@@ -186,11 +174,8 @@ HostMessage HostProcess::carry_out(const HostRequest& request) {
       return mount(request);
     case HostOperation::umount:
       return reply(umount(request));
-    case HostOperation::remount: {
-      HostMessage message = reply(remount(request));
-      message.read_only = super_read_only_;
-      return message;
-    }
+    case HostOperation::remount:
+      return remount(request);
     case HostOperation::attach:
       return attach(request);
     case HostOperation::detach:
@@ -207,160 +192,9 @@ HostMessage HostProcess::carry_out(const HostRequest& request) {
   return reply(-EINVAL);
 }
 
-HostMessage HostProcess::mount(const HostRequest& request) {
-  if (mount_ && !unmounting_) return mount_again(request);
-  if (mount_ || !device_) return reply(-ENOTCONN);
-  const kernel::Result<kernel::ParsedMountData> parsed = kernel::parse_mount_data(request.text, request.value[1] != 0);
-  if (!parsed) return reply(error_of(parsed.error()));
-  if (!is_within(request.bounds, parsed->options)) return reply(-EPERM);
-  const uint32_t covered = request.value[2];
-  if (covered != 0 && S_ISDIR(covered) != S_ISDIR(parsed->options.rootmode)) return reply(-ENOTDIR);
-  kernel::MountOptions options = parsed->options;
-  options.read_only = options.read_only || (request.flags & mount_flag::read_only) != 0;
-  options.no_devices = (request.flags & mount_flag::nodev) != 0;
-  options.mount_flags = request.flags & mount_flag::kept & ~mount_flag::read_only;
-  options.transport_max_write = SocketDoor::max_write(start_.device_buffer);
-  options.privileged_daemon = request.value[0] == 0;
-
-  kernel::Connection::Entry entry(*connection_);
-  if (const kernel::Result<void> mounted = connection_->mount(options); !mounted)
-    return reply(error_of(mounted.error()));
-  const kernel::Result<syscall::Mount*> mount = syscall::Mount::create(*connection_, request.dev);
-  if (!mount) {
-    connection_->unmount();
-    return reply(error_of(mount.error()));
-  }
-  mount_ = *mount;
-  if (const kernel::Result<void> added = mount_->add_mount(request.mount, nullptr); !added) {
-    mount_->unmount();
-    mount_ = nullptr;
-    return reply(error_of(added.error()));
-  }
-  mounts_ = 1;
-  super_read_only_ = options.read_only;
-  calls_.set_mount(mount_);
-  files_.set_mount(mount_);
-  special_.set_mount(mount_);
-  watches_.set_mount(mount_);
-  HostMessage message = reply(0);
-  message.allow_other = options.allow_other;
-  message.default_permissions = options.default_permissions;
-  message.max_read = options.max_read;
-  message.user_id = options.user_id, message.group_id = options.group_id;
-  message.read_only = options.read_only;
-  return message;
-}
-
-// The options are those of the first mount, whatever is asked for. So are the flags, which the half has for the whole
-// file system: others would not be kept.
-HostMessage HostProcess::mount_again(const HostRequest& request) {
-  const kernel::Result<kernel::ParsedMountData> parsed = kernel::parse_mount_data(request.text, request.value[1] != 0);
-  if (!parsed) return reply(error_of(parsed.error()));
-  const kernel::MountOptions& options = connection_->options();
-  if (!is_within(request.bounds, options)) return reply(-EPERM);
-  const uint32_t covered = request.value[2];
-  if (covered != 0 && S_ISDIR(covered) != S_ISDIR(options.rootmode)) return reply(-ENOTDIR);
-  const uint32_t flags = request.flags & mount_flag::kept;
-  if ((flags & ~mount_flag::read_only) != options.mount_flags ||
-      ((flags & mount_flag::read_only) != 0) != options.read_only)
-    return reply(-EBUSY);
-  kernel::Result<void> added;
-  {
-    kernel::Connection::Entry entry(*connection_);
-    added = mount_->add_mount(request.mount, nullptr);
-  }
-  if (!added) return reply(error_of(added.error()));
-  ++mounts_;
-  HostMessage message = reply(0);
-  message.allow_other = options.allow_other;
-  message.default_permissions = options.default_permissions;
-  message.max_read = options.max_read;
-  message.user_id = options.user_id, message.group_id = options.group_id;
-  message.read_only = super_read_only_;
-  return message;
-}
-
-bool HostProcess::is_busy_in(uint32_t mount) {
-  files_.take_events();
-  bool busy = false;
-  files_.for_each([&](const syscall::OpenFile& file) { busy = busy || file.mount == mount; });
-  return busy;
-}
-
-int32_t HostProcess::umount(const HostRequest& request) {
-  const uint32_t flags = request.flags;
-  if (!mount_) return -EINVAL;
-  // Linux fuse_umount_begin: the connection ends whether or not the mount can.
-  if (flags & umount_flag::force) {
-    abort();
-    calls_.answer_finished();
-  }
-  const bool last = mounts_ <= 1;
-  if (!(flags & umount_flag::detach) && (last ? is_busy() : is_busy_in(request.mount))) return -EBUSY;
-  if ((flags & umount_flag::expire) && expiry_mark_ != calls_.begun()) {
-    expiry_mark_ = calls_.begun();
-    return -EAGAIN;
-  }
-  if (!last) {
-    kernel::Connection::Entry entry(*connection_);
-    mount_->remove_mount(request.mount);
-    --mounts_;
-    return 0;
-  }
-  unmounting_ = true;
-  return 0;
-}
-
-HostMessage HostProcess::attach(const HostRequest& request) {
-  if (!mount_ || unmounting_) return reply(-ENOENT);
-  RegisteredFile* point = request.token != 0 ? files_.use(request.token) : nullptr;
-  if (request.token != 0 && !point) return reply(-ENOENT);
-  kernel::Result<uint32_t> attached;
-  {
-    kernel::Connection::Entry entry(*connection_);
-    attached = mount_->attach(request.mount, point ? point->file : nullptr, request.in);
-  }
-  if (point) files_.unuse(*point);
-  HostMessage message = reply(attached ? 0 : error_of(attached.error()));
-  if (attached && *attached != 0) {
-    message.error = -EEXIST;
-    message.value = *attached;
-  }
-  return message;
-}
-
-int32_t HostProcess::detach(uint32_t mount) {
-  if (!mount_) return 0;
-  kernel::Connection::Entry entry(*connection_);
-  mount_->detach(mount);
-  return 0;
-}
-
 bool HostProcess::is_busy() {
   files_.take_events();
   return !is_unused();
-}
-
-// Linux do_remount and do_reconfigure_mnt: read-only may be the mount's, the file system's, or both.
-int32_t HostProcess::remount(const HostRequest& request) {
-  if (!mount_) return -EINVAL;
-  const bool of_mount = (request.flags & mount_flag::read_only) != 0;
-  bool of_super = super_read_only_;
-  if (!(request.flags & mount_flag::bind)) {
-    const kernel::Result<bool> parsed = kernel::parse_remount_data(request.text, of_mount);
-    if (!parsed) return error_of(parsed.error());
-    if (request.flags & mount_flag::mandatory_locks) return -EINVAL;
-    of_super = *parsed;
-  }
-  const bool read_only = of_mount || of_super;
-  files_.take_events();
-  if (read_only && !connection_->options().read_only && files_.any_writable()) return -EBUSY;
-  super_read_only_ = of_super;
-  kernel::Connection::Entry entry(*connection_);
-  connection_->set_read_only(read_only);
-  connection_->set_mount_flags(request.flags & mount_flag::kept & ~mount_flag::read_only);
-  if (!(request.flags & mount_flag::bind)) mount_->shrink();
-  return 0;
 }
 
 bool HostProcess::special_in_use() {

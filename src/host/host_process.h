@@ -69,11 +69,12 @@ class HostProcess {
   HostMessage carry_out(const HostRequest& request);
   HostMessage mount(const HostRequest& request);
   HostMessage mount_again(const HostRequest& request);
+  HostMessage add_mount(uint32_t mount, syscall::OpenFile* root, uint32_t flags);
   int32_t umount(const HostRequest& request);
   bool is_busy_in(uint32_t mount);
   HostMessage attach(const HostRequest& request);
   int32_t detach(uint32_t mount);
-  int32_t remount(const HostRequest& request);
+  HostMessage remount(const HostRequest& request);
   bool is_busy();
   void set_limits(const HostRequest& request);
   int32_t set_tracing(const HostRequest& request);
@@ -106,7 +107,6 @@ class HostProcess {
   uint32_t mounts_ = 0;                       // places where it is mounted
   bool leader_gone_ = false;
   bool unmounting_ = false;
-  bool super_read_only_ = false;         // the mount itself may be read-only besides
   std::optional<uint64_t> expiry_mark_;  // MNT_EXPIRE: how many calls there had been
   bool end_told_ = false;
   bool watches_room_ = false;

@@ -112,12 +112,8 @@ class Connection : public boost::intrusive::list_base_hook<> {
   LearnedEnosys& learned_enosys() { return learned_enosys_; }
   Counters& counters() { return counters_; }
   const MountOptions& options() const { return options_; }
-  // MS_REMOUNT: the options that change later.
+  // MS_REMOUNT: what changes later.
   void set_read_only(bool read_only) { options_.read_only = read_only; }
-  void set_mount_flags(uint32_t flags) {
-    options_.mount_flags = flags;
-    options_.no_devices = (flags & fusewire::abi::mount_flag::nodev) != 0 || !options_.privileged_daemon;
-  }
   Device& device() { return *first_device_; }
   Module& module() { return module_; }
   Host& host();

@@ -17,10 +17,8 @@ struct MountOptions {
   uint32_t group_id = 0;
   bool default_permissions = false;
   bool allow_other = false;
-  bool read_only = false;
-  bool no_devices = true;  // MS_NODEV, or a mount of a user: device nodes are not opened
-  // nosuid, nodev, noexec, noatime and nodiratime: abi/mount_rules.h.
-  uint32_t mount_flags = 0;
+  bool read_only = false;          // the file system itself, through whichever mount
+  bool no_devices = true;          // of a user (SB_I_NODEV): device nodes are not opened
   uint32_t max_read = UINT32_MAX;  // raised to 4096 at least
   // Upper bound of one message's data that the transport sets (a socket's SO_SNDBUF); 0: none. It bounds max_write and
   // max_pages, and 4096 is always allowed.

@@ -4,8 +4,8 @@
 
 namespace fusewire::kernel {
 
-const Mounts::Mount* Mounts::find(uint32_t mount) const {
-  for (const Mount* each = mounts_; each; each = each->next)
+Mounts::Mount* Mounts::find(uint32_t mount) const {
+  for (Mount* each = mounts_; each; each = each->next)
     if (each->id == mount) return each;
   return nullptr;
 }
@@ -18,28 +18,66 @@ Mounts::Start Mounts::start(uint32_t place, Dentry& superblock_root) const {
   }
   if (place != 0) {
     const Mount* mount = find(place);
-    return mount ? Start{mount->root.get(), place} : Start{};
+    return mount && !mount->removed ? Start{mount->root.get(), place} : Start{};
   }
-  const Mount* first = mounts_;
-  while (first && first->next) first = first->next;
+  const Mount* first = nullptr;
+  for (const Mount* each = mounts_; each; each = each->next)
+    if (!each->removed) first = each;
   return first ? Start{first->root.get(), first->id} : Start{&superblock_root, 0};
 }
 
-Result<void> Mounts::add(uint32_t mount, Dentry& root) {
+Result<void> Mounts::add(uint32_t mount, Dentry& root, uint32_t flags) {
   void* memory = kmalloc_.alloc(sizeof(Mount));
   if (!memory) return error(Errno::enomem);
-  mounts_ = ::new (memory) Mount{mounts_, mount, Ref<Dentry>(root)};
+  mounts_ = ::new (memory) Mount{mounts_, mount, flags, Ref<Dentry>(root)};
   return {};
 }
 
-void Mounts::remove(uint32_t mount) {
-  for (Mount** at = &mounts_; *at; at = &(*at)->next) {
-    if ((*at)->id != mount) continue;
+template <typename Ends>
+void Mounts::free_where(Ends ends) {
+  for (Mount** at = &mounts_; *at;) {
     Mount* gone = *at;
+    if (!ends(*gone)) {
+      at = &gone->next;
+      continue;
+    }
     *at = gone->next;
     gone->~Mount();
-    return kmalloc_.free(gone, sizeof(Mount));
+    kmalloc_.free(gone, sizeof(Mount));
   }
+}
+
+void Mounts::remove(uint32_t mount) {
+  Mount* found = find(mount);
+  if (!found) return;
+  found->removed = true;
+  any_removed_ = true;
+}
+
+void Mounts::sweep() {
+  if (!any_removed_) return;
+  any_removed_ = false;
+  free_where([this](const Mount& mount) {
+    any_removed_ = any_removed_ || (mount.removed && mount.files != 0);
+    return mount.removed && mount.files == 0;
+  });
+}
+
+void Mounts::opened(uint32_t mount) {
+  if (Mount* found = find(mount)) ++found->files;
+}
+
+void Mounts::closed(uint32_t mount) {
+  if (Mount* found = find(mount)) --found->files;
+}
+
+uint32_t Mounts::flags(uint32_t mount) const {
+  const Mount* found = find(mount);
+  return found ? found->flags : 0;
+}
+
+void Mounts::set_flags(uint32_t mount, uint32_t flags) {
+  if (Mount* found = find(mount)) found->flags = flags;
 }
 
 Dentry& Mounts::root(uint32_t mount, Dentry& superblock_root) const {
@@ -73,7 +111,7 @@ uint32_t Mounts::find_mounted(uint32_t in, const Dentry& dentry) const {
 }
 
 void Mounts::clear() {
-  while (mounts_) remove(mounts_->id);
+  free_where([](const Mount&) { return true; });
   while (points_) detach(points_->mount);
 }
 

@@ -1,5 +1,6 @@
-// Mounts: where one file system is mounted (Linux s_mounts), and what is mounted on its dentries (Linux struct
-// mountpoint). Both are known here by number alone: whose they are is the business of who attaches them.
+// Mounts: where one file system is mounted (Linux s_mounts), each with its root and its flags, and what is mounted on
+// its dentries (Linux struct mountpoint). Both are known here by number alone: whose they are is the business of who
+// attaches them. One that is unmounted stays as long as open files and calls go on in it: its root ends their way up.
 // A dentry counts what is mounted on it, so that a walk asks here only where something is.
 // Owner: the Superblock. Thread rule: under the connection lock.
 #pragma once
@@ -30,13 +31,19 @@ class Mounts {
   // stands in it: its mount point. 0: the first mount.
   Start start(uint32_t place, Dentry& superblock_root) const;
 
-  // ENOMEM.
-  Result<void> add(uint32_t mount, Dentry& root);
+  // flags: abi/mount_rules.h, mount_flag::kept. ENOMEM.
+  Result<void> add(uint32_t mount, Dentry& root, uint32_t flags);
+  // No path starts there any more.
   void remove(uint32_t mount);
-  // The root of a mount; of one that is gone the file system's.
+  // Forgets the removed ones that no file was opened through. No call may be under way.
+  void sweep();
+  // A file was opened through the mount, or its last use has ended.
+  void opened(uint32_t mount);
+  void closed(uint32_t mount);
+  // The root of a mount; of one that is not known the file system's.
   Dentry& root(uint32_t mount, Dentry& superblock_root) const;
-  bool has(uint32_t mount) const { return find(mount) != nullptr; }
-  bool empty() const { return mounts_ == nullptr; }
+  uint32_t flags(uint32_t mount) const;
+  void set_flags(uint32_t mount, uint32_t flags);
 
   // Mounts `mount` on the dentry, as it is seen in the mount `in`. ENOMEM.
   Result<void> attach(uint32_t in, Dentry& dentry, uint32_t mount);
@@ -50,20 +57,25 @@ class Mounts {
  private:
   struct Mount {
     Mount* next;
-    uint32_t id;
+    uint32_t id, flags;
     Ref<Dentry> root;
+    uint32_t files = 0;  // opened through it
+    bool removed = false;
   };
   struct Point {
     Point* next;
     uint32_t in, mount;
     Ref<Dentry> dentry;
   };
-  const Mount* find(uint32_t mount) const;
+  Mount* find(uint32_t mount) const;
+  template <typename Ends>
+  void free_where(Ends ends);
   uint32_t find_mounted(uint32_t in, const Dentry& dentry) const;
 
   Kmalloc& kmalloc_;
   Mount* mounts_ = nullptr;  // the newest first
   Point* points_ = nullptr;
+  bool any_removed_ = false;
 };
 
 }  // namespace fusewire::kernel

@@ -52,10 +52,8 @@ class Superblock {
   ReadyList& ready() { return connection.ready(); }
   uint64_t now() { return connection.host().now(); }
   bool default_permissions() const { return connection.options().default_permissions; }
+  // Itself: a mount of it may be so besides.
   bool read_only() const { return connection.options().read_only; }
-  uint32_t mount_flags() const { return connection.options().mount_flags; }
-  // path_noexec: no file of it is executed or mapped to be.
-  bool no_exec() const { return (mount_flags() & fusewire::abi::mount_flag::noexec) != 0; }
   Dentry& root() { return *root_; }
   bool has(uint64_t init_flag) const { return connection.negotiated().has(init_flag); }
   uint32_t name_max() const {

@@ -204,7 +204,7 @@ int Leader::mounted(uint32_t id, Connection& connection, const abi::LeaderReques
     entry.on_root = covered && request.token == 0 ? 1 : 0;
     entry.view = mount.view;
     entry.user_id = host.user_id, entry.group_id = host.group_id;
-    entry.flags = request.flags & mount_flag::kept;
+    entry.flags = host.flags;
     entry.super_read_only = host.read_only;
     entry.allow_other = host.allow_other;
     entry.default_permissions = host.default_permissions;
@@ -389,14 +389,15 @@ void Leader::remount(const abi::LeaderRequest& request, Asker asker) {
         path_of(*mount)));
     return answer(asker, {-EACCES, 0});
   }
-  host::HostRequest host_request{.operation = host::HostOperation::remount, .flags = request.flags};
+  host::HostRequest host_request{.operation = host::HostOperation::remount, .flags = request.flags, .mount = mount->id};
   copy_text(host_request.text, request.options);
-  const auto changed = [this, id = mount->id, flags = request.flags & mount_flag::kept](const host::HostMessage& host) {
+  const auto changed = [this, id = mount->id](const host::HostMessage& host) {
     const MountRecord* asked = find_mount(id);
     if (!asked) return;
     table_.change([&](abi::MountTable&) {
-      entry_of(*asked).flags = flags;
-      entry_of(*asked).super_read_only = host.read_only;
+      entry_of(*asked).flags = host.flags;
+      for (const auto& [each, record] : mounts_)
+        if (record.connection == asked->connection) entry_of(record).super_read_only = host.read_only;
     });
   };
   ask_host(

@@ -77,8 +77,10 @@ Task<Result<void>> access_at(MountImpl& mount, Caller& caller, Place place, uint
   auto found = co_await resolve(mount, caller, place, at_flags, leave);
   if (!found) co_return error(found.error());
   Ref<Inode> inode(*(*found)->inode);
-  if ((mask & abi::may_exec) && inode->is_reg() && mount.sb.no_exec()) co_return error(Errno::eacces);
+  if ((mask & abi::may_exec) && inode->is_reg() && mount.is_no_exec(place)) co_return error(Errno::eacces);
   auto allowed = co_await kernel::permission(*inode, caller, mask | abi::may_access);
+  const bool is_special = !inode->is_reg() && !inode->is_dir() && !inode->is_lnk();
+  if (allowed && (mask & abi::may_write) && !is_special && mount.is_read_only(place)) co_return error(Errno::erofs);
   co_return allowed;
 }
 
@@ -100,10 +102,9 @@ Task<Result<size_t>> readlink_at(MountImpl& mount, Caller& caller, Place place, 
   co_return fits;
 }
 
-Statfs statfs_of(const Superblock& sb, const wire::Kstatfs& st) {
+Statfs statfs_of(const wire::Kstatfs& st, uint32_t flags, bool read_only) {
   // ST_NOSUID, ST_NODEV and so on have the values of mount(2)'s flags.
   constexpr uint64_t st_rdonly = 1, st_valid = 0x20, st_relatime = 0x1000;
-  const uint32_t flags = sb.mount_flags();
   Statfs out{};
   out.type = abi::fuse_super_magic;
   out.bsize = st.bsize;
@@ -114,16 +115,18 @@ Statfs statfs_of(const Superblock& sb, const wire::Kstatfs& st) {
   out.ffree = st.ffree;
   out.namelen = st.namelen;
   out.frsize = st.frsize;
-  out.flags = st_valid | flags | (sb.read_only() ? st_rdonly : 0);
+  out.flags = st_valid | flags | (read_only ? st_rdonly : 0);
   if ((flags & mount_flag::noatime) == 0) out.flags |= st_relatime;
   return out;
 }
 
-Task<Result<Statfs>> statfs_inode(MountImpl& mount, Caller& caller, Inode& inode) {
+Task<Result<Statfs>> statfs_inode(MountImpl& mount, Caller& caller, Inode& inode, uint32_t through) {
   Superblock& sb = mount.sb;
+  const uint32_t flags = sb.mounts.flags(through);
+  const bool read_only = mount.is_read_only(through);
   wire::StatfsOut out{};
   // A stranger learns the type and nothing else (K104).
-  if (!kernel::admitted(sb, caller)) co_return statfs_of(sb, out.st);
+  if (!kernel::admitted(sb, caller)) co_return statfs_of(out.st, flags, read_only);
   kernel::Args args;
   args.opcode = wire::Opcode::statfs;
   args.nodeid = inode.nodeid;
@@ -131,20 +134,20 @@ Task<Result<Statfs>> statfs_inode(MountImpl& mount, Caller& caller, Inode& inode
   args.add_out_bytes(bytes.first(sb.minor() < 4 ? wire::compat_statfs_size : sizeof(out)), false);
   auto sent = co_await sb.connection.send(args, caller);
   if (!sent) co_return error(sent.error());
-  co_return statfs_of(sb, out.st);
+  co_return statfs_of(out.st, flags, read_only);
 }
 
 Task<Result<Statfs>> statfs_at(MountImpl& mount, Caller& caller, Place place, Leave& leave) {
   auto found = co_await resolve(mount, caller, place, abi::at_empty_path, leave);
   if (!found) co_return error(found.error());
   Ref<Inode> inode(*(*found)->inode);
-  auto shown = co_await statfs_inode(mount, caller, *inode);
+  auto shown = co_await statfs_inode(mount, caller, *inode, mount.mount_of(place));
   co_return shown;
 }
 
 Task<Result<Statfs>> statfs_file(MountImpl& mount, Caller& caller, File& file) {
   FileUse use(file);
-  auto shown = co_await statfs_inode(mount, caller, *file.inode);
+  auto shown = co_await statfs_inode(mount, caller, *file.inode, file.mount);
   co_return shown;
 }
 
@@ -208,14 +211,15 @@ void tell_change(Events& events, Dentry& dentry, File* file, const kernel::SetAt
 struct Changed {
   Inode& inode;
   Dentry& dentry;
+  uint32_t through;  // the mount
   File* file = nullptr;
 
-  Changed(Inode& of, Ref<Dentry>& found) : inode(of), dentry(*found) {}
-  explicit Changed(File& of) : inode(*of.inode), dentry(*of.dentry), file(&of) {}
+  Changed(Inode& of, Ref<Dentry>& found, uint32_t mount) : inode(of), dentry(*found), through(mount) {}
+  explicit Changed(File& of) : inode(*of.inode), dentry(*of.dentry), through(of.mount), file(&of) {}
 };
 
 Task<Result<void>> apply(MountImpl& mount, Caller& caller, Changed what, kernel::SetAttributes set) {
-  if (mount.sb.read_only()) co_return error(Errno::erofs);
+  if (mount.is_read_only(what.through)) co_return error(Errno::erofs);
   auto done = co_await kernel::set_attributes(what.inode, caller, set);
   if (done && mount.events) tell_change(*mount.events, what.dentry, what.file, set);
   co_return done;
@@ -228,7 +232,7 @@ Task<Result<void>> chmod_at(MountImpl& mount, Caller& caller, Place place, uint3
   if (!found) co_return error(found.error());
   Ref<Inode> inode(*(*found)->inode);
   if (inode->is_lnk()) co_return error(Errno::eopnotsupp);
-  auto done = co_await apply(mount, caller, Changed(*inode, *found), mode_change(*inode, mode));
+  auto done = co_await apply(mount, caller, Changed(*inode, *found, mount.mount_of(place)), mode_change(*inode, mode));
   co_return done;
 }
 
@@ -245,7 +249,7 @@ Task<Result<void>> chown_at(MountImpl& mount, Caller& caller, Place place, uint3
   auto found = co_await resolve(mount, caller, place, at_flags, leave);
   if (!found) co_return error(found.error());
   Ref<Inode> inode(*(*found)->inode);
-  auto done = co_await apply(mount, caller, Changed(*inode, *found), owner_change(uid, gid));
+  auto done = co_await apply(mount, caller, Changed(*inode, *found, mount.mount_of(place)), owner_change(uid, gid));
   co_return done;
 }
 
@@ -266,13 +270,13 @@ Task<Result<void>> truncate_at(MountImpl& mount, Caller& caller, Place place, ui
   if (!inode->is_reg()) co_return error(Errno::einval);
   auto allowed = co_await kernel::permission(*inode, caller, abi::may_write);
   if (!allowed) co_return allowed;
-  if (mount.sb.read_only()) co_return error(Errno::erofs);
+  if (mount.is_read_only(place)) co_return error(Errno::erofs);
   const kernel::Writing writing(*inode);
   if (!writing) co_return error(Errno::etxtbsy);
   kernel::SetAttributes set;
   set.valid = wire::fattr::size;
   set.size = size;
-  auto done = co_await apply(mount, caller, Changed(*inode, *found), set);
+  auto done = co_await apply(mount, caller, Changed(*inode, *found, mount.mount_of(place)), set);
   co_return done;
 }
 
@@ -302,7 +306,8 @@ Task<Result<void>> utimens_at(MountImpl& mount, Caller& caller, Place place, Tim
   if (!found) co_return error(found.error());
   if (!sane_time(atime) || !sane_time(mtime)) co_return error(Errno::einval);
   Ref<Inode> inode(*(*found)->inode);
-  auto done = co_await apply(mount, caller, Changed(*inode, *found), times_change(mount.sb, atime, mtime));
+  auto done = co_await apply(mount, caller, Changed(*inode, *found, mount.mount_of(place)),
+                             times_change(mount.sb, atime, mtime));
   co_return done;
 }
 

@@ -161,8 +161,6 @@ Task<Result<void>> Mount::sys_flush(Caller& caller, OpenFile& file) {
 
 Result<uint32_t> Mount::sys_getfl(OpenFile& file) { return file.flags; }
 
-uint32_t Mount::mount_flags() const { return static_cast<const MountImpl&>(*this).sb.mount_flags(); }
-
 Result<void> Mount::sys_setfl(OpenFile& file, uint32_t flags) {
   if (file.is_path()) return error(Errno::ebadf);
   if ((flags & abi::o_direct) && file.inode->is_dir()) return error(Errno::einval);

@@ -47,8 +47,19 @@ void MountImpl::unmount() {
   free_if_unused();
 }
 
+void MountImpl::file_opened(File& file, uint32_t through) {
+  file.mount = through;
+  sb.mounts.opened(through);
+  ++open_files_;
+}
+
+bool MountImpl::is_read_only(uint32_t through) const {
+  return sb.read_only() || (sb.mounts.flags(through) & fusewire::abi::mount_flag::read_only) != 0;
+}
+
 void MountImpl::file_released(File& file) {
   if (events) events->used(file, Use::closed);
+  sb.mounts.closed(file.mount);
   --open_files_;
   ++calls_;
   file.unuse();
@@ -56,7 +67,7 @@ void MountImpl::file_released(File& file) {
 }
 
 void MountImpl::call_ended() {
-  --calls_;
+  if (--calls_ == 0) sb.mounts.sweep();
   free_if_unused();
 }
 
@@ -94,13 +105,24 @@ Result<Mount*> Mount::create(kernel::Connection& connection, uint64_t dev) {
   return ::new (memory) MountImpl(connection, *sb);
 }
 
-Result<void> Mount::add_mount(uint32_t mount, OpenFile* root) {
+Result<void> Mount::add_mount(uint32_t mount, OpenFile* root, uint32_t flags) {
   MountImpl& self = impl(*this);
   if (self.is_unmounted()) return error(Errno::enotconn);
-  return self.sb.mounts.add(mount, root ? *root->dentry : self.sb.root());
+  return self.sb.mounts.add(mount, root ? *root->dentry : self.sb.root(), flags);
 }
 
-void Mount::remove_mount(uint32_t mount) { impl(*this).sb.mounts.remove(mount); }
+void Mount::remove_mount(uint32_t mount) {
+  MountImpl& self = impl(*this);
+  self.call_began();
+  self.sb.mounts.remove(mount);
+  self.call_ended();
+}
+
+void Mount::set_mount_flags(uint32_t mount, uint32_t flags) { impl(*this).sb.mounts.set_flags(mount, flags); }
+
+uint32_t Mount::mount_flags(uint32_t mount) const {
+  return static_cast<const MountImpl&>(*this).sb.mounts.flags(mount);
+}
 
 Result<uint32_t> Mount::attach(uint32_t mount, OpenFile* point, uint32_t in) {
   MountImpl& self = impl(*this);

@@ -45,9 +45,9 @@ struct Leave {
   std::span<char> storage;  // PATH_MAX
   size_t length = 0;
   LeaveTo to = LeaveTo::root;
-  uint32_t mount = 0;      // that it left, or that it goes into
-  uint8_t which = 0;       // of two paths: 0 the first, 1 the second
-  uint32_t links = 0;      // symlinks that were followed on the way
+  uint32_t mount = 0;  // that it left, or that it goes into
+  uint8_t which = 0;   // of two paths: 0 the first, 1 the second
+  uint32_t links = 0;  // symlinks that were followed on the way
   std::string_view rest() const { return {storage.data(), length}; }
 };
 
@@ -63,9 +63,12 @@ class Mount {
   static Result<Mount*> create(kernel::Connection& connection, uint64_t dev);
   // The mount is gone for new walks; files still open live on (K042). Frees everything when the last is released.
   void unmount();
-  // One more mount of the file system, from its root on or from an open file. ENOMEM, ENOTCONN once it is unmounted.
-  Result<void> add_mount(uint32_t mount, OpenFile* root);
+  // One more mount of the file system, from its root on or from an open file. flags: abi/mount_rules.h,
+  // mount_flag::kept. ENOMEM, ENOTCONN once it is unmounted.
+  Result<void> add_mount(uint32_t mount, OpenFile* root, uint32_t flags);
   void remove_mount(uint32_t mount);
+  void set_mount_flags(uint32_t mount, uint32_t flags);
+  uint32_t mount_flags(uint32_t mount) const;
   // Something is mounted on an open file, or on the root of the mount `in`. What is mounted there already (then nothing
   // was done), or 0. ENOENT for a name that is gone, ENOMEM.
   Result<uint32_t> attach(uint32_t mount, OpenFile* point, uint32_t in);
@@ -117,8 +120,9 @@ class Mount {
 
   // name_to_handle_at(2). at_flags: AT_SYMLINK_NOFOLLOW, AT_EMPTY_PATH.
   Task<Result<FileHandle>> sys_file_handle(Caller&, Place, uint32_t at_flags, Leave&);
-  // open_by_handle_at(2): with CAP_DAC_READ_SEARCH. ESTALE for a file that is not known any more.
-  Task<Result<OpenFile*>> sys_open_handle(Caller&, uint64_t nodeid, uint32_t generation, uint32_t flags);
+  // open_by_handle_at(2): with CAP_DAC_READ_SEARCH. Of the place only its mount counts. ESTALE for a file that is not
+  // known any more.
+  Task<Result<OpenFile*>> sys_open_handle(Caller&, Place, uint64_t nodeid, uint32_t generation, uint32_t flags);
   // inotify_add_watch(2) as far as the path goes: read permission; the file is O_PATH.
   Task<Result<OpenFile*>> sys_watch(Caller&, Place, bool follow, bool only_directory, Leave&);
   // The names of such a directory, by an open of its own of which no Events are told.
@@ -150,8 +154,6 @@ class Mount {
   Task<Result<void>> sys_fremovexattr(Caller&, OpenFile&, std::string_view name);
   // F_GETFL and F_SETFL: O_APPEND, O_NONBLOCK, O_NOATIME, O_DIRECT may change.
   Result<uint32_t> sys_getfl(OpenFile&);
-  // The flags of the mount: abi/mount_rules.h.
-  uint32_t mount_flags() const;
   Result<void> sys_setfl(OpenFile&, uint32_t flags);
   // POSIX locks; owner is caller.lock_owner, or the open file (F_OFD_*: lock.pid must be 0, and -1 comes back). wait:
   // F_SETLKW. Local unless POSIX_LOCKS was negotiated (K138, K139).

@@ -34,7 +34,13 @@ class MountImpl final : public Mount, private Superblock::IdleListener {
   Result<void> reachable(const Place& place) const;
   void unmount();
   bool is_unmounted() const { return unmounted_; }
-  void file_opened() { ++open_files_; }
+  void file_opened(File& file, uint32_t through);
+  // Of the mount that a place lies in, or a file was opened through. read_only: it or the file system is (Linux
+  // __mnt_is_readonly).
+  uint32_t flags_of(const Place& place) const { return sb.mounts.flags(mount_of(place)); }
+  bool is_read_only(uint32_t through) const;
+  bool is_read_only(const Place& place) const { return is_read_only(mount_of(place)); }
+  bool is_no_exec(const Place& place) const { return (flags_of(place) & fusewire::abi::mount_flag::noexec) != 0; }
   void file_released(File& file);
   size_t open_files() const { return open_files_; }
   void call_began() { ++calls_; }

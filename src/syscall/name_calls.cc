@@ -42,8 +42,7 @@ Task<Result<void>> leave_or_fail(Walk& walk, Last last, Errno otherwise) {
 }
 
 // may_create: write and execute permission on the directory.
-Task<Result<void>> may_create(Dentry& parent, Superblock& sb, Caller& caller) {
-  if (sb.read_only()) co_return error(Errno::erofs);
+Task<Result<void>> may_create(Dentry& parent, Superblock&, Caller& caller) {
   if (parent.inode->dead) co_return error(Errno::enoent);
   auto allowed = co_await kernel::permission(*parent.inode, caller, abi::may_write | abi::may_exec);
   co_return allowed;
@@ -66,10 +65,11 @@ Task<Result<Locked>> find_free_name(Walk& walk, Superblock& sb, Caller& caller, 
   co_return std::move(*locked);
 }
 
-Task<Result<Locked>> prepare_creation(Walk& walk, Superblock& sb, Caller& caller, bool for_directory) {
-  auto locked = co_await find_free_name(walk, sb, caller, for_directory);
+Task<Result<Locked>> prepare_creation(Walk& walk, MountImpl& mount, Caller& caller, bool for_directory) {
+  auto locked = co_await find_free_name(walk, mount.sb, caller, for_directory);
   if (!locked) co_return error(locked.error());
-  auto allowed = co_await may_create(*locked->parent, sb, caller);
+  if (mount.is_read_only(walk.mount())) co_return error(Errno::erofs);
+  auto allowed = co_await may_create(*locked->parent, mount.sb, caller);
   if (!allowed) co_return error(allowed.error());
   co_return std::move(*locked);
 }
@@ -81,7 +81,7 @@ void tell_made(const MountImpl& mount, const Locked& locked, bool is_directory, 
 Task<Result<void>> mkdir_at(MountImpl& mount, Caller& caller, Place place, uint32_t mode, Leave& leave) {
   CO_TRY_VOID(mount.reachable(place));
   Walk walk(mount.sb, caller, place, leave);
-  auto locked = co_await prepare_creation(walk, mount.sb, caller, true);
+  auto locked = co_await prepare_creation(walk, mount, caller, true);
   if (!locked) co_return error(locked.error());
   auto made = co_await kernel::make_directory(mount.sb, caller, *locked->dentry, mode & 01777);
   if (made) tell_made(mount, *locked, true);
@@ -97,7 +97,7 @@ Task<Result<void>> mknod_at(MountImpl& mount, Caller& caller, Place place, uint3
   const bool plain = type == 0 || type == abi::s_ifreg || type == abi::s_ififo || type == abi::s_ifsock;
   if (!device && !plain) co_return error(Errno::einval);
   Walk walk(mount.sb, caller, place, leave);
-  auto locked = co_await prepare_creation(walk, mount.sb, caller, false);
+  auto locked = co_await prepare_creation(walk, mount, caller, false);
   if (!locked) co_return error(locked.error());
   if (device && !caller.may(kernel::Capability::mknod)) co_return error(Errno::eperm);
   auto made = co_await kernel::make_node(mount.sb, caller, *locked->dentry, mode, device ? rdev : 0);
@@ -109,7 +109,7 @@ Task<Result<void>> mknod_at(MountImpl& mount, Caller& caller, Place place, uint3
 Task<Result<File*>> bind_socket(MountImpl& mount, Caller& caller, Place place, uint32_t mode, Leave& leave) {
   CO_TRY_VOID(mount.reachable(place));
   Walk walk(mount.sb, caller, place, leave);
-  auto locked = co_await prepare_creation(walk, mount.sb, caller, false);
+  auto locked = co_await prepare_creation(walk, mount, caller, false);
   if (!locked) co_return error(locked.error());
   const uint32_t socket_mode = abi::s_ifsock | (mode & abi::s_iallugo);
   auto made = co_await kernel::make_node(mount.sb, caller, *locked->dentry, socket_mode, 0);
@@ -119,7 +119,7 @@ Task<Result<File*>> bind_socket(MountImpl& mount, Caller& caller, Place place, u
   if (!named || !named->inode) co_return error(Errno::eio);
   File* file = kernel::make_file(*named, abi::o_path, caller);
   if (!file) co_return error(Errno::enomem);
-  mount.file_opened();
+  mount.file_opened(*file, walk.mount());
   co_return file;
 }
 
@@ -152,7 +152,7 @@ Task<Result<void>> symlink_at(MountImpl& mount, Caller& caller, std::string_view
   TextCopy copy(mount.kmalloc(), target);
   if (!copy) co_return error(Errno::enomem);
   Walk walk(mount.sb, caller, place, leave);
-  auto locked = co_await prepare_creation(walk, mount.sb, caller, false);
+  auto locked = co_await prepare_creation(walk, mount, caller, false);
   if (!locked) co_return error(locked.error());
   auto made = co_await kernel::make_symlink(mount.sb, caller, *locked->dentry, copy.text());
   if (made) tell_made(mount, *locked, false);
@@ -182,7 +182,7 @@ Task<Result<void>> link_at(MountImpl& mount, Caller& caller, Place from, Place t
   auto locked = co_await find_free_name(walk, mount.sb, caller, false);
   if (!locked) co_return error(locked.error());
   if (mount.mount_of(from) != walk.mount()) co_return error(Errno::exdev);
-  if (mount.sb.read_only()) co_return error(Errno::erofs);
+  if (mount.is_read_only(walk.mount())) co_return error(Errno::erofs);
   Ref<Inode> inode(*(*source)->inode);
   auto linkable = co_await may_link(*inode, caller);
   if (!linkable) co_return linkable;
@@ -221,7 +221,7 @@ Task<Result<void>> unlink_at(MountImpl& mount, Caller& caller, Place place, uint
   auto last = co_await walk.to_last();
   if (!last) co_return error(last.error());
   CO_TRY_VOID(removal_kind(*last, directory));
-  if (sb.read_only()) co_return error(Errno::erofs);
+  if (mount.is_read_only(walk.mount())) co_return error(Errno::erofs);
   auto locked = co_await lock_and_lookup(walk, sb, caller, last->name, lookup_flag::none);
   if (!locked) co_return error(locked.error());
   Dentry& dentry = *locked->dentry;
@@ -385,7 +385,7 @@ Task<Result<void>> rename_at(MountImpl& mount, Caller& caller, Place from, Place
     const bool replaces = !(flags & abi::rename_noreplace);
     co_return error(replaces ? Errno::ebusy : Errno::eexist);
   }
-  if (sb.read_only()) co_return error(Errno::erofs);
+  if (mount.is_read_only(from_walk.mount())) co_return error(Errno::erofs);
   auto locks = co_await lock_directories(from_walk, to_walk, sb, caller);
   if (!locks) co_return error(locks.error());
   auto renamed = co_await rename_locked(mount, caller, *locks, Rename{*from_last, *to_last, flags});

@@ -41,29 +41,29 @@ bool follows_last(uint32_t flags) {
 }
 
 // The open succeeded: what is left of the flags, and the mount's count.
-File* opened(MountImpl& mount, File* file) {
+File* opened(MountImpl& mount, File* file, uint32_t through) {
   file->flags &= ~creation_flags;
-  mount.file_opened();
+  mount.file_opened(*file, through);
   return file;
 }
 
 // The same for a file of the daemon's: watchers are told. truncated: by O_TRUNC.
-File* opened_and_told(MountImpl& mount, File* file, bool truncated) {
-  opened(mount, file);
+File* opened_and_told(MountImpl& mount, File* file, uint32_t through, bool truncated) {
+  opened(mount, file, through);
   if (!mount.events) return file;
   mount.events->used(*file, Use::opened);
   if (truncated) mount.events->used(*file, Use::modified);
   return file;
 }
 
-Result<File*> open_path(MountImpl& mount, Caller& caller, Dentry& dentry, uint32_t flags) {
+Result<File*> open_path(MountImpl& mount, Caller& caller, const Place& place, Dentry& dentry, uint32_t flags) {
   if ((flags & abi::o_directory) && !dentry.inode->is_dir()) return error(Errno::enotdir);
   File* file = make_file(dentry, flags, caller);
   if (!file) return error(Errno::enomem);
-  return opened(mount, file);
+  return opened(mount, file, mount.mount_of(place));
 }
 
-Result<void> check_type(const Inode& inode, uint32_t flags, uint32_t access) {
+Result<void> check_type(const Inode& inode, uint32_t flags, uint32_t access, uint32_t mount_flags) {
   if ((flags & abi::o_creat) && inode.is_dir()) return error(Errno::eisdir);
   if ((flags & abi::o_directory) && !inode.is_dir()) return error(Errno::enotdir);
   switch (inode.type()) {
@@ -74,6 +74,7 @@ Result<void> check_type(const Inode& inode, uint32_t flags, uint32_t access) {
     // may_open_dev.
     case abi::s_ifblk:
     case abi::s_ifchr:
+      if (mount_flags & fusewire::abi::mount_flag::nodev) return error(Errno::eacces);
       return inode.sb.connection.options().no_devices ? error(Errno::eacces) : Result<void>();
     default:
       return {};
@@ -105,11 +106,14 @@ void drop_unnamed(File& file) {
 
 // do_open of what exists. created: by this very call, so that nothing is asked of permissions, and O_TRUNC is done
 // with.
-Task<Result<File*>> open_existing(MountImpl& mount, Caller& caller, Dentry& found, uint32_t flags, uint32_t access,
-                                  bool created) {
+Task<Result<File*>> open_existing(MountImpl& mount, Caller& caller, Dentry& found, uint32_t through, uint32_t flags,
+                                  uint32_t access, bool created) {
   Ref<Dentry> dentry(found);
   Ref<Inode> inode(*found.inode);
-  if (!created) CO_TRY_VOID(check_type(*inode, flags, access));
+  const bool read_only = !created && mount.is_read_only(through);
+  // do_open: before permissions.
+  if (read_only && (flags & abi::o_trunc) && inode->is_reg()) co_return error(Errno::erofs);
+  if (!created) CO_TRY_VOID(check_type(*inode, flags, access, mount.sb.mounts.flags(through)));
   auto allowed = co_await kernel::permission(*inode, caller, created ? 0 : access);
   if (!allowed) co_return error(allowed.error());
   const bool owner = caller.may_as_owner(inode->attr.uid);
@@ -117,8 +121,9 @@ Task<Result<File*>> open_existing(MountImpl& mount, Caller& caller, Dentry& foun
   if (inode->type() == abi::s_ifsock) co_return error(Errno::enxio);
   File* file = make_file(*dentry, flags, caller);
   if (!file) co_return error(Errno::enomem);
-  if (is_special(*inode)) co_return opened(mount, file);
+  if (is_special(*inode)) co_return opened(mount, file, through);
   auto sent = file->take_writing();
+  if (sent && read_only && file->writable()) sent = error(Errno::erofs);
   // A running program is not cut off by an OPEN that reads, as Linux lets it be.
   if (sent && (flags & abi::o_trunc) && inode->writers < 0) sent = error(Errno::etxtbsy);
   if (sent) sent = co_await open_file(*file, caller);
@@ -130,16 +135,17 @@ Task<Result<File*>> open_existing(MountImpl& mount, Caller& caller, Dentry& foun
     drop_unnamed(*file);
     co_return error(sent.error());
   }
-  co_return opened_and_told(mount, file, truncates);
+  co_return opened_and_told(mount, file, through, truncates);
 }
 
 struct Creation {
   uint32_t flags, mode, access;
+  bool read_only;  // the mount
 };
 
 // may_o_create.
-Task<Result<void>> may_make(Superblock& sb, Caller& caller, Inode& directory) {
-  if (sb.read_only()) co_return error(Errno::erofs);
+Task<Result<void>> may_make(Superblock&, Caller& caller, Inode& directory, bool read_only) {
+  if (read_only) co_return error(Errno::erofs);
   auto allowed = co_await kernel::permission(directory, caller, abi::may_write | abi::may_exec);
   co_return allowed;
 }
@@ -182,7 +188,7 @@ Task<Result<Round>> lookup_or_create(Superblock& sb, Caller& caller, Dentry& dir
   Round round;
   round.found = *cached;
   if (round.found && round.found->inode) co_return round;
-  auto makeable = co_await may_make(sb, caller, *directory.inode);
+  auto makeable = co_await may_make(sb, caller, *directory.inode, what.read_only);
   if (!round.found) {
     auto looked = co_await kernel::lookup(sb, caller, directory, name, flags | lookup_flag::locked);
     if (!looked) co_return error(looked.error());
@@ -214,7 +220,7 @@ Task<Result<File*>> open_or_create(MountImpl& mount, Caller& caller, Walk& walk,
   if (round.created && mount.events) mount.events->made(*directory->inode, last.name, false, nullptr);
   if (round.file) {
     auto allowed = co_await kernel::permission(*round.file->inode, caller, 0);
-    if (allowed) co_return opened_and_told(mount, round.file, false);
+    if (allowed) co_return opened_and_told(mount, round.file, walk.mount(), false);
     drop_unnamed(*round.file);
     co_return error(allowed.error());
   }
@@ -225,7 +231,7 @@ Task<Result<File*>> open_or_create(MountImpl& mount, Caller& caller, Walk& walk,
     link = found;
     co_return static_cast<File*>(nullptr);
   }
-  auto file = co_await open_existing(mount, caller, *found, what.flags, what.access, round.created);
+  auto file = co_await open_existing(mount, caller, *found, walk.mount(), what.flags, what.access, round.created);
   co_return file;
 }
 
@@ -243,7 +249,7 @@ Task<Result<File*>> open_creating(MountImpl& mount, Caller& caller, Place place,
     if (is_file && !exclusive) {
       // A mount on a file.
       Ref<Dentry> root(walk.at());
-      auto file = co_await open_existing(mount, caller, *root, what.flags, what.access, false);
+      auto file = co_await open_existing(mount, caller, *root, walk.mount(), what.flags, what.access, false);
       co_return file;
     }
     if (last->kind != LastKind::name) co_return error(exclusive ? Errno::eexist : Errno::eisdir);
@@ -261,11 +267,12 @@ Task<Result<File*>> open_tmpfile(MountImpl& mount, Caller& caller, Place place, 
   auto directory = co_await resolve(mount, caller, place, how, leave);
   if (!directory) co_return error(directory.error());
   if (!(*directory)->inode->is_dir()) co_return error(Errno::enotdir);
+  if (what.read_only) co_return error(Errno::erofs);
   auto allowed = co_await kernel::permission(*(*directory)->inode, caller, abi::may_write | abi::may_exec);
   if (!allowed) co_return error(allowed.error());
   auto file = co_await kernel::make_tmpfile(mount.sb, caller, **directory, what.flags, what.mode);
   if (!file) co_return error(file.error());
-  co_return opened(mount, *file);
+  co_return opened(mount, *file, mount.mount_of(place));
 }
 
 // What a link of /proc/self/fd leads to: an open file, whether or not it still has a name.
@@ -275,7 +282,7 @@ Task<Result<File*>> open_at(MountImpl& mount, Caller& caller, Place place, uint3
                             Leave& leave) {
   CO_TRY(flags, checked_flags(wanted));
   CO_TRY_VOID(mount.reachable(place));
-  const Creation what{flags, mode & abi::s_iallugo, access_of(flags)};
+  const Creation what{flags, mode & abi::s_iallugo, access_of(flags), mount.is_read_only(place)};
   if ((flags & abi::o_tmpfile_bit) && !(flags & abi::o_path)) {
     auto file = co_await open_tmpfile(mount, caller, place, what, leave);
     co_return file;
@@ -286,8 +293,8 @@ Task<Result<File*>> open_at(MountImpl& mount, Caller& caller, Place place, uint3
   }
   auto found = co_await resolve(mount, caller, place, nofollow_unless(follows_last(flags)) | abi::at_empty_path, leave);
   if (!found) co_return error(found.error());
-  if (flags & abi::o_path) co_return open_path(mount, caller, **found, flags);
-  auto file = co_await open_existing(mount, caller, **found, flags, what.access, false);
+  if (flags & abi::o_path) co_return open_path(mount, caller, place, **found, flags);
+  auto file = co_await open_existing(mount, caller, **found, mount.mount_of(place), flags, what.access, false);
   co_return file;
 }
 
@@ -295,9 +302,9 @@ Task<Result<File*>> open_exec(MountImpl& mount, Caller& caller, Place place, Lea
   auto found = co_await resolve(mount, caller, place, nofollow_unless(!nofollow) | abi::at_empty_path, leave);
   if (!found) co_return error(found.error());
   if ((*found)->inode->is_lnk()) co_return error(Errno::eloop);
-  if (!(*found)->inode->is_reg() || mount.sb.no_exec()) co_return error(Errno::eacces);
+  if (!(*found)->inode->is_reg() || mount.is_no_exec(place)) co_return error(Errno::eacces);
   const uint32_t flags = abi::o_rdonly | abi::o_largefile | fmode_exec;
-  auto file = co_await open_existing(mount, caller, **found, flags, abi::may_exec, false);
+  auto file = co_await open_existing(mount, caller, **found, mount.mount_of(place), flags, abi::may_exec, false);
   if (!file) co_return file;
   if (const auto denied = (*file)->deny_writing(); !denied) {
     mount.file_released(**file);
@@ -315,7 +322,7 @@ Task<Result<File*>> reach_socket(MountImpl& mount, Caller& caller, Place place, 
   auto allowed = co_await kernel::permission(*inode, caller, abi::may_write);
   if (!allowed) co_return error(allowed.error());
   if (inode->type() != abi::s_ifsock) co_return error(Errno::econnrefused);
-  co_return open_path(mount, caller, **found, abi::o_path);
+  co_return open_path(mount, caller, place, **found, abi::o_path);
 }
 
 // fuse_encode_fh.
@@ -334,7 +341,7 @@ Task<Result<FileHandle>> file_handle(MountImpl& mount, Caller& caller, Place pla
 }
 
 // fuse_get_dentry, as far as the half still knows a name of the file.
-Task<Result<File*>> open_handle(MountImpl& mount, Caller& caller, uint64_t nodeid, uint32_t generation,
+Task<Result<File*>> open_handle(MountImpl& mount, Caller& caller, Place place, uint64_t nodeid, uint32_t generation,
                                 uint32_t wanted) {
   CO_TRY(flags, checked_flags(wanted));
   if (!caller.may(kernel::Capability::dac_read_search)) co_return error(Errno::eperm);
@@ -342,8 +349,8 @@ Task<Result<File*>> open_handle(MountImpl& mount, Caller& caller, uint64_t nodei
   Inode* inode = served ? mount.sb.find_inode(nodeid) : nullptr;
   if (!inode || inode->bad || inode->generation != generation || !inode->first_alias) co_return error(Errno::estale);
   Ref<Dentry> dentry(*inode->first_alias);
-  if (flags & abi::o_path) co_return open_path(mount, caller, *dentry, flags);
-  auto file = co_await open_existing(mount, caller, *dentry, flags, access_of(flags), false);
+  if (flags & abi::o_path) co_return open_path(mount, caller, place, *dentry, flags);
+  auto file = co_await open_existing(mount, caller, *dentry, mount.mount_of(place), flags, access_of(flags), false);
   co_return file;
 }
 
@@ -354,7 +361,7 @@ Task<Result<File*>> change_directory(MountImpl& mount, Caller& caller, Place pla
   if (!inode->is_dir()) co_return error(Errno::enotdir);
   auto allowed = co_await kernel::permission(*inode, caller, abi::may_exec | abi::may_chdir);
   if (!allowed) co_return error(allowed.error());
-  co_return open_path(mount, caller, **found, abi::o_path | abi::o_directory);
+  co_return open_path(mount, caller, place, **found, abi::o_path | abi::o_directory);
 }
 
 }  // namespace
@@ -380,9 +387,10 @@ Task<Result<FileHandle>> Mount::sys_file_handle(Caller& caller, Place place, uin
   });
 }
 
-Task<Result<OpenFile*>> Mount::sys_open_handle(Caller& caller, uint64_t nodeid, uint32_t generation, uint32_t flags) {
+Task<Result<OpenFile*>> Mount::sys_open_handle(Caller& caller, Place place, uint64_t nodeid, uint32_t generation,
+                                               uint32_t flags) {
   MountImpl& mount = impl(*this);
-  return run(mount, caller, "open_by_handle_at", open_handle(mount, caller, nodeid, generation, flags));
+  return run(mount, caller, "open_by_handle_at", open_handle(mount, caller, place, nodeid, generation, flags));
 }
 
 Task<Result<OpenFile*>> Mount::sys_reach_socket(Caller& caller, Place place, Leave& leave) {

@@ -22,7 +22,7 @@ Task<Result<File*>> watch_at(MountImpl& mount, Caller& caller, Place place, bool
   if (!allowed) co_return error(allowed.error());
   File* file = kernel::make_file(*dentry, abi::o_path, caller);
   if (!file) co_return error(Errno::enomem);
-  mount.file_opened();
+  mount.file_opened(*file, mount.mount_of(place));
   co_return file;
 }
 

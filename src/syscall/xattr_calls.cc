@@ -40,7 +40,6 @@ constexpr std::string_view capability = "security.capability";
 Task<Result<void>> may_use(Inode& inode, Caller& caller, std::string_view name, uint32_t mask) {
   const bool writes = (mask & abi::may_write) != 0;
   const Errno refusal = writes ? Errno::eperm : Errno::enodata;
-  if (writes && inode.sb.read_only()) co_return error(Errno::erofs);
   // cap_inode_setxattr, cap_inode_removexattr; the capability has checks of its own in either.
   if (writes && starts_with(name, "security.") && name != capability && !caller.may(kernel::Capability::sys_admin))
     co_return error(Errno::eperm);
@@ -141,6 +140,7 @@ Task<Result<void>> set_at(MountImpl& mount, Caller& caller, Place place, std::st
   CO_TRY_VOID(only_errno(checked_value(name, value.size(), flags)));
   auto found = co_await target(mount, caller, place, at_flags, leave);
   if (!found) co_return error(found.error());
+  if (mount.is_read_only(place)) co_return error(Errno::erofs);
   Ref<Inode> inode(*(*found)->inode);
   auto done = co_await set_on(*inode, caller, name, value, flags);
   if (done) tell(mount, **found, nullptr);
@@ -171,6 +171,7 @@ Task<Result<void>> remove_at(MountImpl& mount, Caller& caller, Place place, std:
   CO_TRY_VOID(only_errno(XattrName::from(name)));
   auto found = co_await target(mount, caller, place, at_flags, leave);
   if (!found) co_return error(found.error());
+  if (mount.is_read_only(place)) co_return error(Errno::erofs);
   Ref<Inode> inode(*(*found)->inode);
   auto done = co_await remove_from(*inode, caller, name);
   if (done) tell(mount, **found, nullptr);
@@ -181,6 +182,7 @@ Task<Result<void>> set_file(MountImpl& mount, File& file, Caller& caller, std::s
                             std::span<const std::byte> value, uint32_t flags) {
   FileUse use(file);
   if (file.is_path()) co_return error(Errno::ebadf);
+  if (mount.is_read_only(file.mount)) co_return error(Errno::erofs);
   auto done = co_await set_on(*file.inode, caller, name, value, flags);
   if (done) tell(mount, *file.dentry, &file);
   co_return done;
@@ -203,6 +205,7 @@ Task<Result<size_t>> list_file(File& file, Caller& caller, std::span<char> list)
 Task<Result<void>> remove_file(MountImpl& mount, File& file, Caller& caller, std::string_view name) {
   FileUse use(file);
   if (file.is_path()) co_return error(Errno::ebadf);
+  if (mount.is_read_only(file.mount)) co_return error(Errno::erofs);
   auto done = co_await remove_from(*file.inode, caller, name);
   if (done) tell(mount, *file.dentry, &file);
   co_return done;

@@ -209,9 +209,9 @@ TEST_F(PermissionsTest, access_asks_with_the_real_ids) {
 }
 
 TEST_F(PermissionsTest, a_noexec_mount_executes_no_file_and_lets_its_directories_be_searched) {
-  options.mount_flags = fusewire::abi::mount_flag::noexec;
   options.default_permissions = true;
   mount_tree();
+  ASSERT_TRUE(fs->add_mount(1, nullptr, fusewire::abi::mount_flag::noexec));
   add(root, "program", 0100755);
   add(root, "directory", 0040755);
   constexpr uint32_t x_ok = 1;
@@ -219,8 +219,36 @@ TEST_F(PermissionsTest, a_noexec_mount_executes_no_file_and_lets_its_directories
   EXPECT_EQ(error_of(fs->sys_faccessat(caller, {nullptr, "program"}, x_ok, 0, leave)), as_int(Errno::eacces));
   EXPECT_EQ(error_of(fs->sys_faccessat(caller, {nullptr, "program"}, 0, 0, leave)), 0);
   EXPECT_EQ(error_of(fs->sys_faccessat(caller, {nullptr, "directory"}, x_ok, 0, leave)), 0);
-  connection->set_mount_flags(0);
+  fs->set_mount_flags(1, 0);
   EXPECT_EQ(error_of(fs->sys_faccessat(caller, {nullptr, "program"}, x_ok, 0, leave)), 0);
+}
+
+TEST_F(PermissionsTest, a_file_system_is_read_only_through_one_of_its_mounts) {
+  mount_tree();
+  add(root, "file", regular);
+  ASSERT_TRUE(fs->add_mount(1, nullptr, 0));
+  ASSERT_TRUE(fs->add_mount(2, nullptr, fusewire::abi::mount_flag::read_only));
+  daemon->on_ok(Opcode::access);
+  const int erofs = as_int(Errno::erofs);
+  const syscall::Place file{.path = "file", .mount = 2}, name{.path = "name", .mount = 2};
+  EXPECT_EQ(error_of(fs->sys_openat(caller, file, o_wronly, 0, leave)), erofs);
+  EXPECT_EQ(error_of(fs->sys_openat(caller, file, o_trunc, 0, leave)), erofs);
+  EXPECT_EQ(error_of(fs->sys_openat(caller, name, o_wronly | o_creat, 0644, leave)), erofs);
+  EXPECT_EQ(error_of(fs->sys_mkdirat(caller, name, 0755, leave)), erofs);
+  EXPECT_EQ(error_of(fs->sys_symlinkat(caller, "text", name, leave)), erofs);
+  EXPECT_EQ(error_of(fs->sys_linkat(caller, file, name, 0, leave)), erofs);
+  EXPECT_EQ(error_of(fs->sys_renameat2(caller, file, name, 0, leave)), erofs);
+  EXPECT_EQ(error_of(fs->sys_unlinkat(caller, file, 0, leave)), erofs);
+  EXPECT_EQ(error_of(fs->sys_truncate(caller, file, 0, leave)), erofs);
+  EXPECT_EQ(error_of(fs->sys_fchmodat(caller, file, 0600, 0, leave)), erofs);
+  EXPECT_EQ(error_of(fs->sys_setxattr(caller, file, "user.x", {}, 0, 0, leave)), erofs);
+  EXPECT_EQ(error_of(fs->sys_faccessat(caller, file, 2, 0, leave)), erofs);
+  EXPECT_EQ(error_of(fs->sys_faccessat(caller, file, 4, 0, leave)), 0);
+  OpenFile* reading = *run(fs->sys_openat(caller, file, o_rdonly, 0, leave));
+  EXPECT_EQ(error_of(fs->sys_fchmod(caller, *reading, 0600)), erofs);
+  release(reading);
+  OpenFile* writing = *run(fs->sys_openat(caller, {.path = "file", .mount = 1}, o_wronly, 0, leave));
+  release(writing);
 }
 
 TEST_F(PermissionsTest, a_read_only_mount_refuses_every_change) {

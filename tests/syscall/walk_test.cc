@@ -141,8 +141,8 @@ TEST_F(WalkTest, a_mount_of_a_directory_ends_at_it) {
   OpenFile* start = open("dir", o_path);
   {
     kernel::Connection::Entry entry(*connection);
-    ASSERT_TRUE(fs->add_mount(1, nullptr));
-    ASSERT_TRUE(fs->add_mount(8, start));
+    ASSERT_TRUE(fs->add_mount(1, nullptr, 0));
+    ASSERT_TRUE(fs->add_mount(8, start, 0));
   }
   release(start);
   EXPECT_EQ(error_of(fs->sys_statx(caller, {.path = "file", .mount = 8}, 0, basic_stats, leave)), 0);

@@ -4,7 +4,6 @@
 #include "gate/dispatch/execute_access.h"
 #include "gate/dispatch/file_call.h"
 #include "gate/dispatch/leader.h"
-#include "gate/dispatch/mounts.h"
 #include "gate/dispatch/path_engine.h"
 #include "gate/dispatch/process.h"
 #include "gate/dispatch/process_links.h"
@@ -50,8 +49,8 @@ struct Request {
 
 // Set-id bits and capabilities, where the mount does not say that they count for nothing.
 long look_at_rights(VirtualFile file, ProgramFile& program) {
-  abi::MountEntry mount;
-  if (!copy_mount(mount_of(file), mount) || (mount.flags & abi::mount_flag::nosuid) != 0) return 0;
+  const long opened = file_call(file, CallNumber::getfl, SYS_execve, {1});
+  if (opened < 0 || ((opened >> abi::mount_flags_shift) & abi::mount_flag::nosuid) != 0) return 0;
   abi::Stat st;
   if (const long r = file_status(file, SYS_execve, st); r < 0) return r;
   program.mode = st.mode;

@@ -1,6 +1,7 @@
 # A daemon that moves every request and every reply through a pipe with splice(2), as libfuse and go-fuse may.
 # It serves one directory with one file, `big`, or that file itself where the mount point is a file, and checks what
-# the device says. $1: the mount point; more of them are further places of the same device.
+# the device says. $1: the mount point; more of them are further places of the same device, with "=" and MS_* in decimal
+# behind a place that is to have such flags.
 import ctypes, errno, fcntl, os, select, struct, sys
 
 LOOKUP, GETATTR, SETATTR, OPEN, READ, STATFS, RELEASE, FLUSH, INIT = 1, 3, 4, 14, 15, 17, 18, 25, 26
@@ -13,7 +14,8 @@ options = f"fd={device},rootmode={100000 if root_is_file else 40000},user_id={os
 if libc.mount(b"spliced", mount_point.encode(), b"fuse.spliced", 6, options.encode()) != 0:
     sys.exit("mount: " + os.strerror(ctypes.get_errno()))
 for place in sys.argv[2:]:
-    if libc.mount(b"spliced", os.path.abspath(place).encode(), b"fuse.spliced", 6, options.encode()) != 0:
+    place, _, flags = place.partition("=")
+    if libc.mount(b"spliced", os.path.abspath(place).encode(), b"fuse.spliced", int(flags or 6), options.encode()) != 0:
         sys.exit("mount again: " + os.strerror(ctypes.get_errno()))
 from_device, into_pipe = os.pipe()
 fcntl.fcntl(into_pipe, 1031, 1 << 20)  # F_SETPIPE_SZ
