@@ -47,6 +47,9 @@ enum class LeaderOperation : uint32_t {
   set_up_view,  // on that socket, before anything is in the view. options: the trace file of its mounts, absolute, or
                 // empty; value[0] 1: what is refused in it is reported
   end_view,     // on that socket: unmounts what is mounted in it; the answer is a ViewEnd
+  bind,  // as mount, of what is mounted: source_mount, and source_token of an open file in it, which becomes the root;
+         // flags: MS_REC, with what stands in it; options: that file's path
+  move,  // as bind, but source_mount itself goes there, with all that stand in it
 };
 
 // How a program asks the gate, which answers setns(2) of descriptor -1 and these kinds (the kernel: EBADF).
@@ -62,10 +65,12 @@ struct LeaderRequest {
   uint32_t connection;
   uint32_t flags;
   uint32_t value[2];
-  uint32_t pid;                                           // who asks, for the log
-  uint32_t mount;                                         // id of a mount
-  uint32_t view;                                          // that the asker stands in; 0: none
-  uint64_t token;                                         // of an open file
+  uint32_t pid;           // who asks, for the log
+  uint32_t mount;         // id of a mount
+  uint32_t view;          // that the asker stands in; 0: none
+  uint64_t token;         // of an open file
+  uint32_t source_mount;  // of bind and move
+  uint64_t source_token;
   uint64_t point_device, point_inode, point_file_system;  // as in MountEntry
   uint64_t mount_namespace;                               // that the asker stands in, as in MountEntry
   char path[mount_path_max];

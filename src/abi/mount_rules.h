@@ -9,7 +9,8 @@ namespace fusewire::abi {
 // MS_*, as linux/mount.h has them.
 namespace mount_flag {
 inline constexpr uint32_t read_only = 1, nosuid = 2, nodev = 4, noexec = 8, remount = 32, mandatory_locks = 64,
-                          noatime = 1024, nodiratime = 2048, bind = 4096, no_user = 1u << 31;
+                          noatime = 1024, nodiratime = 2048, bind = 4096, move = 8192, recursive = 16384,
+                          no_user = 1u << 31;
 // What an entry of the mount table keeps.
 inline constexpr uint32_t kept = read_only | nosuid | nodev | noexec | noatime | nodiratime;
 }  // namespace mount_flag

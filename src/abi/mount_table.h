@@ -12,7 +12,7 @@
 namespace fusewire::abi {
 
 inline constexpr uint32_t mount_table_magic = 0x4657544d;  // "FWTM"
-inline constexpr uint32_t mount_table_version = 6;
+inline constexpr uint32_t mount_table_version = 7;
 inline constexpr uint32_t connection_entries = 128;
 inline constexpr uint32_t mount_entries = 128;
 inline constexpr uint32_t mount_path_max = 4096;  // PATH_MAX, with the NUL
@@ -46,6 +46,7 @@ struct MountEntry {
   uint32_t connection;
   uint32_t parent;   // id of the mount it stands in; 0: it stands in the native file system
   uint32_t on_root;  // 1: on the root of its parent, which it covers
+  uint32_t of_part;  // 1: its root is not the file system's (a bind mount)
   uint32_t user_id, group_id;
   uint32_t flags;            // of the mount: mount_rules.h, mount_flag::kept
   uint32_t super_read_only;  // 1: the file system itself is, whatever the mount's flags say

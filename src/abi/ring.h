@@ -98,7 +98,8 @@ enum class CallNumber : uint32_t {
   getlk,         // data: syscall::Lock, in and out; arg1 as for setlk
   flock,         // arg0 operation
   flush,         // one close(2) of one descriptor. Result 0, or flushed_watched: files are watched
-  path,          // arg0 room; token 0 too. Result: length; data: path from the root of the mount `leave_mount`
+  path,          // arg0 room; token 0 too. Result: length; data: path from the root of the mount `leave_mount`, or with
+                 // arg1 1 from the root of the file system
   ioctl,         // arg0 cmd, arg1 argument, data in place, data_length. Result: the ioctl's
   owner,         // arg0 0 asks, 1 sets type arg1 and id arg2, 2 sets the signal arg1. Data: FileOwner
   // calls on the connection

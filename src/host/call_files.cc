@@ -175,7 +175,8 @@ Task<Number> run_flock(Call& call) {
 }
 
 Task<Number> run_path(Call& call) {
-  const auto result = call.mount->sys_path(place1(call), characters(room(call, 0, path_max)), call.leave.mount);
+  const bool whole = call.fields.arg[1] != 0;
+  const auto result = call.mount->sys_path(place1(call), characters(room(call, 0, path_max)), call.leave.mount, whole);
   co_return bytes(call, result, true);
 }
 

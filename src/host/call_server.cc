@@ -169,7 +169,10 @@ int CallServer::prepare(Call& call) {
   call.end = this;
   call.interrupted = false;
   fill_caller(call);
-  if (call.root) call.caller.root = call.root->file->dentry.get();
+  if (call.root) {
+    call.caller.root = call.root->file->dentry.get();
+    call.caller.root_mount = call.root->file->mount;
+  }
   return 0;
 }
 

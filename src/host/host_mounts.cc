@@ -82,18 +82,42 @@ HostMessage HostProcess::mount_again(const HostRequest& request) {
   const kernel::MountOptions& options = connection_->options();
   if (!is_within(request.bounds, options)) return reply(-EPERM);
   if (!may_cover(request.value[2], options.rootmode)) return reply(-ENOTDIR);
-  return add_mount(request.mount, nullptr, request.flags & mount_flag::kept);
+  kernel::Connection::Entry entry(*connection_);
+  return mounted(mount_->add_mount(request.mount, nullptr, request.flags & mount_flag::kept), request.mount);
 }
 
-HostMessage HostProcess::add_mount(uint32_t mount, syscall::OpenFile* root, uint32_t flags) {
-  kernel::Result<void> added;
-  {
-    kernel::Connection::Entry entry(*connection_);
-    added = mount_->add_mount(mount, root, flags);
-  }
+HostMessage HostProcess::mounted(const kernel::Result<void>& added, uint32_t mount) {
   if (!added) return reply(error_of(added.error()));
   ++mounts_;
-  return describe(connection_->options(), flags);
+  HostMessage message = describe(connection_->options(), mount_->mount_flags(mount));
+  message.value = mount_->is_of_part(mount) ? 1 : 0;
+  return message;
+}
+
+// Linux clone_mnt.
+HostMessage HostProcess::bind(const HostRequest& request) {
+  if (!mount_ || unmounting_) return reply(-ENOTCONN);
+  if (request.token == 0) {
+    kernel::Connection::Entry entry(*connection_);
+    return mounted(mount_->copy_mount(request.mount, request.in), request.mount);
+  }
+  RegisteredFile* root = files_.use(request.token);
+  if (!root) return reply(-ENOENT);
+  HostMessage message = reply(-ENOTDIR);
+  if (may_cover(request.value[2], root->file->inode->attr.mode)) {
+    kernel::Connection::Entry entry(*connection_);
+    const uint32_t flags = mount_->mount_flags(root->file->mount);
+    message = mounted(mount_->add_mount(request.mount, root->file, flags), request.mount);
+  }
+  files_.unuse(*root);
+  return message;
+}
+
+int32_t HostProcess::attach_copy(const HostRequest& request) {
+  if (!mount_ || unmounting_) return -ENOENT;
+  kernel::Connection::Entry entry(*connection_);
+  const kernel::Result<void> attached = mount_->attach_copy(request.mount, request.value[0], request.in);
+  return attached ? 0 : error_of(attached.error());
 }
 
 bool HostProcess::is_busy_in(uint32_t mount) {
@@ -117,13 +141,10 @@ int32_t HostProcess::umount(const HostRequest& request) {
     expiry_mark_ = calls_.begun();
     return -EAGAIN;
   }
-  if (!last) {
-    kernel::Connection::Entry entry(*connection_);
-    mount_->remove_mount(request.mount);
-    --mounts_;
-    return 0;
-  }
-  unmounting_ = true;
+  kernel::Connection::Entry entry(*connection_);
+  mount_->remove_mount(request.mount);
+  if (!last) --mounts_;
+  unmounting_ = last;
   return 0;
 }
 

@@ -178,6 +178,10 @@ HostMessage HostProcess::carry_out(const HostRequest& request) {
       return remount(request);
     case HostOperation::attach:
       return attach(request);
+    case HostOperation::bind:
+      return bind(request);
+    case HostOperation::attach_copy:
+      return reply(attach_copy(request));
     case HostOperation::detach:
       return reply(detach(request.mount));
     case HostOperation::abort:

@@ -69,10 +69,12 @@ class HostProcess {
   HostMessage carry_out(const HostRequest& request);
   HostMessage mount(const HostRequest& request);
   HostMessage mount_again(const HostRequest& request);
-  HostMessage add_mount(uint32_t mount, syscall::OpenFile* root, uint32_t flags);
+  HostMessage mounted(const kernel::Result<void>& added, uint32_t mount);
   int32_t umount(const HostRequest& request);
   bool is_busy_in(uint32_t mount);
   HostMessage attach(const HostRequest& request);
+  HostMessage bind(const HostRequest& request);
+  int32_t attach_copy(const HostRequest& request);
   int32_t detach(uint32_t mount);
   HostMessage remount(const HostRequest& request);
   bool is_busy();

@@ -53,7 +53,8 @@ struct Caller {
   uint64_t capabilities = 0;              // effective, a bit each
   uint64_t permitted = 0;                 // what access(2) gives to the real root
   const UserNamespace* lower = nullptr;   // of a caller in one; owned by the driver. Its capabilities end there
-  const Dentry* root = nullptr;           // where its root directory lies in this mount: ".." goes no further up
+  const Dentry* root = nullptr;           // where its root directory lies in this file system: ".." goes no further up
+  uint32_t root_mount = 0;                // through which mount
   uint64_t file_size_limit = UINT64_MAX;  // RLIMIT_FSIZE, in bytes
   bool over_file_size = false;            // set by a call that ran into it: SIGXFSZ is due
   uint64_t lock_owner = 0;  // one per file table (files_struct); scrambled before the daemon sees it (K138)

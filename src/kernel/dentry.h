@@ -50,4 +50,10 @@ class Dentry {
   char inline_[inline_bytes] = {};
 };
 
+inline bool is_at_or_below(const Dentry& dentry, const Dentry& ancestor) {
+  const Dentry* at = &dentry;
+  while (at && at != &ancestor) at = at->parent;
+  return at != nullptr;
+}
+
 }  // namespace fusewire::kernel

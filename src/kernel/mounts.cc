@@ -18,7 +18,7 @@ Mounts::Start Mounts::start(uint32_t place, Dentry& superblock_root) const {
   }
   if (place != 0) {
     const Mount* mount = find(place);
-    return mount && !mount->removed ? Start{mount->root.get(), place} : Start{};
+    return mount ? Start{mount->root.get(), place} : Start{};
   }
   const Mount* first = nullptr;
   for (const Mount* each = mounts_; each; each = each->next)
@@ -71,6 +71,11 @@ void Mounts::closed(uint32_t mount) {
   if (Mount* found = find(mount)) --found->files;
 }
 
+bool Mounts::is_removed(uint32_t mount) const {
+  const Mount* found = find(mount);
+  return found && found->removed;
+}
+
 uint32_t Mounts::flags(uint32_t mount) const {
   const Mount* found = find(mount);
   return found ? found->flags : 0;
@@ -90,11 +95,14 @@ Result<void> Mounts::attach(uint32_t in, Dentry& dentry, uint32_t mount) {
   if (!memory) return error(Errno::enomem);
   points_ = ::new (memory) Point{points_, in, mount, Ref<Dentry>(dentry)};
   ++dentry.mounted;
+  detach_behind(&points_->next, mount);
   return {};
 }
 
-void Mounts::detach(uint32_t mount) {
-  for (Point** at = &points_; *at; at = &(*at)->next) {
+void Mounts::detach(uint32_t mount) { detach_behind(&points_, mount); }
+
+void Mounts::detach_behind(Point** at, uint32_t mount) {
+  for (; *at; at = &(*at)->next) {
     if ((*at)->mount != mount) continue;
     Point* gone = *at;
     *at = gone->next;

@@ -33,8 +33,9 @@ class Mounts {
 
   // flags: abi/mount_rules.h, mount_flag::kept. ENOMEM.
   Result<void> add(uint32_t mount, Dentry& root, uint32_t flags);
-  // No path starts there any more.
+  // It leads nowhere any more: the way up ends at its root.
   void remove(uint32_t mount);
+  bool is_removed(uint32_t mount) const;
   // Forgets the removed ones that no file was opened through. No call may be under way.
   void sweep();
   // A file was opened through the mount, or its last use has ended.
@@ -45,7 +46,7 @@ class Mounts {
   uint32_t flags(uint32_t mount) const;
   void set_flags(uint32_t mount, uint32_t flags);
 
-  // Mounts `mount` on the dentry, as it is seen in the mount `in`. ENOMEM.
+  // Mounts `mount` on the dentry, as it is seen in the mount `in`, and nowhere else in this file system. ENOMEM.
   Result<void> attach(uint32_t in, Dentry& dentry, uint32_t mount);
   void detach(uint32_t mount);
   // What is mounted there; 0: nothing.
@@ -68,6 +69,7 @@ class Mounts {
     Ref<Dentry> dentry;
   };
   Mount* find(uint32_t mount) const;
+  void detach_behind(Point** at, uint32_t mount);
   template <typename Ends>
   void free_where(Ends ends);
   uint32_t find_mounted(uint32_t in, const Dentry& dentry) const;

@@ -152,6 +152,10 @@ void Leader::carry_out(const abi::LeaderRequest& request, const host::Credential
     }
     case abi::LeaderOperation::mount:
       return mount(request, peer, attached, std::move(asker));
+    case abi::LeaderOperation::bind:
+      return bind(request, std::move(asker));
+    case abi::LeaderOperation::move:
+      return move(request, std::move(asker));
     case abi::LeaderOperation::umount:
       return umount(request, std::move(asker));
     case abi::LeaderOperation::remount:

@@ -138,13 +138,29 @@ class Leader {
                         std::move_only_function<void(int)> done);
   // 0 or -errno.
   int mounted(uint32_t id, Connection& connection, const abi::LeaderRequest& request, const host::HostMessage& host);
+  // leader_binds.cc
+  void bind(const abi::LeaderRequest& request, Asker asker);
+  struct Copies;
+  void make_copy(uint32_t original, const host::HostRequest& host_request, const abi::LeaderRequest& request,
+                 std::move_only_function<void(int)> done);
+  void copy_next(const std::shared_ptr<Copies>& copies);
+  void copy_into(const std::shared_ptr<Copies>& copies, uint32_t original, uint32_t parent);
+  void end_copies(const std::shared_ptr<Copies>& copies, int error);
+  void move(const abi::LeaderRequest& request, Asker asker);
+  void put_at(uint32_t mount, uint32_t parent, const abi::LeaderRequest& request);
   // Lets the walks of the mount around it come to the mount. done: 0 or -errno.
   void attach(uint32_t mount, uint64_t token, std::move_only_function<void(int)> done);
   void tell_to_detach(const MountRecord& mount);
+  // Writes where a mount stands into the table, as a request has it.
+  void place(const MountRecord& mount, const abi::LeaderRequest& request);
+  // Whether something new may stand where a request says: 0 or -errno.
+  int check_place(const abi::LeaderRequest& request) const;
   void follow_directory(const abi::LeaderRequest& request, Asker asker);
   void move_tree(uint32_t mount, const std::string& from, const std::string& to);
   void umount(const abi::LeaderRequest& request, Asker asker);
   void detach(uint32_t mount, uint32_t flags);
+  // With all that stand in it.
+  void detach_tree(uint32_t mount, uint32_t flags);
   void tell_to_unmount(Connection& connection, uint32_t mount, uint32_t flags);
   void take_out(uint32_t mount);
   void remount(const abi::LeaderRequest& request, Asker asker);

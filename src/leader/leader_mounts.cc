@@ -15,6 +15,7 @@
 #include "host/credentials.h"
 #include "leader/host_spawner.h"
 #include "leader/leader.h"
+#include "leader/leader_texts.h"
 
 namespace fusewire::leader {
 namespace {
@@ -24,13 +25,6 @@ namespace umount_flag = abi::umount_flag;
 
 constexpr uint32_t first_minor = 0xf0000;  // of st_dev: far from the kernel's own anonymous devices
 constexpr char control_mount_point[] = "/sys/fs/fuse/connections";
-
-template <size_t n>
-void copy_text(char (&to)[n], std::string_view from) {
-  const size_t size = std::min(from.size(), n - 1);
-  std::memcpy(to, from.data(), size);
-  std::memset(to + size, 0, n - size);
-}
 
 // Absolute, without ".", ".." and empty components, and not the root: gates compare it with paths they have walked.
 bool is_canonical(std::string_view path) {
@@ -42,10 +36,6 @@ bool is_canonical(std::string_view path) {
     at = end;
   }
   return true;
-}
-
-bool is_below(std::string_view path, std::string_view directory) {
-  return path.size() > directory.size() && path.starts_with(directory) && path[directory.size()] == '/';
 }
 
 // Whether a path is that of an entry's native mount point.
@@ -129,11 +119,7 @@ void Leader::mount(const abi::LeaderRequest& request, const host::Credentials& p
   if (found == connections_.end()) return refuse_now(-EINVAL, "the descriptor is no device of this namespace");
   Connection& connection = found->second;
   if (connection.mounting) return refuse_now(-EBUSY, "the device is just being mounted");
-  if (!is_view(request.view)) return refuse_now(-ENOTCONN, "the fusewire run that it was asked in has ended");
-  const MountRecord* around = find_mount(request.mount);
-  if (request.mount != 0 && !around) return refuse_now(-ENOENT, "what it would cover is gone");
-  if (around && request.token != 0 && around->view != request.view)
-    return refuse_now(-EINVAL, "inside a mount of an outer namespace no mount is served");
+  if (const int error = check_place(request); error < 0) return refuse_now(error, std::strerror(-error));
   mount_connection(
       connection, request, peer,
       [this, refuse, request, pid = peer.pid, id = connection.id, asker = std::move(asker)](int error) mutable {
@@ -144,6 +130,15 @@ void Leader::mount(const abi::LeaderRequest& request, const host::Credentials& p
         log_.line(fmt::format("connection {}: {} on {} by process {}", id, request.type, request.path, pid));
         answer(asker, {0, id});
       });
+}
+
+// Inside a mount of an outer namespace no mount is served.
+int Leader::check_place(const abi::LeaderRequest& request) const {
+  if (!is_canonical(request.path)) return -EINVAL;
+  if (!is_view(request.view)) return -ENOTCONN;
+  const MountRecord* around = find_mount(request.mount);
+  if (request.mount != 0 && (!around || around->leaving)) return -ENOENT;
+  return around && request.token != 0 && around->view != request.view ? -EINVAL : 0;
 }
 
 void Leader::mount_connection(Connection& connection, const abi::LeaderRequest& request, const host::Credentials& peer,
@@ -195,14 +190,13 @@ int Leader::mounted(uint32_t id, Connection& connection, const abi::LeaderReques
                           .parent = covered ? covered->id : 0,
                           .view = request.view};
   mounts_.emplace(mount.id, mount);
-  table_.change([&](abi::MountTable& table) {
+  table_.change([&](abi::MountTable&) {
     abi::MountEntry& entry = entry_of(mount);
     entry.state = static_cast<uint32_t>(abi::MountState::mounted);
     entry.id = mount.id;
     entry.connection = connection.id;
-    entry.parent = mount.parent;
-    entry.on_root = covered && request.token == 0 ? 1 : 0;
     entry.view = mount.view;
+    entry.of_part = host.value;
     entry.user_id = host.user_id, entry.group_id = host.group_id;
     entry.flags = host.flags;
     entry.super_read_only = host.read_only;
@@ -212,15 +206,22 @@ int Leader::mounted(uint32_t id, Connection& connection, const abi::LeaderReques
     entry.dev = makedev(0, first_minor + connection.id);
     copy_text(entry.type, request.type);
     copy_text(entry.source, request.source);
-    copy_text(table.path[mount.entry], request.path);
-    copy_text(table.point[mount.entry], request.point);
-    entry.mount_namespace = request.mount_namespace;
-    entry.point_device = request.point_device;
-    entry.point_inode = request.point_inode;
-    entry.point_file_system = request.point_file_system;
-    entry.path_length = static_cast<uint32_t>(std::string_view(request.path).size());
+    place(mount, request);
   });
   return 0;
+}
+
+void Leader::place(const MountRecord& mount, const abi::LeaderRequest& request) {
+  abi::MountEntry& entry = entry_of(mount);
+  copy_text(table_.table().path[mount.entry], request.path);
+  copy_text(table_.table().point[mount.entry], request.point);
+  entry.parent = mount.parent;
+  entry.on_root = mount.parent != 0 && request.token == 0 ? 1 : 0;
+  entry.mount_namespace = request.mount_namespace;
+  entry.point_device = request.point_device;
+  entry.point_inode = request.point_inode;
+  entry.point_file_system = request.point_file_system;
+  entry.path_length = static_cast<uint32_t>(std::string_view(request.path).size());
 }
 
 void Leader::attach(uint32_t id, uint64_t token, std::move_only_function<void(int)> done) {
@@ -265,7 +266,7 @@ void Leader::umount(const abi::LeaderRequest& request, Asker asker) {
   if (!mount || mount->view != request.view || is_from_elsewhere(request, *mount)) return answer(asker, {-EINVAL, 0});
   const std::vector<uint32_t> tree = tree_of(mount->id);
   if (request.flags & umount_flag::detach) {
-    for (auto each = tree.rbegin(); each != tree.rend(); ++each) detach(*each, request.flags);
+    detach_tree(mount->id, request.flags);
     return answer(asker, {0, 0});
   }
   Connection& connection = connections_.at(mount->connection);
@@ -292,6 +293,11 @@ void Leader::umount(const abi::LeaderRequest& request, Asker asker) {
         answer(asker, {error, 0});
       },
       [unmounted](const host::HostMessage&) { unmounted(); });
+}
+
+void Leader::detach_tree(uint32_t mount, uint32_t flags) {
+  const std::vector<uint32_t> tree = tree_of(mount);
+  for (auto each = tree.rbegin(); each != tree.rend(); ++each) detach(*each, flags);
 }
 
 // The mount is gone at once; its host ends it when the last file is closed, or when it goes on at all.

@@ -67,6 +67,10 @@ bool Leader::is_whole_tree_of(const abi::LeaderRequest& request, uint32_t uid) c
 }
 
 int Leader::check_right(const abi::LeaderRequest& request, const host::Credentials& peer) const {
+  // Linux may_mount: to show anew what is mounted is nobody's right by what he owns.
+  const auto operation = abi::LeaderOperation{request.operation};
+  const bool shows_anew = operation == abi::LeaderOperation::bind || operation == abi::LeaderOperation::move;
+  if (shows_anew && (peer.capabilities & cap_sys_admin) == 0) return -EPERM;
   if (is_master(peer)) return 0;
   switch (abi::LeaderOperation{request.operation}) {
     case abi::LeaderOperation::reach_host:

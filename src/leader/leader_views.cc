@@ -98,8 +98,7 @@ void Leader::end_view(uint32_t id) {
     const MountRecord* record = find_mount(mount);
     if (!record) continue;
     end.daemon[end.count++] = connections_.at(record->connection).daemon_pid;
-    const std::vector<uint32_t> tree = tree_of(mount);
-    for (auto each = tree.rbegin(); each != tree.rend(); ++each) detach(*each, abi::umount_flag::detach);
+    detach_tree(mount, abi::umount_flag::detach);
   }
   const View view = std::move(views_.at(id));
   views_.erase(id);

@@ -111,6 +111,18 @@ Result<void> Mount::add_mount(uint32_t mount, OpenFile* root, uint32_t flags) {
   return self.sb.mounts.add(mount, root ? *root->dentry : self.sb.root(), flags);
 }
 
+Result<void> Mount::copy_mount(uint32_t mount, uint32_t other) {
+  Superblock& sb = impl(*this).sb;
+  const kernel::Mounts::Start root = sb.mounts.start(other, sb.root());
+  if (impl(*this).is_unmounted() || !root.dentry) return error(Errno::enotconn);
+  return sb.mounts.add(mount, *root.dentry, sb.mounts.flags(other));
+}
+
+bool Mount::is_of_part(uint32_t mount) const {
+  Superblock& sb = static_cast<const MountImpl&>(*this).sb;
+  return !sb.mounts.root(mount, sb.root()).is_root();
+}
+
 void Mount::remove_mount(uint32_t mount) {
   MountImpl& self = impl(*this);
   self.call_began();
@@ -135,6 +147,15 @@ Result<uint32_t> Mount::attach(uint32_t mount, OpenFile* point, uint32_t in) {
   if (const uint32_t there = self.sb.mounts.mounted_on(where, dentry)) return there;
   TRY_VOID(self.sb.mounts.attach(where, dentry, mount));
   return uint32_t{0};
+}
+
+Result<void> Mount::attach_copy(uint32_t copy, uint32_t mount, uint32_t in) {
+  Superblock& sb = impl(*this).sb;
+  const kernel::Mounts::Start point = sb.mounts.start(mount | fusewire::abi::mount_point, sb.root());
+  const kernel::Mounts::Start root = sb.mounts.start(in, sb.root());
+  if (!point.dentry || !root.dentry || !kernel::is_at_or_below(*point.dentry, *root.dentry))
+    return error(Errno::enoent);
+  return sb.mounts.attach(in, *point.dentry, copy);
 }
 
 uint32_t Mount::mount_of(const Place& place) const {
@@ -187,14 +208,14 @@ Stat stat_of(const MountImpl& mount, const kernel::Attributes& shown) {
 }
 
 // From the last component to the front, as d_path does it.
-Result<size_t> Mount::sys_path(const Place& place, std::span<char> path, uint32_t& mount) {
+Result<size_t> Mount::sys_path(const Place& place, std::span<char> path, uint32_t& mount, bool from_top) {
   constexpr std::string_view deleted = " (deleted)";
   Superblock& sb = impl(*this).sb;
   const kernel::Mounts::Start start = start_of(sb, place);
   const Dentry* at = start.dentry;
   if (!at) return error(Errno::enoent);
   mount = start.mount;
-  const Dentry* const root = &sb.mounts.root(start.mount, sb.root());
+  const Dentry* const root = from_top ? &sb.root() : &sb.mounts.root(start.mount, sb.root());
   const auto ends = [root](const Dentry* d) { return d == root || d->is_root(); };
   size_t length = 0;
   for (const Dentry* d = at; !ends(d); d = d->parent) length += 1 + d->name().size();

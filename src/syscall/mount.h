@@ -66,12 +66,18 @@ class Mount {
   // One more mount of the file system, from its root on or from an open file. flags: abi/mount_rules.h,
   // mount_flag::kept. ENOMEM, ENOTCONN once it is unmounted.
   Result<void> add_mount(uint32_t mount, OpenFile* root, uint32_t flags);
+  // One more with the root and the flags of another.
+  Result<void> copy_mount(uint32_t mount, uint32_t other);
+  bool is_of_part(uint32_t mount) const;
   void remove_mount(uint32_t mount);
   void set_mount_flags(uint32_t mount, uint32_t flags);
   uint32_t mount_flags(uint32_t mount) const;
-  // Something is mounted on an open file, or on the root of the mount `in`. What is mounted there already (then nothing
-  // was done), or 0. ENOENT for a name that is gone, ENOMEM.
+  // Something is mounted on an open file, or on the root of the mount `in`; where it was mounted in this file system it
+  // is not any more. What is mounted there already (then nothing was done), or 0. ENOENT for a name that is gone,
+  // ENOMEM.
   Result<uint32_t> attach(uint32_t mount, OpenFile* point, uint32_t in);
+  // `copy` is mounted in the mount `in` where `mount` is in another. ENOENT where the root of `in` is not above.
+  Result<void> attach_copy(uint32_t copy, uint32_t mount, uint32_t in);
   void detach(uint32_t mount);
   // In which mount a place lies.
   uint32_t mount_of(const Place&) const;
@@ -163,9 +169,9 @@ class Mount {
   Task<Result<void>> sys_flock(Caller&, OpenFile&, uint32_t operation);
   // One close(2) of one descriptor: FLUSH, and the POSIX locks of caller.lock_owner on the inode go (K136).
   Task<Result<void>> sys_flush(Caller&, OpenFile&);
-  // The path from the mount's root, "/" first; " (deleted)" behind when the name is gone. ERANGE when too small. Of a
-  // place only its start counts; mount: in which that lies.
-  Result<size_t> sys_path(const Place&, std::span<char> path, uint32_t& mount);
+  // The path from the mount's root, or from_top from the file system's, "/" first; " (deleted)" behind when the name
+  // is gone. ERANGE when too small. Of a place only its start counts; mount: in which that lies.
+  Result<size_t> sys_path(const Place&, std::span<char> path, uint32_t& mount, bool from_top = false);
   // cmd and argument as ioctl(2); data in place. ENOTTY where the daemon knows nothing (K201).
   Task<Result<uint32_t>> sys_ioctl(Caller&, OpenFile&, uint32_t cmd, uint64_t arg, std::span<std::byte> data);
 

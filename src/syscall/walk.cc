@@ -126,11 +126,17 @@ Result<void> Walk::go_up(std::string_view behind) {
     rest_ = behind;
     return {};
   }
-  if (at_.get() == caller_.root) {
+  if (at_.get() == caller_.root && mount_ == caller_.root_mount) {
+    rest_ = behind;
+    return {};
+  }
+  if (is_at_root() && sb_.mounts.is_removed(mount_)) {
     rest_ = behind;
     return {};
   }
   if (is_at_root()) return leave_with({}, without_leading_slashes(behind), LeaveTo::parent);
+  // path_connected: a directory that was moved out of what the mount shows has no way up in it.
+  if (!root_->is_root() && !kernel::is_at_or_below(*at_->parent, *root_)) return error(Errno::enoent);
   at_ = Ref<Dentry>(*at_->parent);
   rest_ = behind;
   if (const uint32_t mount = mounted_on(*at_)) return leave_into(mount, behind);

@@ -151,6 +151,44 @@ TEST_F(WalkTest, a_mount_of_a_directory_ends_at_it) {
             as_int(Errno::exdev));
 }
 
+TEST_F(WalkTest, the_way_up_in_a_mount_that_is_gone_ends_at_its_root) {
+  OpenFile* start = open("dir", o_path);
+  {
+    kernel::Connection::Entry entry(*connection);
+    ASSERT_TRUE(fs->add_mount(1, nullptr, 0));
+    ASSERT_TRUE(fs->add_mount(8, start, 0));
+  }
+  release(start);
+  auto inside = run(fs->sys_openat(caller, {.path = ".", .mount = 8}, o_path, 0, leave));
+  ASSERT_TRUE(inside);
+  {
+    kernel::Connection::Entry entry(*connection);
+    fs->remove_mount(8);
+  }
+  EXPECT_EQ(error_of(fs->sys_statx(caller, {*inside, "../../file"}, 0, basic_stats, leave)), 0);
+  release(*inside);
+  EXPECT_EQ(error_of(fs->sys_statx(caller, {.path = "file", .mount = 8}, 0, basic_stats, leave)),
+            as_int(Errno::enotconn));
+}
+
+TEST_F(WalkTest, what_stands_in_a_mount_is_copied_where_the_copy_shows_its_mount_point) {
+  OpenFile* start = open("dir", o_path);
+  add(root, "beside", directory);
+  OpenFile* beside = open("beside", o_path);
+  {
+    kernel::Connection::Entry entry(*connection);
+    ASSERT_TRUE(fs->add_mount(1, nullptr, 0));
+    ASSERT_TRUE(fs->copy_mount(7, 1));
+    ASSERT_TRUE(fs->add_mount(8, start, 0));
+    ASSERT_TRUE(fs->attach(5, beside, 0));
+    EXPECT_TRUE(fs->attach_copy(6, 5, 7));
+    EXPECT_EQ(as_int(fs->attach_copy(9, 5, 8).error()), as_int(Errno::enoent));
+  }
+  release(start);
+  release(beside);
+  EXPECT_EQ(left_from({.path = "beside/x", .mount = 7}), "mount 6: x");
+}
+
 TEST_F(WalkTest, the_second_path_of_a_rename_says_that_it_was_the_second) {
   const int result = error_of(fs->sys_renameat2(caller, {nullptr, "dir/file"}, {nullptr, "../x/y"}, 0, leave));
   EXPECT_EQ(result, as_int(Errno::eleave));

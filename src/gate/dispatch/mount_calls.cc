@@ -21,6 +21,7 @@ using abi::LeaderRequest;
 constexpr uint32_t names_source = MS_BIND | MS_MOVE;  // else mount(2) ignores the source, or it is no path
 constexpr uint32_t changes_sharing = MS_SHARED | MS_PRIVATE | MS_SLAVE | MS_UNBINDABLE;
 constexpr uint32_t changes_old = names_source | MS_REMOUNT | changes_sharing;
+constexpr char not_in_mounts[] = "only FUSE file systems and what they hold are mounted here";
 
 const char* pointer(long argument) { return reinterpret_cast<const char*>(argument); }
 
@@ -172,6 +173,60 @@ bool change_mount(const CallFrame& f, uint32_t flags, long& result) {
   return true;
 }
 
+// The source of MS_BIND and MS_MOVE: a descriptor of it. mode: of what it is.
+long look_at_source(int source, bool moves, LeaderRequest& request, uint32_t& mode) {
+  VirtualFile file;
+  if (!is_virtual(source, file)) return refuse(-EPERM, "mount", "MS_BIND", "nothing native is put into a mount");
+  PathText path;
+  abi::Stat status{};
+  long r = file_status(file, SYS_mount, status);
+  if (r == 0) r = path_in_mount(file, path, request.source_mount);
+  if (r < 0) return r;
+  if (moves && path.view() != "/") return -EINVAL;
+  mode = status.mode;
+  request.source_token = file.token;
+  r = path_of_file(file, path);
+  return r == 0 && !set_field(request.options, path.view()) ? -ENAMETOOLONG : r;
+}
+
+long show_at(int source, int point, bool moves, LeaderRequest& request) {
+  PathText path;
+  uint32_t mode = 0;
+  long r = look_at_source(source, moves, request, mode);
+  if (r == 0) r = look_at_point(point, path, request);
+  if (r < 0) return r;
+  if (moves && S_ISDIR(mode) != S_ISDIR(request.value[0])) return -EINVAL;
+  if (!set_field(request.path, in_namespaces_root(path.view()).view())) return -ENAMETOOLONG;
+  return ask_leader(request, -1, nullptr);
+}
+
+// mount(2) that shows at another place what is mounted already. False: source and target are native, and the call is
+// the host kernel's, unless result is an error.
+bool show_elsewhere(const CallFrame& f, uint32_t flags, long& result) {
+  if (f.arg[0] == 0) return false;
+  Where target, source;
+  result = resolve(AT_FDCWD, pointer(f.arg[1]), {}, target);
+  if (result == 0) result = resolve(AT_FDCWD, pointer(f.arg[0]), {}, source);
+  if (result < 0) return true;
+  const long point = open_point(f.arg[1]);
+  const long from = point < 0 ? point : open_point(f.arg[0]);
+  VirtualFile unused;
+  const bool is_native = !target.is_virtual && !source.is_virtual;
+  const bool is_ours = !is_native || (point >= 0 && is_virtual(static_cast<int>(point), unused)) ||
+                       (from >= 0 && is_virtual(static_cast<int>(from), unused));
+  const bool moves = (flags & MS_BIND) == 0;
+  LeaderRequest request;
+  start_request(request, moves ? LeaderOperation::move : LeaderOperation::bind);
+  request.mount_namespace = own_mount_namespace();
+  request.flags = flags;
+  result = from;
+  if (is_ours && from >= 0) result = show_at(static_cast<int>(from), static_cast<int>(point), moves, request);
+  if (from >= 0) native::close(static_cast<int>(from));
+  if (point >= 0) native::close(static_cast<int>(point));
+  if (!is_ours) result = pass_on;
+  return is_ours;
+}
+
 }  // namespace
 
 long call_mount(const CallFrame& f) {
@@ -186,8 +241,8 @@ long call_mount(const CallFrame& f) {
     return mount_fuse(f, request);
   long r = pass_on;
   if ((flags & (MS_REMOUNT | changes_sharing)) != 0 && change_mount(f, flags, r)) return r;
-  r = refuse_virtual(f, 1, "only FUSE file systems are mounted here");
-  if (r == 0 && (flags & names_source) != 0) r = refuse_virtual(f, 0, "a mount cannot be bound or moved");
+  if ((flags & MS_REMOUNT) == 0 && (flags & names_source) != 0 && show_elsewhere(f, flags, r)) return r;
+  r = refuse_virtual(f, 1, not_in_mounts);
   return r < 0 ? r : native_mounts_changed(native::call(f));
 }
 

@@ -374,11 +374,12 @@ long leave_natively(const PathText& mount_point, bool from_parent, std::string_v
 }
 
 // The path of a place from the root of its mount.
-long path_from_root(VirtualFile file, PathText& path, uint32_t& mount) {
+long path_from_root(VirtualFile file, PathText& path, uint32_t& mount, bool whole = false) {
   RingCall call(file.connection, abi::CallNumber::path, SYS_getcwd);
   if (call.error() != 0) return call.error();
   call.set_start(file);
   call.set_arg(0, path_room - 1);
+  call.set_arg(1, whole ? 1 : 0);
   const long n = call.run();
   // As d_path: it is given PATH_MAX bytes, whatever room the program has.
   if (n == -ERANGE) return -ENAMETOOLONG;
@@ -390,22 +391,20 @@ long path_from_root(VirtualFile file, PathText& path, uint32_t& mount) {
 }
 
 // What the process calls a file when its root lies in a mount. path: the file's, from the root of `mount`.
-long path_below_root(VirtualFile file, uint32_t mount, VirtualFile root, PathText& path) {
+long path_below_root(uint32_t mount, VirtualFile root, PathText& path) {
   PathText front, above;
   Standing at;
-  uint32_t connection = file.connection;
-  for (uint32_t i = 0; connection != root.connection && i < abi::mount_entries; i++) {
+  uint32_t root_mount = 0;
+  if (const long r = path_from_root(root, above, root_mount); r < 0) return r;
+  for (uint32_t i = 0; mount != root_mount && i < abi::mount_entries; i++) {
     if (!standing_of(mount, at, front) || at.parent == 0) break;
     if (path_from_root({at.parent_connection, 0, at.mount | abi::mount_point}, front, mount) != 0) break;
     if (path.view() != "/") front.add(path.view());
     path.assign(front.view());
-    connection = at.parent_connection;
     mount = at.parent;
   }
-  uint32_t unused = 0;
-  if (const long r = path_from_root(root, above, unused); r < 0) return r;
   if (above.length() == 1) above.clear();
-  const bool is_below = connection == root.connection && path.view().starts_with(above.view()) &&
+  const bool is_below = mount == root_mount && path.view().starts_with(above.view()) &&
                         (path.length() == above.length() || path.view()[above.length()] == '/');
   front.assign(is_below ? path.view().substr(above.length()) : "(unreachable)");
   if (!is_below) front.add(path.view());
@@ -430,6 +429,11 @@ long path_in_mount(VirtualFile file, PathText& path, uint32_t& mount) {
   const long r = path_from_root(file, path, mount);
   if (r == 0 && mount == 0) mount = mount_of(file);
   return r;
+}
+
+long path_of_root(uint32_t connection, uint32_t mount, PathText& path) {
+  uint32_t unused = 0;
+  return path_from_root({connection, 0, mount}, path, unused, true);
 }
 
 bool mount_path_of(uint32_t mount, PathText& path, uint32_t n) {
@@ -459,7 +463,7 @@ long path_of_file(VirtualFile file, PathText& path) {
   if (r < 0) return r;
   if (VirtualFile root; virtual_root(root)) {
     path.assign(inside.view());
-    return path_below_root(file, mount, root, path);
+    return path_below_root(mount, root, path);
   }
   if (!mount_path_of(mount, path)) path.assign("(unreachable)");
   if (inside.view() != "/") path.add(inside.view());

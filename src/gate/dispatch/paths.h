@@ -62,6 +62,8 @@ long resolve_leave(abi::LeaveTo to, uint32_t mount, std::string_view rest, How h
 long path_of_file(VirtualFile file, PathText& path);
 // The same without the mount point: from the root of its mount, "/" first.
 long path_in_mount(VirtualFile file, PathText& path, uint32_t& mount);
+// Of a mount's root, from the file system's root: "/" first.
+long path_of_root(uint32_t connection, uint32_t mount, PathText& path);
 // The mount point's path; n: of several (places.h) the n-th, else the only one is the first. false: it is unmounted, or
 // there are not so many.
 bool mount_path_of(uint32_t mount, PathText& path, uint32_t n = 0);

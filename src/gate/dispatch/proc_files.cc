@@ -135,6 +135,16 @@ void add_mounts_line(Output& out, const MountEntry& e, std::string_view path) {
 // A mount's number: behind those of the native ones.
 uint64_t number_of(uint32_t mount, const MountinfoReader& seen) { return seen.largest_id() + mount; }
 
+// From the root of its file system.
+void add_root(Output& out, const MountEntry& e) {
+  constexpr std::string_view deleted = " (deleted)";
+  PathText root;
+  if (e.of_part == 0 || path_of_root(e.connection, e.id, root) != 0) return out.add("/");
+  const bool gone = root.view().ends_with(deleted);
+  out.add_escaped(gone ? root.view().substr(0, root.length() - deleted.size()) : root.view());
+  if (gone) out.add("//deleted");
+}
+
 void add_mountinfo_line(Output& out, const MountEntry& e, std::string_view path, const MountinfoReader& seen) {
   out.add(number_of(e.id, seen));
   out.add(" ");
@@ -143,7 +153,9 @@ void add_mountinfo_line(Output& out, const MountEntry& e, std::string_view path,
   out.add(e.dev >> 8 & 0xfff);
   out.add(":");
   out.add((e.dev & 0xff) | (e.dev >> 12 & 0xfff00));
-  out.add(" / ");
+  out.add(" ");
+  add_root(out, e);
+  out.add(" ");
   out.add_escaped(path);
   out.add(" ");
   add_mount_flags(out, e, (e.flags & 1) != 0);
