@@ -23,7 +23,7 @@
 namespace fusewire::abi {
 
 inline constexpr uint32_t call_magic = 0x46575243;  // "FWRC"
-inline constexpr uint32_t call_version = 3;
+inline constexpr uint32_t call_version = 4;
 inline constexpr uint32_t slot_count = 64;
 inline constexpr uint32_t slot_data_bytes = 128 * 1024 + 16 * 1024;  // paths, then data
 inline constexpr uint32_t io_bytes_max = 128 * 1024;                 // of one read or write call, in the slot
@@ -101,7 +101,9 @@ enum class CallNumber : uint32_t {
   path,          // arg0 room; token 0 too. Result: length; data: path from the root of the mount `leave_mount`, or with
                  // arg1 1 from the root of the file system
   ioctl,         // arg0 cmd, arg1 argument, data in place, data_length. Result: the ioctl's
-  owner,         // arg0 0 asks, 1 sets type arg1 and id arg2, 2 sets the signal arg1. Data: FileOwner
+  owner,         // for F_SETOWN and its kin: a descriptor whose owner is the file's comes as FileMessage
+  lease,         // arg0 0 asks, 1 sets type arg1 by the program's descriptor arg2. Result: 0, or the type
+  notify,        // F_NOTIFY: arg0 DN_ mask, arg1 the program's descriptor
   // calls on the connection
   nop = 128,
   open_handle,  // arg0 nodeid, arg1 generation, arg2 O_ flags. Result as of openat

@@ -35,12 +35,6 @@ struct FileHandle {
   uint32_t can_be_opened;  // 0: they only tell files apart (AT_HANDLE_FID)
 };
 
-// Whom an open file would signal: F_SETOWN_EX's type and id (0: nobody), F_SETSIG's signal, and who has said so.
-struct FileOwner {
-  int32_t type, id, signal;
-  uint32_t uid, euid;
-};
-
 // Of one walk, whatever mounts it leads through: more are ELOOP (Linux MAXSYMLINKS).
 inline constexpr uint32_t symlinks_max = 40;
 

@@ -129,19 +129,17 @@ Task<Number> run_flush(Call& call) {
   co_return number(result);
 }
 
-// Files of FUSE signal nobody (no fasync): it is only kept.
 Task<Number> run_owner(Call& call) {
   if (file_of(call).is_path()) co_return kernel::error(Errno::ebadf);
-  abi::FileOwner& owner = call.file->owner;
-  if (arg32(call, 0) == 1) {
-    owner = {.type = static_cast<int32_t>(arg32(call, 1)),
-             .id = static_cast<int32_t>(arg32(call, 2)),
-             .signal = owner.signal,
-             .uid = call.caller.ruid,
-             .euid = call.caller.euid};
-  }
-  if (arg32(call, 0) == 2) owner.signal = static_cast<int32_t>(arg32(call, 1));
-  co_return value(call, Result<abi::FileOwner>(owner));
+  co_return handed(call, call.file->owner.reach(), 0);
+}
+
+Task<Number> run_lease(Call& call) {
+  OpenFile& file = file_of(call);
+  if (arg32(call, 0) == 0) co_return number(call.mount->sys_getlease(file));
+  auto result = call.mount->sys_setlease(call.caller, file, arg32(call, 1));
+  if (result && arg32(call, 1) != kernel::abi::f_unlck) call.file->owner.set_descriptor(static_cast<int>(arg32(call, 2)));
+  co_return number(result);
 }
 
 Task<Number> run_getfl(Call& call) {

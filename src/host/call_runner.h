@@ -48,6 +48,7 @@ struct Call {
   syscall::Mount* mount = nullptr;
   SpecialFiles* special = nullptr;
   Watches* watches = nullptr;
+  Notices* notices = nullptr;
   UniqueFd socket;  // in: what bind_socket binds
   UniqueFd handed;  // out: goes to the client with the result
   CallEnd* end = nullptr;

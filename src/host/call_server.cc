@@ -165,6 +165,7 @@ int CallServer::prepare(Call& call) {
   call.mount = mount_;
   call.special = &special_;
   call.watches = &watches_;
+  call.notices = &notices_;
   if (call.fields.number == abi::CallNumber::bind_socket) call.socket = call.client->take_socket(call.slot);
   call.end = this;
   call.interrupted = false;
@@ -226,6 +227,7 @@ void CallServer::answer(Call& call) {
     if (!special_.empty() && may_remove_names(call.fields.number)) special_.reap();
   }
   host_.forget_traced_call(call.caller.pid);
+  notices_.tell();
   if (call.opened) hand_over_file(call);
   if (call.memory) hand_over_memory(call);
   if (call.handed) hand_over_descriptor(call);

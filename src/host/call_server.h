@@ -74,6 +74,7 @@ class CallServer final : CallEnd {
   FileRegistry& files_;
   SpecialFiles& special_;
   Watches& watches_;
+  Notices notices_;
   const uint32_t connection_id_;
   const uint32_t owner_uid_;
   syscall::Mount* mount_ = nullptr;

@@ -70,6 +70,8 @@ constexpr CallInfo calls[] = {
     {path, one_path, run_path, nothing},
     {ioctl, open_file, run_ioctl, ioctl_argument},
     {owner, open_file, run_owner, nothing},
+    {lease, open_file, run_lease, nothing},
+    {notify, open_file, run_notify, nothing},
     {socket_name, connection, run_socket_name, nothing},
     {nop, connection, run_nop, nothing},
     {open_handle, connection, run_open_handle, nothing},

@@ -76,6 +76,7 @@ kernel::Task<Number> run_fallocate(Call&);
 kernel::Task<Number> run_copy(Call&);
 kernel::Task<Number> run_flush(Call&);
 kernel::Task<Number> run_owner(Call&);
+kernel::Task<Number> run_lease(Call&);
 kernel::Task<Number> run_getfl(Call&);
 kernel::Task<Number> run_setfl(Call&);
 kernel::Task<Number> run_setlk(Call&);
@@ -93,6 +94,7 @@ kernel::Task<Number> run_socket_name(Call&);
 
 // call_watches.cc
 kernel::Task<Number> run_watch(Call&);
+kernel::Task<Number> run_notify(Call&);
 
 // call_xattrs.cc
 kernel::Task<Number> run_setxattr(Call&);

@@ -1,4 +1,5 @@
-// inotify_add_watch on a file of the mount.
+// inotify_add_watch on a file of the mount, F_NOTIFY on a directory.
+#include <fcntl.h>
 #include <sys/inotify.h>
 
 #include "host/call_parts.h"
@@ -32,6 +33,26 @@ Task<Number> run_watch(Call& call) {
   if (mirrored && *mirrored == 0) fd = call.watches->reach(*(*found)->inode);
   call.mount->release(**found);
   co_return handed(call, std::move(fd), 0);
+}
+
+Task<Number> run_notify(Call& call) {
+  syscall::OpenFile& file = file_of(call);
+  const uint32_t mask = arg32(call, 0);
+  if (file.is_path()) co_return kernel::error(Errno::ebadf);
+  if ((mask & ~DN_MULTISHOT) == 0) {
+    call.file->notice.reset();
+    co_return Number(0);
+  }
+  if (!file.inode->is_dir()) co_return kernel::error(Errno::enotdir);
+  auto mirrored = co_await mirror(call, file);
+  int error = mirrored ? *mirrored : -static_cast<int>(mirrored.error());
+  if (error == 0) {
+    const auto fd = call.watches->reach(*file.inode);
+    error = fd ? call.notices->add(call.file->notice, call.file->owner, mask, *fd) : fd.error();
+  }
+  if (error < 0) co_return kernel::error(static_cast<Errno>(-error));
+  call.file->owner.set_descriptor(static_cast<int>(arg32(call, 1)));
+  co_return Number(0);
 }
 
 }  // namespace fusewire::host

@@ -71,6 +71,11 @@ void FileRegistry::abandon(uint64_t token) {
   if (auto found = files_.find(token); found != files_.end()) unwatch(found->second);
 }
 
+void FileRegistry::lease_broken(syscall::OpenFile& file) {
+  for (auto& [token, each] : files_)
+    if (each.file == &file) each.owner.signal();
+}
+
 bool FileRegistry::any_writable(uint32_t mount) const {
   return std::any_of(files_.begin(), files_.end(), [mount](const auto& each) {
     const syscall::OpenFile& file = *each.second.file;

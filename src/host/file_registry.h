@@ -10,10 +10,14 @@
 
 #include <cstdint>
 #include <expected>
+#include <memory>
 #include <unordered_map>
 
 #include "abi/types.h"
 #include "abi/unique_fd.h"
+#include "host/file_owner.h"
+#include "host/notices.h"
+#include "kernel/leases.h"
 #include "syscall/mount.h"
 
 namespace fusewire::host {
@@ -24,10 +28,11 @@ struct RegisteredFile {
   int watch = -1;
   uint32_t uses = 0;  // calls in flight that stand on it
   bool closed = false;
-  abi::FileOwner owner{};
+  FileOwner owner{};
+  std::shared_ptr<Notice> notice{};
 };
 
-class FileRegistry {
+class FileRegistry final : public kernel::LeaseHolders {
  public:
   FileRegistry(uint32_t leader_pid, uint32_t connection) : leader_pid_(leader_pid), connection_(connection) {}
 
@@ -41,6 +46,7 @@ class FileRegistry {
   // Makes token and shadow of an open file; the descriptor goes to the program, and the caller's copy must be closed
   // once it is sent. On failure (-errno) the file is still the caller's.
   std::expected<UniqueFd, int> add(syscall::OpenFile& file, uint64_t& token);
+  void lease_broken(syscall::OpenFile& file) override;
   // Releases a file that nobody got the descriptor of.
   void abandon(uint64_t token);
   // nullptr when there is no such file. Held until unuse.

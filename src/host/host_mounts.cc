@@ -2,6 +2,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <fstream>
 
 #include "abi/mount_rules.h"
 #include "host/host_process.h"
@@ -35,6 +36,13 @@ HostMessage describe(const kernel::MountOptions& options, uint32_t flags) {
   message.max_read = options.max_read;
   message.user_id = options.user_id, message.group_id = options.group_id;
   return message;
+}
+
+// Of this machine; Linux's own where that is not told.
+uint64_t lease_break_time() {
+  uint64_t seconds = 45;
+  std::ifstream("/proc/sys/fs/lease-break-time") >> seconds;
+  return seconds * 1'000'000'000;
 }
 
 }  // namespace
@@ -72,6 +80,7 @@ HostMessage HostProcess::mount(const HostRequest& request) {
   files_.set_mount(mount_);
   special_.set_mount(mount_);
   watches_.set_mount(mount_);
+  mount_->set_lease_holders(&files_, lease_break_time());
   return describe(options, flags);
 }
 

@@ -20,6 +20,9 @@ constexpr int look_at_sockets_every_ms = 200;  // of a mount that is to end: not
 constexpr uint32_t leave_it = UINT32_MAX;
 constexpr int look_for_deaths_every_ms = 100;
 
+// Of two time-outs in ms; -1: none.
+int sooner(int a, int b) { return a < 0 || (b >= 0 && b < a) ? b : a; }
+
 uint64_t tag_of(uint32_t source, uint64_t key) { return key << 8 | source; }
 
 int32_t error_of(kernel::Errno error) { return -static_cast<int32_t>(error); }
@@ -89,9 +92,10 @@ void HostProcess::turn() {
   if (called) settle();
   // Somebody may wait for the lock of a process whose end no event tells, or for the end of a socket's mount.
   const bool must_look = calls_.calls() > 0 && calls_.lock_owners().must_look();
-  const bool must_look_at_sockets = unmounting_ && !special_.empty();
-  const int idle = must_look ? look_for_deaths_every_ms : must_look_at_sockets ? look_at_sockets_every_ms : -1;
-  const int timeout = called && calls_.calls() == 0 ? 0 : idle;
+  int timeout = must_look ? look_for_deaths_every_ms : -1;
+  if (unmounting_ && !special_.empty()) timeout = sooner(timeout, look_at_sockets_every_ms);
+  timeout = sooner(timeout, lease_timeout());
+  if (called && calls_.calls() == 0) timeout = 0;
   std::array<epoll_event, events_per_turn> events;
   const int count = ::epoll_wait(epoll_.get(), events.data(), events_per_turn, timeout);
   if (count == 0 && must_look) calls_.lock_owners().take_deaths();
@@ -100,6 +104,18 @@ void HostProcess::turn() {
     handle(static_cast<Source>(tag & 0xff), tag >> 8, events[static_cast<size_t>(i)].events);
   }
   settle();
+}
+
+// In ms until a lease ends by itself, -1: none does. Ends those whose time is over.
+int HostProcess::lease_timeout() {
+  if (!mount_) return -1;
+  kernel::Connection::Entry entry(*connection_);
+  const uint64_t next = mount_->next_lease_end();
+  if (next == UINT64_MAX) return -1;
+  const uint64_t now = host_.now();
+  if (next <= now) mount_->expire_leases();
+  constexpr uint64_t ms = 1'000'000, longest = 60'000;
+  return next <= now ? 0 : static_cast<int>(std::min((next - now) / ms + 1, longest));
 }
 
 void HostProcess::handle(Source source, uint64_t key, uint32_t events) {

@@ -59,6 +59,7 @@ class HostProcess {
 
   int watch(int fd, uint32_t events, Source source, uint64_t key = 0);
   void turn();
+  int lease_timeout();
   void handle(Source source, uint64_t key, uint32_t events);
   void settle();
   bool is_over();

@@ -22,6 +22,7 @@ enum class Capability : uint32_t {
   fsetid = 4,
   sys_admin = 21,
   mknod = 27,
+  lease = 28,
   setfcap = 31,
 };
 inline constexpr uint64_t all_capabilities = ~uint64_t{0};

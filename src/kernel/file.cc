@@ -59,8 +59,14 @@ File* make_file(Dentry& dentry, uint32_t flags, const Caller& caller) {
   return dentry.sb.connection.module().files().make<File>(dentry, flags, caller);
 }
 
-Result<void> File::take_writing() {
-  if (!writable() || !inode->is_reg()) return {};
+Result<void> File::take_access() {
+  if (!inode->is_reg()) return {};
+  if (!writable()) {
+    if (!readable()) return {};
+    ++inode->readers;
+    holds_ = Holds::reading;
+    return {};
+  }
   if (!inode->take_writing()) return error(Errno::etxtbsy);
   holds_ = Holds::writing;
   return {};
@@ -69,11 +75,13 @@ Result<void> File::take_writing() {
 Result<void> File::deny_writing() {
   flushed = true;
   if (!inode->deny_writing()) return error(Errno::etxtbsy);
+  give_back_count();
   holds_ = Holds::denial;
   return {};
 }
 
 void File::give_back_count() {
+  if (holds_ == Holds::reading) --inode->readers;
   if (holds_ == Holds::writing) --inode->writers;
   if (holds_ == Holds::denial) ++inode->writers;
   holds_ = Holds::nothing;
@@ -219,7 +227,7 @@ Result<File*> file_of_reply(Superblock& sb, Caller& caller, Dentry& dentry, cons
     give_back(sb, reply, flags);
     return error(Errno::enomem);
   }
-  if (const Result<void> writing = file->take_writing(); !writing) {
+  if (const Result<void> writing = file->take_access(); !writing) {
     give_back(sb, reply, flags);
     file->unuse();
     return error(writing.error());

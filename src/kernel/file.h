@@ -35,8 +35,9 @@ class File : public RequestEnd {
   File(const File&) = delete;
 
   bool is_path() const { return (flags & abi::o_path) != 0; }
-  // Before OPEN: a file that writes is not that of a running program (ETXTBSY), and none runs from it until its end.
-  Result<void> take_writing();
+  // Before OPEN, counts among the inode's writers or readers. A file that writes is not that of a running program
+  // (ETXTBSY), and none runs from it until its end.
+  Result<void> take_access();
   // A program is started from the file: until its end nobody writes. ETXTBSY: somebody does. No close(2) will tell of
   // its end, so no FLUSH is due.
   Result<void> deny_writing();
@@ -54,7 +55,7 @@ class File : public RequestEnd {
 
  private:
   enum class Ending : uint8_t { open, flushing, releasing };
-  enum class Holds : uint8_t { nothing, writing, denial };  // of the inode's count
+  enum class Holds : uint8_t { nothing, reading, writing, denial };  // of the inode's counts
 
   void end();
   void send_release();

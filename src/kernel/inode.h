@@ -49,8 +49,9 @@ class Inode {
   // Linux i_writecount. Above 0: so many open files write, or a truncation is under way. Below: so many programs run
   // from it, or are about to.
   int32_t writers = 0;
+  uint32_t readers = 0;              // Linux i_readcount: open files that read and do not write
   SleepLock lock;                    // i_rwsem: names of a directory, size of a file
-  InodeLocks* file_locks = nullptr;  // POSIX and flock locks (locks.h), or nullptr
+  InodeLocks* file_locks = nullptr;  // POSIX and flock locks, leases (locks.h), or nullptr
   char* link_text = nullptr;         // a symlink's text, kept with CACHE_SYMLINKS (K177)
   uint32_t link_length = 0;
   Dentry* first_alias = nullptr;  // the dentries that name it

@@ -6,6 +6,40 @@
 
 namespace fusewire::kernel {
 
+InodeLocks* make_inode_locks(Inode& inode) {
+  if (inode.file_locks) return inode.file_locks;
+  void* memory = inode.kmalloc().alloc(sizeof(InodeLocks));
+  if (!memory) return nullptr;
+  inode.file_locks = ::new (memory) InodeLocks;
+  inode.sb.locked_inodes.push_back(inode);
+  return inode.file_locks;
+}
+
+void drop_if_empty(Inode& inode) {
+  InodeLocks* locks = inode.file_locks;
+  if (!locks || !locks->posix.empty() || !locks->flocks.empty() || !locks->leases.empty() ||
+      !locks->forwarded.empty() || locks->waiting != 0)
+    return;
+  inode.locked_hook.unlink();
+  inode.file_locks = nullptr;
+  locks->~InodeLocks();
+  inode.kmalloc().free(locks, sizeof(InodeLocks));
+}
+
+void locks_changed(Inode& inode) {
+  if (inode.file_locks) inode.file_locks->waiters.wake_all(inode.sb.ready());
+}
+
+Task<Result<void>> wait_for_locks(Inode& inode, Caller& caller) {
+  InodeLocks& locks = *inode.file_locks;
+  ++locks.waiting;
+  co_await locks.waiters.sleep(inode.sb.ready(), caller);
+  --locks.waiting;
+  drop_if_empty(inode);
+  if (caller.interrupted || caller.killed) co_return error(Errno::eintr);
+  co_return Result<void>();
+}
+
 namespace {
 
 bool overlap(const wire::FileLock& a, const wire::FileLock& b) { return a.start <= b.end && b.start <= a.end; }
@@ -21,29 +55,6 @@ void free_record(Kmalloc& kmalloc, LockRecord* record) {
   if (!record) return;
   record->~LockRecord();
   kmalloc.free(record, sizeof(LockRecord));
-}
-
-InodeLocks* locks_of(Inode& inode) {
-  if (inode.file_locks) return inode.file_locks;
-  void* memory = inode.kmalloc().alloc(sizeof(InodeLocks));
-  if (!memory) return nullptr;
-  inode.file_locks = ::new (memory) InodeLocks;
-  inode.sb.locked_inodes.push_back(inode);
-  return inode.file_locks;
-}
-
-void drop_if_empty(Inode& inode) {
-  InodeLocks* locks = inode.file_locks;
-  if (!locks || !locks->posix.empty() || !locks->flocks.empty() || !locks->forwarded.empty() || locks->waiting != 0)
-    return;
-  inode.locked_hook.unlink();
-  inode.file_locks = nullptr;
-  locks->~InodeLocks();
-  inode.kmalloc().free(locks, sizeof(InodeLocks));
-}
-
-void changed(Inode& inode) {
-  if (inode.file_locks) inode.file_locks->waiters.wake_all(inode.sb.ready());
 }
 
 template <typename Matches>
@@ -143,7 +154,7 @@ uint64_t owner_of(const File& file, const Caller& caller, LockOf of) {
 
 Result<void> apply_posix(File& file, const Caller& caller, const wire::FileLock& lock, LockOf of) {
   Inode& inode = *file.inode;
-  InodeLocks* locks = locks_of(inode);
+  InodeLocks* locks = make_inode_locks(inode);
   Kmalloc& kmalloc = inode.kmalloc();
   LockRecord* added = make_record(kmalloc);
   LockRecord* spare = make_record(kmalloc);
@@ -167,7 +178,7 @@ Result<void> apply_posix(File& file, const Caller& caller, const wire::FileLock&
     merge(inode, locks->posix, *added);
     own.insert(*added);
   }
-  changed(inode);
+  locks_changed(inode);
   drop_if_empty(inode);
   return {};
 }
@@ -203,20 +214,9 @@ class BlockedScope {
   BlockedOwner entry_;
 };
 
-// One sleep until some lock of the inode changes.
-Task<Result<void>> wait_for_change(Inode& inode, Caller& caller) {
-  InodeLocks& locks = *inode.file_locks;
-  ++locks.waiting;
-  co_await locks.waiters.sleep(inode.sb.ready(), caller);
-  --locks.waiting;
-  drop_if_empty(inode);
-  if (caller.interrupted || caller.killed) co_return error(Errno::eintr);
-  co_return Result<void>();
-}
-
 Task<Result<void>> wait_for_owner(Inode& inode, Caller& caller, uint64_t owner, uint64_t blocker) {
   BlockedScope blocked(inode.sb, owner, blocker);
-  auto slept = co_await wait_for_change(inode, caller);
+  auto slept = co_await wait_for_locks(inode, caller);
   co_return slept;
 }
 
@@ -230,7 +230,7 @@ Task<Result<void>> set_local_posix(File& file, Caller& caller, wire::FileLock lo
     if (!in_way) co_return apply_posix(file, caller, lock, of);
     if (!wait) co_return error(Errno::eagain);
     if (of == LockOf::open_file || in_way->file) {
-      auto slept = co_await wait_for_change(inode, caller);
+      auto slept = co_await wait_for_locks(inode, caller);
       if (!slept) co_return slept;
       continue;
     }
@@ -264,7 +264,7 @@ Task<Result<void>> forward_set(File& file, Caller& caller, wire::FileLock lock, 
 
 // So that the daemon can be told when the owner dies.
 void note_forwarded(File& file, uint64_t owner) {
-  InodeLocks* locks = locks_of(*file.inode);
+  InodeLocks* locks = make_inode_locks(*file.inode);
   if (!locks) return;
   for (const LockRecord& record : locks->forwarded) {
     if (record.owner == owner && record.file == &file) return;
@@ -301,17 +301,17 @@ Task<Result<void>> set_local_flock(File& file, Caller& caller, uint32_t type, bo
   const uint64_t owner = flock_owner(file);
   auto own = [&file](LockRecord& record) { return record.file == &file; };
   // The old lock goes first, even when the new one cannot be had (fs/locks.c flock_lock_inode).
-  if (inode.file_locks && drop_matching(inode, inode.file_locks->flocks, own)) changed(inode);
+  if (inode.file_locks && drop_matching(inode, inode.file_locks->flocks, own)) locks_changed(inode);
   while (type != abi::f_unlck && inode.file_locks && conflict(inode.file_locks->flocks, lock, owner)) {
     if (!wait) co_return error(Errno::eagain);
-    auto slept = co_await wait_for_change(inode, caller);
+    auto slept = co_await wait_for_locks(inode, caller);
     if (!slept) co_return slept;
   }
   if (type == abi::f_unlck) {
     drop_if_empty(inode);
     co_return Result<void>();
   }
-  InodeLocks* locks = locks_of(inode);
+  InodeLocks* locks = make_inode_locks(inode);
   LockRecord* record = make_record(inode.kmalloc());
   if (!locks || !record) {
     free_record(inode.kmalloc(), record);
@@ -399,7 +399,7 @@ void drop_posix_locks(Inode& inode, uint64_t owner) {
   if (!inode.file_locks) return;
   auto of_owner = [owner](LockRecord& record) { return record.owner == owner; };
   drop_matching(inode, inode.file_locks->forwarded, of_owner);
-  if (drop_matching(inode, inode.file_locks->posix, of_owner)) changed(inode);
+  if (drop_matching(inode, inode.file_locks->posix, of_owner)) locks_changed(inode);
   drop_if_empty(inode);
 }
 
@@ -432,7 +432,8 @@ void drop_file_locks(File& file) {
   drop_matching(inode, inode.file_locks->forwarded, of_file);
   const bool flocks = drop_matching(inode, inode.file_locks->flocks, of_file);
   const bool own = drop_matching(inode, inode.file_locks->posix, of_file);
-  if (flocks || own) changed(inode);
+  drop_lease(file);
+  if (flocks || own) locks_changed(inode);
   drop_if_empty(inode);
 }
 

@@ -10,6 +10,7 @@
 #include "kernel/caller.h"
 #include "kernel/file.h"
 #include "kernel/intrusive.h"
+#include "kernel/leases.h"
 #include "kernel/local_wait.h"
 #include "kernel/task.h"
 #include "wire/protocol.h"
@@ -27,6 +28,7 @@ using LockList = boost::intrusive::list<LockRecord, boost::intrusive::constant_t
 // What an inode has of locks; there while there is any lock or waiter.
 struct InodeLocks {
   LockList posix, flocks;
+  LeaseList leases;
   LockList forwarded;  // owners that hold POSIX locks at the daemon; of the record only owner and file count
   LocalWaitq waiters;
   uint32_t waiting = 0;
@@ -38,6 +40,14 @@ struct BlockedOwner {
   uint64_t blocker;
   BlockedOwner* next;
 };
+
+// nullptr when there is no memory.
+InodeLocks* make_inode_locks(Inode& inode);
+void drop_if_empty(Inode& inode);
+// Wakes who waits for a lock or a lease of the inode.
+void locks_changed(Inode& inode);
+// One sleep until some of them changes. Of an inode that has any.
+Task<Result<void>> wait_for_locks(Inode& inode, Caller& caller);
 
 inline constexpr uint32_t no_process = UINT32_MAX;  // pid of a lock that is an open file's (LockOf): -1
 

@@ -11,6 +11,7 @@
 #include "kernel/dentry.h"
 #include "kernel/hash_table.h"
 #include "kernel/inode.h"
+#include "kernel/leases.h"
 #include "kernel/mounts.h"
 
 namespace fusewire::kernel {
@@ -32,6 +33,7 @@ class Superblock {
   const uint64_t dev;
   Mounts mounts;
   LockedInodes locked_inodes;
+  LeaseRules leases;
   BlockedOwner* blocked_owners = nullptr;  // who waits for whose POSIX lock (locks.h)
   SleepLock rename_lock;                   // s_vfs_rename_mutex: renames between directories, one at a time
   uint32_t releasing = 0;                  // files whose RELEASE is not answered yet

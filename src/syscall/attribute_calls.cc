@@ -2,6 +2,7 @@
 // By path and by open file.
 #include "kernel/attributes.h"
 #include "kernel/directory.h"
+#include "kernel/leases.h"
 #include "kernel/permissions.h"
 #include "syscall/mount_impl.h"
 
@@ -273,6 +274,8 @@ Task<Result<void>> truncate_at(MountImpl& mount, Caller& caller, Place place, ui
   if (mount.is_read_only(place)) co_return error(Errno::erofs);
   const kernel::Writing writing(*inode);
   if (!writing) co_return error(Errno::etxtbsy);
+  auto broken = co_await kernel::break_leases(*inode, caller, true, false);
+  if (!broken) co_return broken;
   kernel::SetAttributes set;
   set.valid = wire::fattr::size;
   set.size = size;

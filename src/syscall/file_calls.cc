@@ -155,6 +155,23 @@ Task<Result<void>> Mount::sys_flock(Caller& caller, OpenFile& file, uint32_t ope
   return run(impl(*this), caller, "flock", flock_use(file, caller, operation));
 }
 
+Result<void> Mount::sys_setlease(Caller& caller, OpenFile& file, uint32_t type) {
+  return kernel::set_lease(file, caller, type);
+}
+
+Result<uint32_t> Mount::sys_getlease(OpenFile& file) {
+  if (file.is_path()) return error(Errno::ebadf);
+  return kernel::get_lease(file);
+}
+
+void Mount::set_lease_holders(kernel::LeaseHolders* holders, uint64_t break_time) {
+  impl(*this).sb.leases.holders = holders;
+  impl(*this).sb.leases.break_time = break_time;
+}
+
+uint64_t Mount::next_lease_end() { return kernel::next_lease_end(impl(*this).sb); }
+void Mount::expire_leases() { kernel::expire_leases(impl(*this).sb); }
+
 Task<Result<void>> Mount::sys_flush(Caller& caller, OpenFile& file) {
   return run(impl(*this), caller, "close", flush_use(file, caller));
 }

@@ -20,7 +20,8 @@
 
 namespace fusewire::kernel {
 class File;
-}
+class LeaseHolders;
+}  // namespace fusewire::kernel
 
 namespace fusewire::syscall {
 
@@ -167,6 +168,14 @@ class Mount {
   Task<Result<Lock>> sys_getlk(Caller&, OpenFile&, Lock lock, kernel::LockOf of = kernel::LockOf::process);
   // LOCK_SH 1, LOCK_EX 2, LOCK_UN 8, LOCK_NB 4; owner is the open file (K141).
   Task<Result<void>> sys_flock(Caller&, OpenFile&, uint32_t operation);
+  // Leases: kernel/leases.h.
+  Result<void> sys_setlease(Caller&, OpenFile&, uint32_t type);
+  Result<uint32_t> sys_getlease(OpenFile&);
+  // Who is told that a lease is to be given up, and how long its holder may take, in nanoseconds; 0: for ever.
+  void set_lease_holders(kernel::LeaseHolders*, uint64_t break_time);
+  // When the half wants to be called for leases that end by themselves (Host::now()); UINT64_MAX: not at all.
+  uint64_t next_lease_end();
+  void expire_leases();
   // One close(2) of one descriptor: FLUSH, and the POSIX locks of caller.lock_owner on the inode go (K136).
   Task<Result<void>> sys_flush(Caller&, OpenFile&);
   // The path from the mount's root, or from_top from the file system's, "/" first; " (deleted)" behind when the name

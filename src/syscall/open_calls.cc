@@ -2,6 +2,7 @@
 // fs/open.c build_open_flags; fuse dir.c fuse_atomic_open).
 #include "kernel/attributes.h"
 #include "kernel/directory.h"
+#include "kernel/leases.h"
 #include "kernel/lookup.h"
 #include "kernel/permissions.h"
 #include "syscall/mount_impl.h"
@@ -34,6 +35,8 @@ Result<uint32_t> checked_flags(uint32_t flags) {
   if ((flags & abi::o_creat) && (flags & abi::o_directory)) return error(Errno::einval);
   return flags | abi::o_largefile;
 }
+
+bool writes(uint32_t flags) { return (flags & abi::o_accmode) != abi::o_rdonly; }
 
 bool follows_last(uint32_t flags) {
   const bool exclusive = (flags & abi::o_creat) && (flags & abi::o_excl);
@@ -122,10 +125,11 @@ Task<Result<File*>> open_existing(MountImpl& mount, Caller& caller, Dentry& foun
   File* file = make_file(*dentry, flags, caller);
   if (!file) co_return error(Errno::enomem);
   if (is_special(*inode)) co_return opened(mount, file, through);
-  auto sent = file->take_writing();
+  auto sent = file->take_access();
   if (sent && read_only && file->writable()) sent = error(Errno::erofs);
   // A running program is not cut off by an OPEN that reads, as Linux lets it be.
   if (sent && (flags & abi::o_trunc) && inode->writers < 0) sent = error(Errno::etxtbsy);
+  if (sent) sent = co_await kernel::break_leases(*inode, caller, writes(flags), (flags & abi::o_nonblock) != 0);
   if (sent) sent = co_await open_file(*file, caller);
   // do_dentry_open asks that of the opened file: a directory can do no direct I/O.
   if (sent && (flags & abi::o_direct) && inode->is_dir()) sent = error(Errno::einval);

@@ -16,6 +16,7 @@ std::vector<Rule> execution_rules();
 std::vector<Rule> credential_rules();
 std::vector<Rule> lock_rules();
 std::vector<Rule> event_rules();
+std::vector<Rule> signal_rules();
 std::vector<Rule> copy_rules();
 
 void Place::write_file(std::string_view name, std::string_view text) const {
@@ -49,7 +50,7 @@ const std::vector<Rule>& rules() {
     std::vector<Rule> out = name_rules();
     for (auto more :
          {file_rules(), attribute_rules(), error_rules(), confinement_rules(), race_rules(), special_rules(),
-          execution_rules(), credential_rules(), lock_rules(), event_rules(), copy_rules()})
+          execution_rules(), credential_rules(), lock_rules(), event_rules(), signal_rules(), copy_rules()})
       out.insert(out.end(), more.begin(), more.end());
     return out;
   }();

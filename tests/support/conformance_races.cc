@@ -95,7 +95,8 @@ void a_moving_descriptor_is_always_one_of_the_two_files(const Place& p) {
       [&] {
         struct stat st;
         must(fstat(moving, &st), "fstat");
-        expect(st.st_dev == one.st_dev ? st.st_ino == one.st_ino : st.st_ino == other.st_ino, "fstat: a third file");
+        const auto is = [&st](const struct stat& file) { return st.st_dev == file.st_dev && st.st_ino == file.st_ino; };
+        expect(is(one) || is(other), "fstat: a third file");
         const long flags = must(fcntl(moving, F_GETFL), "F_GETFL");
         expect_equal<long>(flags & (O_ACCMODE | O_PATH), O_RDWR, "F_GETFL");
         must(lseek(moving, 0, SEEK_SET), "lseek");

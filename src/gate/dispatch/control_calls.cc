@@ -86,11 +86,6 @@ long posix_lock(const CallFrame& f, VirtualFile file, const LockCall& kind) {
   return copy_to_program(pointer(f.arg[2]), &user, sizeof user);
 }
 
-// No lease is ever given; taking one away finds none.
-long lease_error(VirtualFile file, long nr, long type) {
-  return static_cast<int>(type) == F_UNLCK && regular_size(file, nr, -EINVAL) >= 0 ? -EAGAIN : -EINVAL;
-}
-
 constexpr int f_dupfd_query = 1027;
 
 long fcntl_file(const CallFrame& f, VirtualFile file) {
@@ -126,9 +121,10 @@ long fcntl_file(const CallFrame& f, VirtualFile file) {
     case F_OFD_SETLKW:
       return posix_lock(f, file, {.number = CallNumber::setlk, .wait = true, .of_open_file = true});
     case F_GETLEASE:
-      return unless_path(file, f.nr, F_UNLCK);
     case F_SETLEASE:
-      return unless_path(file, f.nr, lease_error(file, f.nr, f.arg[2]));
+      return lease_call(f, file);
+    case F_NOTIFY:
+      return notify_call(f, file);
     case F_ADD_SEALS: {
       const long r = if_writable(file, f.nr, -EINVAL);
       return r == -EBADF ? unless_path(file, f.nr, -EPERM) : r;
