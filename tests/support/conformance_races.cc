@@ -140,6 +140,28 @@ void a_relative_path_starts_in_one_of_two_working_directories(const Place& p) {
       [&](int i) { must(chdir((i % 2 != 0 ? here : there).c_str()), "chdir"); });
 }
 
+// As deep as it goes, by one call: also out of the file system that the place is in.
+void dots_lead_a_working_directory_up_and_out(const Place& p) {
+  const WorkingDirectory before;
+  char where[PATH_MAX];
+  must(chdir(p.root().c_str()), "chdir");
+  must(getcwd(where, sizeof where) == nullptr ? -1 : 0, "getcwd");
+  const std::string start = where;
+  std::string at = start, dots;
+  while (at != "/") {
+    must(chdir(start.c_str()), "chdir " + start);
+    dots += dots.empty() ? ".." : "/..";
+    at = at.substr(0, at.rfind('/'));
+    if (at.empty()) at = "/";
+    must(chdir(dots.c_str()), "chdir " + dots);
+    must(getcwd(where, sizeof where) == nullptr ? -1 : 0, "getcwd after " + dots);
+    expect_equal<std::string>(where, at, "the working directory after " + dots);
+    struct stat by_dot, by_path;
+    must(stat(".", &by_dot), "stat ."), must(stat(where, &by_path), "stat by its path");
+    expect(by_dot.st_dev == by_path.st_dev && by_dot.st_ino == by_path.st_ino, "another directory after " + dots);
+  }
+}
+
 void a_file_is_made_in_one_of_two_working_directories(const Place& p) {
   const WorkingDirectory back;
   const Elsewhere elsewhere;
@@ -238,6 +260,7 @@ std::vector<Rule> race_rules() {
        a_path_starts_at_one_of_two_directories_while_they_change},
       {"a_relative_path_starts_in_one_of_two_working_directories",
        a_relative_path_starts_in_one_of_two_working_directories},
+      {"dots_lead_a_working_directory_up_and_out", dots_lead_a_working_directory_up_and_out},
       {"a_file_is_made_in_one_of_two_working_directories", a_file_is_made_in_one_of_two_working_directories},
       {"files_are_always_ready", files_are_always_ready},
       {"select_takes_files", select_takes_files},

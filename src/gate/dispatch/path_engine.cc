@@ -10,12 +10,16 @@ constexpr uint32_t times_max = path_room;  // without symlinks each uses up a co
 
 }  // namespace
 
-long pass_natively(const CallFrame& frame, const PathArgument& argument, const Where& where) {
-  if (!where.rewritten) return pass_on;
+CallFrame with_path(const CallFrame& frame, const PathArgument& argument, const Where& where) {
   CallFrame changed = frame;
+  if (!where.rewritten) return changed;
   changed.arg[argument.path_index] = native::of(where.text.c_str());
   if (argument.dirfd_index >= 0) changed.arg[argument.dirfd_index] = AT_FDCWD;
-  return native::call(changed);
+  return changed;
+}
+
+long pass_natively(const CallFrame& frame, const PathArgument& argument, const Where& where) {
+  return where.rewritten ? native::call(with_path(frame, argument, where)) : pass_on;
 }
 
 long place_path(RingCall& call, const Where& where, AtFlags at) {

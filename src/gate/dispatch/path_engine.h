@@ -29,7 +29,9 @@ struct AtFlags {
 };
 inline constexpr AtFlags start_itself{-1, 0, true};
 
-// pass_on when the call may go as it came; else its result with the absolute path that the walk found.
+// The call with the absolute path that the walk found, where it found one.
+CallFrame with_path(const CallFrame& frame, const PathArgument& argument, const Where& where);
+// pass_on when the call may go as it came; else its result with that path.
 long pass_natively(const CallFrame& frame, const PathArgument& argument, const Where& where);
 // Sets file, path and AT_ flags of a ring call. The start itself ("") is said in the way the call knows.
 long place_path(RingCall& call, const Where& where, AtFlags at);
@@ -44,14 +46,15 @@ struct Leaves {
 long follow_leave(const RingCall& call, How how, Leaves& leaves, Where& where);
 
 // fill(call) adds arguments and data: 0 or -errno. finish(call, result) makes the program's result of the host's.
-template <class Fill, class Finish>
+// natively: for a path that leads, or has led, out of mounts.
+template <class Fill, class Finish, class Natively = decltype(&pass_natively)>
 long path_call(const CallFrame& frame, const PathArgument& argument, abi::CallNumber number, AtFlags at, Fill fill,
-               Finish finish) {
+               Finish finish, Natively natively = pass_natively) {
   Where where;
   long r = resolve_argument(frame, argument, where);
   Leaves leaves;
   while (r == 0) {
-    if (!where.is_virtual) return pass_natively(frame, argument, where);
+    if (!where.is_virtual) return natively(frame, argument, where);
     RingCall call(where.start.connection, number, frame.nr);
     if (call.error() != 0) return call.error();
     r = place_path(call, where, at);

@@ -110,13 +110,13 @@ long enter_virtual_root(RingCall& call, long result) {
   return 0;
 }
 
-long change_root_natively(const CallFrame& f, Where& where) {
-  if (!where.rewritten) {
-    const long n = copy_string_from_program(where.text.data(), reinterpret_cast<const char*>(f.arg[0]), path_room);
-    if (n < 0) return n;
-    where.text.set_length(static_cast<size_t>(n));
-  }
-  return change_root(where.text.c_str());
+long change_root_natively(const CallFrame& f, const Where& where) {
+  if (where.rewritten) return change_root(where.text.c_str());
+  PathText path;
+  const long n = copy_string_from_program(path.data(), reinterpret_cast<const char*>(f.arg[0]), path_room);
+  if (n < 0) return n;
+  path.set_length(static_cast<size_t>(n));
+  return change_root(path.c_str());
 }
 
 // A native chdir or fchdir. seen: the version of the cwd when the call was looked at; it may have changed since.
@@ -150,15 +150,13 @@ bool view_call(const CallFrame& f, long& result) {
 }  // namespace
 
 long call_chdir(const CallFrame& f) {
-  bool entered = false;
   const uint32_t seen = process().cwd.version & ~1u;
-  const long r =
-      path_call(f, {-1, 0, {}}, abi::CallNumber::chdir, start_itself, no_fill, [&](RingCall& call, long result) {
-        entered = true;
-        return enter_virtual_cwd(call, result);
+  return path_call(
+      f, {-1, 0, {}}, abi::CallNumber::chdir, start_itself, no_fill,
+      [](RingCall& call, long result) { return enter_virtual_cwd(call, result); },
+      [seen](const CallFrame& frame, const PathArgument& path, const Where& where) {
+        return change_natively(with_path(frame, path, where), seen);
       });
-  if (entered) return r;
-  return r == pass_on ? change_natively(f, seen) : r;
 }
 
 long call_fchdir(const CallFrame& f) {
@@ -178,20 +176,12 @@ long call_fchdir(const CallFrame& f) {
 }
 
 long call_chroot(const CallFrame& f) {
-  constexpr PathArgument path{-1, 0, {}};
-  Where where;
-  long r = resolve_argument(f, path, where);
-  Leaves leaves;
-  while (r == 0) {
-    if (!where.is_virtual) return change_root_natively(f, where);
-    RingCall call(where.start.connection, abi::CallNumber::chdir, f.nr);
-    if (call.error() != 0) return call.error();
-    r = place_path(call, where, start_itself);
-    if (r == 0) r = call.run();
-    if (r != left_mount) return enter_virtual_root(call, r);
-    r = follow_leave(call, path.how, leaves, where);
-  }
-  return r;
+  return path_call(
+      f, {-1, 0, {}}, abi::CallNumber::chdir, start_itself, no_fill,
+      [](RingCall& call, long result) { return enter_virtual_root(call, result); },
+      [](const CallFrame& frame, const PathArgument&, const Where& where) {
+        return change_root_natively(frame, where);
+      });
 }
 
 long call_getcwd(const CallFrame& f) {
