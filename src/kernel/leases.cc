@@ -1,7 +1,5 @@
 #include "kernel/leases.h"
 
-#include <algorithm>
-
 #include "kernel/locks.h"
 #include "kernel/module.h"
 #include "kernel/superblock.h"
@@ -61,8 +59,9 @@ bool is_in_way(const Lease& lease, bool writes) { return writes || lease.type ==
 
 bool any_in_way(const Inode& inode, bool writes) {
   if (!inode.file_locks) return false;
-  const LeaseList& leases = inode.file_locks->leases;
-  return std::any_of(leases.begin(), leases.end(), [writes](const Lease& lease) { return is_in_way(lease, writes); });
+  for (const Lease& lease : inode.file_locks->leases)
+    if (is_in_way(lease, writes)) return true;
+  return false;
 }
 
 // check_conflicting_open.
@@ -168,8 +167,8 @@ uint64_t next_lease_end(Superblock& sb) {
   if (sb.leases.broken == 0) return next;
   for (const Inode& inode : sb.locked_inodes) {
     for (const Lease& lease : inode.file_locks->leases) {
-      if (lease.ending) next = std::min(next, lease.ends_at);
-      if (lease.shrinking) next = std::min(next, lease.shrinks_at);
+      if (lease.ending && lease.ends_at < next) next = lease.ends_at;
+      if (lease.shrinking && lease.shrinks_at < next) next = lease.shrinks_at;
     }
   }
   return next;
