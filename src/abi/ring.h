@@ -92,7 +92,8 @@ enum class CallNumber : uint32_t {
   fgetxattr,     // path2 the name; arg0 room. Result: size; data
   flistxattr,    // arg0 room. Result: size; data
   fremovexattr,  // path2 the name
-  getfl,         // Result: f_flags; arg0 1: and the mount's flags (mount_rules.h) above mount_flags_shift
+  getfl,         // Result: f_flags; arg0 1: and the mount's flags (mount_rules.h) above mount_flags_shift;
+                 // arg0 2: instead, 1 when the open made the file, else 0
   setfl,         // arg0 flags
   setlk,         // data: syscall::Lock; arg0 1: wait; arg1 1: of the open file (F_OFD_*)
   getlk,         // data: syscall::Lock, in and out; arg1 as for setlk

@@ -138,11 +138,13 @@ Task<Number> run_lease(Call& call) {
   OpenFile& file = file_of(call);
   if (arg32(call, 0) == 0) co_return number(call.mount->sys_getlease(file));
   auto result = call.mount->sys_setlease(call.caller, file, arg32(call, 1));
-  if (result && arg32(call, 1) != kernel::abi::f_unlck) call.file->owner.set_descriptor(static_cast<int>(arg32(call, 2)));
+  if (result && arg32(call, 1) != kernel::abi::f_unlck)
+    call.file->owner.set_descriptor(static_cast<int>(arg32(call, 2)));
   co_return number(result);
 }
 
 Task<Number> run_getfl(Call& call) {
+  if (call.fields.arg[0] == 2) co_return file_of(call).created ? 1 : 0;
   const Number flags = number(call.mount->sys_getfl(file_of(call)));
   if (!flags || call.fields.arg[0] == 0) co_return flags;
   co_return *flags | static_cast<int64_t>(call.mount->mount_flags(file_of(call).mount)) << abi::mount_flags_shift;

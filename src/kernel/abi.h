@@ -38,7 +38,8 @@ inline constexpr uint32_t may_exec = 1, may_write = 2, may_read = 4, may_access 
 inline constexpr uint32_t seek_set = 0, seek_cur = 1, seek_end = 2, seek_data = 3, seek_hole = 4;
 inline constexpr uint32_t rename_noreplace = 1, rename_exchange = 2, rename_whiteout = 4;
 inline constexpr uint32_t falloc_keep_size = 1, falloc_punch_hole = 2, falloc_collapse_range = 8,
-                          falloc_zero_range = 0x10, falloc_insert_range = 0x20, falloc_unshare_range = 0x40;
+                          falloc_zero_range = 0x10, falloc_insert_range = 0x20, falloc_unshare_range = 0x40,
+                          falloc_write_zeroes = 0x80;
 inline constexpr uint32_t rwf_hipri = 1, rwf_dsync = 2, rwf_sync = 4, rwf_nowait = 8, rwf_append = 0x10,
                           rwf_noappend = 0x20, rwf_atomic = 0x40, rwf_dontcache = 0x80, rwf_nosignal = 0x100;
 inline constexpr uint32_t f_rdlck = 0, f_wrlck = 1, f_unlck = 2;

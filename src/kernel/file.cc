@@ -227,6 +227,7 @@ Result<File*> file_of_reply(Superblock& sb, Caller& caller, Dentry& dentry, cons
     give_back(sb, reply, flags);
     return error(Errno::enomem);
   }
+  file->created = true;
   if (const Result<void> writing = file->take_access(); !writing) {
     give_back(sb, reply, flags);
     file->unuse();

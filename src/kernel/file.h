@@ -24,6 +24,7 @@ class File : public RequestEnd {
   uint32_t mount = 0;       // through which it was opened (mounts.h)
   uint32_t open_flags = 0;  // wire::fopen_flag of the daemon
   uint64_t fh = 0;
+  bool created = false;     // FMODE_CREATED: its open made the file
   bool has_handle = false;  // OPEN was answered: RELEASE is due
   bool flushed = false;     // a close(2) has sent FLUSH
   bool flocked = false;     // a forwarded flock is held: RELEASE drops it (K141)

@@ -101,6 +101,7 @@ bool is_allocation_mode(uint32_t mode) {
       return keeps_size;
     case abi::falloc_collapse_range:
     case abi::falloc_insert_range:
+    case abi::falloc_write_zeroes:
       return !keeps_size;
     default:
       return false;

@@ -99,7 +99,9 @@ Task<Result<void>> mknod_at(MountImpl& mount, Caller& caller, Place place, uint3
   Walk walk(mount.sb, caller, place, leave);
   auto locked = co_await prepare_creation(walk, mount, caller, false);
   if (!locked) co_return error(locked.error());
-  if (device && !caller.may(kernel::Capability::mknod)) co_return error(Errno::eperm);
+  // vfs_mknod: a whiteout is no device.
+  const bool whiteout = type == abi::s_ifchr && rdev == 0;
+  if (device && !whiteout && !caller.may(kernel::Capability::mknod)) co_return error(Errno::eperm);
   auto made = co_await kernel::make_node(mount.sb, caller, *locked->dentry, mode, device ? rdev : 0);
   if (made) tell_made(mount, *locked, false);
   co_return made;

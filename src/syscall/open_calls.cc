@@ -15,6 +15,11 @@ using kernel::SleepLock;
 namespace lookup_flag = kernel::lookup_flag;
 
 constexpr uint32_t fmode_exec = 040;  // __FMODE_EXEC: the daemon sees that the open is for execve
+// VALID_OPEN_FLAGS, and __FMODE_EXEC; open and openat drop all others.
+constexpr uint32_t known_flags = abi::o_accmode | abi::o_creat | abi::o_excl | abi::o_noctty | abi::o_trunc |
+                                 abi::o_append | abi::o_nonblock | abi::o_sync | abi::o_async | abi::o_direct |
+                                 abi::o_largefile | abi::o_directory | abi::o_nofollow | abi::o_noatime | abi::o_path |
+                                 abi::o_tmpfile_bit | fmode_exec;
 constexpr uint32_t creation_flags = abi::o_creat | abi::o_excl | abi::o_noctty | abi::o_trunc;
 
 constexpr uint32_t access_of(uint32_t flags) {
@@ -26,7 +31,7 @@ constexpr uint32_t access_of(uint32_t flags) {
 
 // build_open_flags.
 Result<uint32_t> checked_flags(uint32_t flags) {
-  flags &= ~abi::o_cloexec;
+  flags &= known_flags;
   if (flags & abi::o_path) return flags & (abi::o_path | abi::o_directory | abi::o_nofollow);
   if (flags & abi::o_tmpfile_bit) {
     const bool writes = (flags & abi::o_accmode) != abi::o_rdonly;
@@ -124,6 +129,7 @@ Task<Result<File*>> open_existing(MountImpl& mount, Caller& caller, Dentry& foun
   if (inode->type() == abi::s_ifsock) co_return error(Errno::enxio);
   File* file = make_file(*dentry, flags, caller);
   if (!file) co_return error(Errno::enomem);
+  file->created = created;
   if (is_special(*inode)) co_return opened(mount, file, through);
   auto sent = file->take_access();
   if (sent && read_only && file->writable()) sent = error(Errno::erofs);
