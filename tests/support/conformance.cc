@@ -9,6 +9,7 @@ std::vector<Rule> file_rules();
 std::vector<Rule> name_rules();
 std::vector<Rule> attribute_rules();
 std::vector<Rule> error_rules();
+std::vector<Rule> descriptor_rules();
 std::vector<Rule> confinement_rules();
 std::vector<Rule> race_rules();
 std::vector<Rule> special_rules();
@@ -48,9 +49,9 @@ std::vector<std::string> Place::list(std::string_view name) const {
 const std::vector<Rule>& rules() {
   static const std::vector<Rule> all = [] {
     std::vector<Rule> out = name_rules();
-    for (auto more :
-         {file_rules(), attribute_rules(), error_rules(), confinement_rules(), race_rules(), special_rules(),
-          execution_rules(), credential_rules(), lock_rules(), event_rules(), signal_rules(), copy_rules()})
+    for (auto more : {file_rules(), attribute_rules(), error_rules(), confinement_rules(), race_rules(),
+                      special_rules(), execution_rules(), credential_rules(), lock_rules(), event_rules(),
+                      signal_rules(), copy_rules(), descriptor_rules()})
       out.insert(out.end(), more.begin(), more.end());
     return out;
   }();

@@ -3,6 +3,7 @@
 #include <sys/ioctl.h>
 
 #include "abi/types.h"
+#include "gate/dispatch/common_ioctls.h"
 #include "gate/dispatch/file_call.h"
 #include "gate/dispatch/handlers.h"
 #include "gate/dispatch/leader.h"
@@ -86,7 +87,7 @@ long posix_lock(const CallFrame& f, VirtualFile file, const LockCall& kind) {
   return copy_to_program(pointer(f.arg[2]), &user, sizeof user);
 }
 
-constexpr int f_dupfd_query = 1027;
+constexpr int f_dupfd_query = 1027, f_created_query = 1028;
 
 long fcntl_file(const CallFrame& f, VirtualFile file) {
   switch (static_cast<int>(f.arg[1])) {
@@ -106,6 +107,8 @@ long fcntl_file(const CallFrame& f, VirtualFile file) {
       return owner_call(f, file);
     case F_GETFL:
       return file_call(file, CallNumber::getfl, f.nr);
+    case f_created_query:
+      return file_call(file, CallNumber::getfl, f.nr, {2});
     case F_SETFL:
       return file_call(file, CallNumber::setfl, f.nr, {static_cast<uint32_t>(f.arg[2])});
     case F_GETLK:
@@ -208,8 +211,6 @@ long ioctl_with_data(const CallFrame& f, VirtualFile file) {
   return copy_to_program(pointer(f.arg[2]), call.result_data(bytes).data(), bytes) != 0 ? -EFAULT : r;
 }
 
-constexpr uint32_t clone_file = 0x40049409, clone_file_range = 0x4020940d;  // FICLONE, FICLONERANGE
-
 long ioctl_file(const CallFrame& f, VirtualFile file) {
   switch (static_cast<uint32_t>(f.arg[1])) {
     case FIOCLEX:
@@ -232,12 +233,16 @@ long ioctl_file(const CallFrame& f, VirtualFile file) {
     case TIOCGWINSZ:
     case TIOCGPGRP:
       return unless_path(file, f.nr, -ENOTTY);
-    case clone_file:
-    case clone_file_range:
-      return -EOPNOTSUPP;
     default:
-      return ioctl_with_data(f, file);
+      break;
   }
+  const long r = common_ioctl(f, file);
+  return r == pass_on ? ioctl_with_data(f, file) : r;
+}
+
+// Of an open fifo the real one's file system is not to be frozen.
+bool is_freeze(long command) {
+  return static_cast<uint32_t>(command) == FIFREEZE || static_cast<uint32_t>(command) == FITHAW;
 }
 
 }  // namespace
@@ -252,16 +257,21 @@ long call_fcntl(const CallFrame& f) {
   return flags >= 0 && (flags & O_PATH) != 0 && is_virtual(fd, file) ? fcntl_file(f, file) : flags;
 }
 
-long call_flock(const CallFrame& f) { return descriptor_call(f, CallNumber::flock, {static_cast<uint32_t>(f.arg[1])}); }
+long call_flock(const CallFrame& f) {
+  // LOCK_MAND, whatever the descriptor, does nothing (fs/locks.c).
+  if ((f.arg[1] & LOCK_MAND) != 0) return pass_on;
+  return descriptor_call(f, CallNumber::flock, {static_cast<uint32_t>(f.arg[1])});
+}
 
 long call_ioctl(const CallFrame& f) {
   VirtualFile file;
-  if (!is_virtual(static_cast<int>(f.arg[0]), file)) {
-    const bool from_mount =
-        static_cast<uint32_t>(f.arg[1]) == clone_file && is_virtual(static_cast<int>(f.arg[2]), file);
-    return from_mount ? -EXDEV : pass_on;
+  const auto fd = static_cast<int>(f.arg[0]);
+  if (is_virtual(fd, file)) {
+    const long r = ioctl_file(f, file);
+    return r == -EFAULT ? unless_path(file, f.nr, r) : r;
   }
-  return ioctl_file(f, file);
+  if (is_freeze(f.arg[1]) && has_virtual_inode(fd, file)) return common_ioctl(f, file);
+  return clone_to_native(f);
 }
 
 }  // namespace fusewire::gate

@@ -1,4 +1,6 @@
 // Calls that move data from descriptor to descriptor: sendfile, copy_file_range, splice and its kin.
+#include "gate/dispatch/copy_calls.h"
+
 #include "gate/dispatch/device_calls.h"
 #include "gate/dispatch/file_call.h"
 #include "gate/dispatch/handlers.h"
@@ -167,6 +169,22 @@ long check_copy(const Side& in, const Side& out, long nr) {
   return readable < 0 || writable < 0 || (out_flags & O_APPEND) != 0 ? -EBADF : 0;
 }
 
+}  // namespace
+
+long check_copy(long from, long to, long nr) { return check_copy(side_of(from), side_of(to), nr); }
+
+namespace {
+
+// What is wrong with the arguments gives way to EBADF.
+long unless_closed(const Side& in, const Side& out, long nr, long result) {
+  for (const Side* side : {&in, &out}) {
+    const long flags = flags_of(*side, nr);
+    if (flags == abi::stale_token) return flags;
+    if (flags < 0 || (flags & O_PATH) != 0) return -EBADF;
+  }
+  return result;
+}
+
 bool wraps(int64_t offset, long bytes) {
   uint64_t end = 0;
   return __builtin_add_overflow(static_cast<uint64_t>(offset), static_cast<uint64_t>(bytes), &end);
@@ -199,8 +217,8 @@ long call_copy_file_range(const CallFrame& f) {
   const Side in = side_of(f.arg[0]), out = side_of(f.arg[2]);
   if (in.kind == Descriptor::native && out.kind == Descriptor::native) return pass_on;
   int64_t from = 0, to = 0;
-  if (take_offset(f.arg[1], from) != 0 || take_offset(f.arg[3], to) != 0) return -EFAULT;
-  if (f.arg[5] != 0) return -EINVAL;
+  if (take_offset(f.arg[1], from) != 0 || take_offset(f.arg[3], to) != 0) return unless_closed(in, out, f.nr, -EFAULT);
+  if (f.arg[5] != 0) return unless_closed(in, out, f.nr, -EINVAL);
   if (!in.is_virtual() || !out.is_virtual()) {
     // Other programs' files know nothing of ours: callers then read and write.
     const long r = check_copy(in, out, f.nr);
@@ -282,10 +300,10 @@ long splice_out_of(const Splice& s) {
 
 long splice_file(const CallFrame& f, const Side& in, const Side& out) {
   const bool reads_pipe = pipe_capacity(in) > 0, writes_pipe = pipe_capacity(out) > 0;
-  if ((reads_pipe && f.arg[1] != 0) || (writes_pipe && f.arg[3] != 0)) return -ESPIPE;
+  if ((reads_pipe && f.arg[1] != 0) || (writes_pipe && f.arg[3] != 0)) return unless_closed(in, out, f.nr, -ESPIPE);
   const long pointer = reads_pipe ? f.arg[3] : f.arg[1];
   int64_t offset = 0;
-  if (take_offset(pointer, offset) != 0) return -EFAULT;
+  if (take_offset(pointer, offset) != 0) return unless_closed(in, out, f.nr, -EFAULT);
   long in_flags = 0, out_flags = 0;
   if (const long r = check_access(in, f.nr, O_RDONLY, in_flags); r < 0) return r;
   if (const long r = check_access(out, f.nr, O_WRONLY, out_flags); r < 0) return r;

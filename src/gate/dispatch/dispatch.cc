@@ -22,7 +22,7 @@ struct Table {
 };
 
 // Numbers that this system's headers may not know yet.
-constexpr int fchmodat2_number = 452;
+constexpr int cachestat_number = 451, fchmodat2_number = 452;
 constexpr int setxattrat_number = 463, getxattrat_number = 464, listxattrat_number = 465, removexattrat_number = 466;
 constexpr int refused_numbers[] = {SYS_acct,
                                    SYS_swapon,
@@ -73,7 +73,7 @@ constexpr Table make_table() {
   h[SYS_lseek] = call_lseek, h[SYS_getdents] = call_getdents, h[SYS_getdents64] = call_list_directory;
   h[SYS_fsync] = call_fsync, h[SYS_fdatasync] = call_fdatasync, h[SYS_syncfs] = call_syncfs;
   h[SYS_sync_file_range] = call_sync_file_range, h[SYS_fallocate] = call_fallocate;
-  h[SYS_fadvise64] = call_fadvise64, h[SYS_readahead] = call_readahead;
+  h[SYS_fadvise64] = call_fadvise64, h[SYS_readahead] = call_readahead, h[cachestat_number] = call_cachestat;
 
   h[SYS_sendfile] = call_sendfile, h[SYS_copy_file_range] = call_copy_file_range;
   h[SYS_splice] = call_splice, h[SYS_tee] = call_tee, h[SYS_vmsplice] = call_vmsplice;
@@ -82,7 +82,8 @@ constexpr Table make_table() {
   h[SYS_io_destroy] = call_io_destroy, h[SYS_io_uring_setup] = call_io_uring_setup;
 
   h[SYS_fcntl] = call_fcntl, h[SYS_flock] = call_flock, h[SYS_ioctl] = call_ioctl;
-  h[SYS_mmap] = call_mmap, h[SYS_mprotect] = call_mprotect, h[SYS_pkey_mprotect] = call_mprotect;
+  h[SYS_mmap] = call_mmap, h[SYS_mremap] = call_mremap, h[SYS_mprotect] = call_mprotect,
+  h[SYS_pkey_mprotect] = call_mprotect;
 
   h[SYS_dup] = call_dup;
   h[SYS_close] = call_close, h[SYS_close_range] = call_close_range, h[SYS_dup2] = call_dup2, h[SYS_dup3] = call_dup3;

@@ -171,4 +171,20 @@ long call_readahead(const CallFrame& f) {
   return if_readable(file, f.nr, size < 0 ? size : 0);
 }
 
+// Of pages in this side's cache there are none.
+long call_cachestat(const CallFrame& f) {
+  struct Range {
+    uint64_t offset, length;
+  } range;
+  struct Pages {
+    uint64_t cached = 0, dirty = 0, writeback = 0, evicted = 0, recently_evicted = 0;
+  } const none;
+  VirtualFile file;
+  if (!is_virtual(static_cast<int>(f.arg[0]), file)) return pass_on;
+  if (const long r = unless_path(file, f.nr, 0); r < 0) return r;
+  if (copy_from_program(&range, reinterpret_cast<void*>(f.arg[1]), sizeof range) != 0) return -EFAULT;
+  if (f.arg[3] != 0) return -EINVAL;
+  return copy_to_program(reinterpret_cast<void*>(f.arg[2]), &none, sizeof none);
+}
+
 }  // namespace fusewire::gate

@@ -99,6 +99,7 @@ long call_sync_file_range(const CallFrame&);
 long call_fallocate(const CallFrame&);
 long call_fadvise64(const CallFrame&);
 long call_readahead(const CallFrame&);
+long call_cachestat(const CallFrame&);
 
 // copy_calls.cc: data from descriptor to descriptor
 long call_sendfile(const CallFrame&);
@@ -120,6 +121,7 @@ long call_ioctl(const CallFrame&);
 // mapping_calls.cc
 long call_mmap(const CallFrame&);
 long call_mprotect(const CallFrame&);
+long call_mremap(const CallFrame&);
 
 // descriptor_calls.cc: descriptors that come and go
 long call_dup(const CallFrame&);

@@ -33,6 +33,7 @@ constexpr Use uses[] = {
     {SYS_preadv, 0, Need::read},
     {SYS_preadv2, 0, Need::read},
     {SYS_readahead, 0, Need::read},
+    {451 /* cachestat */, 0, Need::open},
     {SYS_write, 0, Need::write},
     {SYS_writev, 0, Need::write},
     {SYS_pwrite64, 0, Need::write},

@@ -89,21 +89,20 @@ long map_copy(const CallFrame& f, VirtualFile file, bool no_exec) {
   return raw_syscall(SYS_mmap, f.arg[0], f.arg[1], f.arg[2], f.arg[3], memory.get(), f.arg[5]);
 }
 
-// Whether a line of /proc/self/maps, "low-high rwxp offset dev inode name", is a mapping of a file that may not be
-// executed, within the range.
-bool is_no_exec(std::string_view line, uint64_t low, uint64_t high) {
+// The name in a line of /proc/self/maps, "low-high rwxp offset dev inode name", of a mapping within the range; empty:
+// it is another one.
+std::string_view name_within(std::string_view line, uint64_t low, uint64_t high) {
   size_t digits = 0;
   const uint64_t start = parse_hex(line, &digits);
-  if (digits == 0 || digits + 1 >= line.size()) return false;
+  if (digits == 0 || digits + 1 >= line.size()) return {};
   line.remove_prefix(digits + 1);
   const uint64_t end = parse_hex(line, &digits);
-  if (start >= high || end <= low) return false;
   const size_t name = line.find('/');
-  return name != std::string_view::npos && is_no_exec_name(line.substr(name));
+  return start >= high || end <= low || name == std::string_view::npos ? std::string_view() : line.substr(name);
 }
 
-// Linux clears VM_MAYEXEC of such mappings; the copy's own would allow it. Without /proc nobody is in the way.
-bool maps_of_no_exec(uint64_t low, uint64_t high) {
+// Whether a mapping within the range has a name that is wanted. Without /proc none has.
+bool maps(uint64_t low, uint64_t high, bool (*is_wanted)(std::string_view name)) {
   const OwnDescriptor maps(static_cast<int>(native::OwnFile("maps").open(O_RDONLY | O_CLOEXEC)));
   char buffer[1024];
   Text<512> line;  // what is left out is the end of a long name
@@ -115,7 +114,7 @@ bool maps_of_no_exec(uint64_t low, uint64_t high) {
         if (line.length() < 500) line.add(buffer[i]);
         continue;
       }
-      if (is_no_exec(line.view(), low, high)) return true;
+      if (const auto name = name_within(line.view(), low, high); !name.empty() && is_wanted(name)) return true;
       line.set_length(0);
     }
   }
@@ -136,14 +135,19 @@ long call_mmap(const CallFrame& f) {
   if ((opened & O_PATH) != 0) return -EBADF;
   if (length == 0) return -EINVAL;
   if (offset < 0 || length < 0 || length > INT64_MAX - offset) return length < 0 ? -ENOMEM : -EOVERFLOW;
+  if ((flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) != 0 && f.arg[0] % page_size != 0) return -EINVAL;
+  const long sharing = flags & MAP_TYPE;
+  const bool is_shared = sharing == MAP_SHARED || sharing == MAP_SHARED_VALIDATE;
+  if (!is_shared && sharing != MAP_PRIVATE) return -EINVAL;
   const long access = opened & O_ACCMODE;
-  if (access != O_RDONLY && access != O_RDWR) return -EACCES;
-  const bool writes = (flags & MAP_TYPE) != MAP_PRIVATE && (f.arg[2] & PROT_WRITE) != 0;
+  const bool writes = is_shared && (f.arg[2] & PROT_WRITE) != 0;
   if (writes && access != O_RDWR) return -EACCES;
+  if (access != O_RDONLY && access != O_RDWR) return -EACCES;
   if (no_exec && (f.arg[2] & PROT_EXEC) != 0) return -EPERM;
   if (writes) {
     return refuse(-ENODEV, "mmap", "MAP_SHARED", "writable shared mappings are not served in mounts yet");
   }
+  possible.file_mapping = true;
   if (no_exec) possible.no_exec_mapping = true;
   return map_copy(f, file, no_exec);
 }
@@ -152,7 +156,17 @@ long call_mprotect(const CallFrame& f) {
   if ((f.arg[2] & PROT_EXEC) == 0 || !possible.no_exec_mapping) return pass_on;
   const auto low = static_cast<uint64_t>(f.arg[0]);
   const uint64_t bytes = (static_cast<uint64_t>(f.arg[1]) + page_size - 1) & ~uint64_t{page_size - 1};
-  return maps_of_no_exec(low, low + bytes) ? -EACCES : pass_on;
+  // Linux clears VM_MAYEXEC of such mappings; the copy's own would allow it.
+  return maps(low, low + bytes, [](std::string_view name) { return is_no_exec_name(name); }) ? -EACCES : pass_on;
+}
+
+// The copy holds what was mapped of the file, and zeros where the rest should be.
+long call_mremap(const CallFrame& f) {
+  const auto low = static_cast<uint64_t>(f.arg[0]), old_bytes = static_cast<uint64_t>(f.arg[1]);
+  if (!possible.file_mapping || static_cast<uint64_t>(f.arg[2]) <= old_bytes) return pass_on;
+  const auto is_copy = [](std::string_view name) { return find_mapping_name(name).length != 0; };
+  if (!maps(low, low + (old_bytes == 0 ? page_size : old_bytes), is_copy)) return pass_on;
+  return refuse(-ENOMEM, "mremap", "", "a mapping of a file in a mount does not grow");
 }
 
 }  // namespace fusewire::gate

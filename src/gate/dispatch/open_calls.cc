@@ -84,7 +84,7 @@ long open_behind(int fd, uint64_t flags) {
   const int held = keep_internal(p, fd, true);
   if (held < 0) return held;
   const auto link = native::OwnFile::descriptor(held);
-  const auto real_flags = static_cast<long>(flags & ~uint64_t{O_CREAT | O_EXCL | O_TRUNC | O_NOFOLLOW});
+  const auto real_flags = static_cast<long>(flags & ~uint64_t{O_CREAT | O_EXCL | O_TRUNC | O_NOFOLLOW | O_NOATIME});
   const long opened = raw_sleep(SYS_openat, link.directory, native::of(link.name.c_str()), real_flags, 0);
   forget_internal(p, held);
   return opened == -EINTR ? interrupted_sleep() : opened;

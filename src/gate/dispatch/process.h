@@ -79,6 +79,7 @@ struct Possible {
   std::atomic<bool> virtual_root{false};
   std::atomic<int> lowest_internal{INT32_MAX};  // no descriptor of the gate's has ever had a lower number
   std::atomic<bool> own_cwds{false};            // threads with a cwd of their own (unshare)
+  std::atomic<bool> file_mapping{false};        // of a file of a mount
   std::atomic<bool> no_exec_mapping{false};     // of a file that may not be executed
 };
 extern Possible possible;

@@ -84,6 +84,8 @@ long make_nowhere_the_root(VirtualFile root) {
   if (here < 0) return here;
   long r = enter_nowhere(root);
   if (r == 0) r = raw_syscall(SYS_chroot, native::of("."));
+  // The directory that stands for it is closed to those who may not change their root.
+  if (r == -EACCES) r = -EPERM;
   const long back = raw_syscall(SYS_fchdir, here);
   native::close(static_cast<int>(here));
   return r < 0 ? r : back;

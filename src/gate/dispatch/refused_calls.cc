@@ -20,7 +20,8 @@ constexpr int call_fspick = 433, call_mount_setattr = 442, call_file_getattr = 4
 // The calls of the mount API are unknown here, so that programs fall back on mount(2).
 constexpr Refusal refusals[] = {
     {SYS_acct, {-1, 0, {}}, -EPERM, "acct"},
-    {SYS_swapon, {-1, 0, {}}, -EPERM, "swapon"},
+    // As of a file system that has no swap files.
+    {SYS_swapon, {-1, 0, {}}, -EINVAL, "swapon"},
     // As of a file system without an id (fanotify_mark(2) names FUSE), so that programs use inotify.
     {SYS_fanotify_mark, {3, 4, {}}, -ENODEV, "fanotify_mark"},
     {SYS_open_tree, {0, 1, {.empty_path = true}}, -ENOSYS, "open_tree"},
@@ -40,6 +41,9 @@ long call_refused_on_mounts(const CallFrame& f) {
     Where where;
     const long r = resolve_argument(f, refusal.path, where);
     if (r < 0) return r;
+    // Who may not swap at all is told that first.
+    if (where.is_virtual && f.nr == SYS_swapon && raw_syscall(SYS_swapon, native::of(""), f.arg[1]) == -EPERM)
+      return -EPERM;
     if (where.is_virtual) return refuse(refusal.error, refusal.name, where.text.view(), "not served in mounts");
     return pass_natively(f, refusal.path, where);
   }

@@ -43,13 +43,16 @@ long watch_mirror(RingCall& call, int inotify, uint32_t mask) {
 long call_inotify_add_watch(const CallFrame& f) {
   const auto inotify = static_cast<int>(f.arg[0]);
   const auto mask = static_cast<uint32_t>(f.arg[2]);
-  return path_call(
+  const long r = path_call(
       f, {-1, 1, {.follow = (mask & in_dont_follow) == 0}}, abi::CallNumber::watch, start_itself,
       [&](RingCall& call) {
         call.set_arg(0, mask & (in_onlydir | in_dont_follow));
         return check(inotify, mask);
       },
       [&](RingCall& call, long result) { return result < 0 ? result : watch_mirror(call, inotify, mask); });
+  if (r >= 0 || r == pass_on) return r;
+  const long wrong = check(inotify, mask);
+  return wrong < 0 ? wrong : r;
 }
 
 }  // namespace fusewire::gate

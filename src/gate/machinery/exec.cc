@@ -38,7 +38,8 @@ enum class Verdict { load, native, refused };
 
 bool is_blank(char c) { return c == ' ' || c == '\t'; }
 
-// A #! line. interpreter and argument (nullptr: none) point into text.
+// A #! line. A file that ends, or a zero byte, behind the #! leaves an interpreter without a name. interpreter and
+// argument (nullptr: none) point into text.
 bool parse_script(const Plan& plan, char (&text)[2 * head_bytes], const char*& interpreter,
                   const char*& argument_text) {
   // As binfmt_script.c: the line may be cut, but not within the interpreter's name.
@@ -47,11 +48,11 @@ bool parse_script(const Plan& plan, char (&text)[2 * head_bytes], const char*& i
   const size_t newline = line.find('\n');
   const bool cut = newline == std::string_view::npos && plan.head_length == head_bytes;
   line = line.substr(0, newline);
-  line = line.substr(0, line.find('\0'));
   while (!line.empty() && is_blank(line.front())) line.remove_prefix(1);
+  if (line.empty() && newline != std::string_view::npos) return false;
+  line = line.substr(0, line.find('\0'));
   if (cut && line.find_first_of(" \t") == std::string_view::npos) return false;
   while (!line.empty() && is_blank(line.back())) line.remove_suffix(1);
-  if (line.empty()) return false;
   __builtin_memcpy(text, line.data(), line.size());
   text[line.size()] = 0;
   interpreter = text;
@@ -100,6 +101,8 @@ int open_script_chain(Plan& plan) {
     if (depth == max_scripts) return -ELOOP;
     const char *interpreter, *argument_text;
     if (!parse_script(plan, plan.texts[depth], interpreter, argument_text)) return -ENOEXEC;
+    // The nameless one is the working directory.
+    if (interpreter[0] == 0) return -EACCES;
     put_interpreter_in_front(plan, interpreter, argument_text, current);
     close_plan(plan);
     current = interpreter;
