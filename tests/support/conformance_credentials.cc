@@ -364,18 +364,38 @@ void a_program_started_as_another_user_is_that_user(const Place& p) {
   expect_owner(p, "d/made", somebody, some_group);
 }
 
+void another_user_changes_no_root(const Place& p) {
+  reachable_by_others(p);
+  p.mkdir("d");
+  in_child([&] {
+    become(somebody, some_group);
+    must_fail(chroot(p.path("d").c_str()), EPERM, "chroot");
+    must(chdir(p.root().c_str()), "chdir");
+    must_fail(chroot("d"), EPERM, "chroot from within");
+    must_fail(chroot("missing"), ENOENT, "chroot to nothing");
+    must(access("d", R_OK), "the working directory is the same");
+  });
+}
+
 }  // namespace
 
 #define RULE(name) \
   Rule { #name, name }
 std::vector<Rule> credential_rules() {
-  return {RULE(each_thread_makes_files_with_its_own_ids),      RULE(a_new_thread_has_the_ids_of_its_maker),
-          RULE(names_are_judged_by_the_file_system_ids),       RULE(one_thread_changes_its_user_and_the_others_stay),
-          RULE(a_process_changes_its_user_with_all_threads),   RULE(what_is_open_goes_on_after_a_change_of_user),
-          RULE(supplementary_groups_give_the_groups_rights),   RULE(each_capability_gives_its_own_right),
-          RULE(a_capability_put_away_gives_nothing),           RULE(access_asks_for_the_real_user),
-          RULE(chmod_by_who_is_not_in_the_group_drops_setgid), RULE(an_owner_gives_his_file_to_his_own_groups_alone),
-          RULE(a_program_started_as_another_user_is_that_user)};
+  return {RULE(each_thread_makes_files_with_its_own_ids),
+          RULE(a_new_thread_has_the_ids_of_its_maker),
+          RULE(names_are_judged_by_the_file_system_ids),
+          RULE(one_thread_changes_its_user_and_the_others_stay),
+          RULE(a_process_changes_its_user_with_all_threads),
+          RULE(what_is_open_goes_on_after_a_change_of_user),
+          RULE(supplementary_groups_give_the_groups_rights),
+          RULE(each_capability_gives_its_own_right),
+          RULE(a_capability_put_away_gives_nothing),
+          RULE(access_asks_for_the_real_user),
+          RULE(chmod_by_who_is_not_in_the_group_drops_setgid),
+          RULE(an_owner_gives_his_file_to_his_own_groups_alone),
+          RULE(a_program_started_as_another_user_is_that_user),
+          RULE(another_user_changes_no_root)};
 }
 
 }  // namespace fusewire::conformance

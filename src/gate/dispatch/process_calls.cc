@@ -81,11 +81,11 @@ long enter_virtual_cwd(RingCall& call, long result) {
 // The real root becomes the directory that stands for it; the working directory stays.
 long make_nowhere_the_root(VirtualFile root) {
   const long here = with_room(process(), [] { return long{native::open(".", O_PATH | O_DIRECTORY | O_CLOEXEC)}; });
-  if (here < 0) return here;
-  long r = enter_nowhere(root);
+  long r = here < 0 ? here : enter_nowhere(root);
   if (r == 0) r = raw_syscall(SYS_chroot, native::of("."));
   // The directory that stands for it is closed to those who may not change their root.
   if (r == -EACCES) r = -EPERM;
+  if (here < 0) return r;
   const long back = raw_syscall(SYS_fchdir, here);
   native::close(static_cast<int>(here));
   return r < 0 ? r : back;
