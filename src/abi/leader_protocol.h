@@ -25,8 +25,9 @@ namespace fusewire::abi {
 enum class LeaderOperation : uint32_t {
   open_device = 1,  // open("/dev/fuse"): the reply carries a descriptor, the daemon's end of the device socket
   mount,            // with the device's descriptor attached: path, source, type, options (mount(2)'s data), flags;
-          // value[0] the mode of what is covered; point: what the native mount point is; mount: in which it is to
-          // stand, 0: on a native place; token: of an open file on the mount point, 0: on the root of `mount`
+          // value[0] the mode of what is covered; value[1] a TwinPlace: how the native mount is that it is on; point:
+          // what the native mount point is; mount: in which it is to stand, 0: on a native place; token: of an open
+          // file on the mount point, 0: on the root of `mount`
   umount,      // mount, or where that is 0 path; flags: mount_rules.h, umount_flag. Lazy or not, open files live on
   abort,       // connection
   set_limits,  // connection; value[0] max_background, value[1] congestion_threshold; UINT32_MAX leaves it
@@ -34,14 +35,15 @@ enum class LeaderOperation : uint32_t {
   // also source: the program, type: the call, path: why, value[1]: errno. value[0] log_next: no line; the process that
   // met the last refusal goes on with the system call value[1]
   log,
-  remount,      // mount or path, flags, options (mount(2)'s data): MS_REMOUNT, with MS_BIND of the mount alone
+  // mount or path, flags, options (mount(2)'s data): MS_REMOUNT, with MS_BIND of the mount alone; value[1] as of mount
+  remount,
   set_tracing,  // value[0] 1 on, 0 off; options: absolute path of the trace file, JSON lines are appended
   reach_host,   // connection: the asker's end becomes a client's socket of its host (ring.h: Welcome); a LeaderReply
                 // comes instead when there is none. Also over leader.sock, with the asker's end attached as on the line
   open_drop_in,  // the reply carries a descriptor of the program fusewire, the fusermount drop-in
   open_void,     // path: a name that begins with `void`; the reply carries a descriptor (O_PATH) of an empty directory
                  // that had this name
-  native_mounts_changed,  // the table counts it
+  native_mounts_changed,  // the table counts it. parent_namespace, unless 0: in which mount_namespace was made
   directory_renamed,      // path, point: from where to where, canonical; value[0] 1: exchanged. Mounts below go with it
   open_view,    // a view within `view`: the reply's connection is its number; the asker's end stays the view's socket
   set_up_view,  // on that socket, before anything is in the view. options: the trace file of its mounts, absolute, or
@@ -73,6 +75,7 @@ struct LeaderRequest {
   uint64_t source_token;
   uint64_t point_device, point_inode, point_file_system;  // as in MountEntry
   uint64_t mount_namespace;                               // that the asker stands in, as in MountEntry
+  uint64_t parent_namespace;
   char path[mount_path_max];
   char point[mount_path_max];
   char source[256];

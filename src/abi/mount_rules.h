@@ -15,6 +15,10 @@ inline constexpr uint32_t read_only = 1, nosuid = 2, nodev = 4, noexec = 8, remo
 inline constexpr uint32_t kept = read_only | nosuid | nodev | noexec | noatime | nodiratime;
 }  // namespace mount_flag
 
+// ioctl(2) of /proc/PID/ns/mnt, NS_GET_MNTNS_ID of newer headers: a number that no later mount namespace has. Where the
+// kernel knows none (before Linux 6.11), the inode number stands for it.
+inline constexpr unsigned long get_mount_namespace_id = 0x8008b705;
+
 // In the number of a mount: its mount point is meant, in the file system around it.
 inline constexpr uint32_t mount_point = uint32_t{1} << 31;
 

@@ -39,6 +39,9 @@ struct ConnectionEntry {
   MountStatistics statistics;
 };
 
+// Where a twin is seen in place of the other: on what native mounts.
+enum class TwinPlace : uint32_t { anywhere = 0, read_only = 1, writable = 2 };
+
 // Linux's struct mount: a file system seen at a place. One connection may have several.
 struct MountEntry {
   uint32_t state;  // MountState: free, mounted or ended
@@ -56,10 +59,20 @@ struct MountEntry {
   uint64_t dev;          // st_dev of its files
   // Of the native mount point: st_dev, st_ino (0: not known), and major << 32 | minor of its file system in mountinfo.
   uint64_t point_device, point_inode, point_file_system;
-  uint64_t mount_namespace;  // that it was mounted in, an inode number; 0: not known
-  char type[64];             // "fuse", "fuse.sshfs", ...
+  // That it was mounted in (mount_rules.h, get_mount_namespace_id); 0: not known. Others than the namespace's own are
+  // the only ones that see it.
+  uint64_t mount_namespace;
+  uint32_t twin_of;  // id of the mount that this one stands for in its mount namespace; 0: none
+  TwinPlace twin_place;
+  char type[64];  // "fuse", "fuse.sshfs", ...
   char source[256];
 };
+
+// A mount namespace that was made in another, and had all that was seen there.
+struct NamespaceLink {
+  uint64_t id, parent;
+};
+inline constexpr uint32_t namespace_links = 64;
 
 inline bool is_mounted(const MountEntry& e) {
   return e.state == static_cast<uint32_t>(MountState::mounted) || e.state == static_cast<uint32_t>(MountState::ended);
@@ -74,7 +87,10 @@ struct MountTable {
   std::atomic<uint32_t> reporting;  // 1: gates tell what follows a refusal
   std::atomic<uint32_t> native_changes;  // how often programs changed what is natively mounted
   uint32_t leader_pid;
-  uint32_t mounted;  // entries in state mounted or ended: 0 lets gates pass paths through untested
+  uint32_t mounted;          // entries in state mounted or ended: 0 lets gates pass paths through untested
+  uint64_t mount_namespace;  // of the leader; 0: not known
+  uint32_t links;            // that were made; the newest take the place of the oldest
+  NamespaceLink link[namespace_links];
   ConnectionEntry connection[connection_entries];
   MountEntry entry[mount_entries];
   // Of the entry with the same index: its canonical absolute mount point, NUL-terminated; where it stands in another
@@ -82,5 +98,18 @@ struct MountTable {
   char path[mount_entries][mount_path_max];
   char point[mount_entries][mount_path_max];  // where the native mount point lies in its file system
 };
+
+// Whether a mount is seen by who stands in this mount namespace.
+inline bool is_in_sight(const MountTable& table, const MountEntry& e, uint64_t mount_namespace) {
+  if (e.mount_namespace == 0 || table.mount_namespace == 0 || e.mount_namespace == table.mount_namespace) return true;
+  for (uint32_t i = 0; mount_namespace != 0 && i < namespace_links; i++) {
+    if (mount_namespace == e.mount_namespace) return true;
+    uint64_t parent = 0;
+    for (const NamespaceLink& link : table.link)
+      if (link.id == mount_namespace) parent = link.parent;
+    mount_namespace = parent;
+  }
+  return false;
+}
 
 }  // namespace fusewire::abi

@@ -18,12 +18,12 @@ enum class HostOperation : uint32_t {
   abort,
   set_limits,   // value[0] max_background, value[1] congestion_threshold; UINT32_MAX leaves it
   set_tracing,  // value[0]; text: the trace file's absolute path
-  attach,       // mount: its number; in: on what mount's root, or with a token of an open file on that one. Reply:
-                // EEXIST and value: what is mounted there already
-  detach,       // mount: of what was attached
-  bind,         // mount: the number of one more mount of the file system, with the flags of the one that it is made of;
-                // token: of an open file that becomes its root, or 0 and in: a mount whose root is it; value[2] as of
-                // mount. Reply: as of mount; value 1: its root is not the file system's
+  attach,  // mount: its number; in: on what mount's root, or with a token of an open file on that one in it. Reply:
+           // EEXIST and value: what is mounted there already
+  detach,  // mount: of what was attached
+  bind,    // mount: the number of one more mount of the file system, with the flags of the one that it is made of;
+           // token: of an open file that becomes its root, or 0 and in: a mount whose root is it; value[2] as of
+           // mount. Reply: as of mount; value 1: its root is not the file system's
   attach_copy,  // mount: its number; in: on a directory of that one; value[0]: the mount that stands there in another.
                 // ENOENT where `in` does not show it
   remount,      // mount; flags: MS_*, with MS_BIND of the mount alone; text: mount(2)'s data. Reply: as of mount

@@ -57,6 +57,7 @@ std::expected<std::unique_ptr<Leader>, std::string> Leader::create(const std::st
   if (const int error = leader->make_line(); error < 0)
     return std::unexpected(fmt::format("cannot make a socket pair: {}", std::strerror(-error)));
   leader->verbose_ = options.verbose;
+  leader->table_.table().mount_namespace = mount_namespace_of("/proc/self/ns/mnt");
   leader->table_.table().reporting.store(options.report ? 1 : 0);
   leader->trace_file_ = options.trace_file;
   leader->table_.table().tracing.store(options.trace_file.empty() ? 0 : 1);
@@ -90,6 +91,8 @@ void Leader::turn(int milliseconds) {
     fds.push_back({view.socket.get(), POLLIN, 0});
     ids.push_back(id);
   }
+  const size_t namespaces_from = fds.size();
+  for (const auto& [inode, process] : namespaces_) fds.push_back({process.get(), POLLIN, 0});
   const int ready = ::poll(fds.data(), fds.size(), until_next_end(milliseconds));
   if (ready <= 0) return expire_questions();
   // What hosts say comes first: an umount that a peer asks for must know that the daemon is gone.
@@ -100,8 +103,10 @@ void Leader::turn(int milliseconds) {
   }
   for (size_t i = peers_from; i < hosts_from; ++i)
     if (fds[i].revents) serve_peer(fds[i].fd);
-  for (size_t i = views_from; i < fds.size(); ++i)
+  for (size_t i = views_from; i < namespaces_from; ++i)
     if (fds[i].revents) serve_view(ids[i - hosts_from]);
+  for (size_t i = namespaces_from; i < fds.size(); ++i)
+    if (fds[i].revents) look_after_namespace(fds[i].fd);
   if (fds[2].revents) serve_line();
   if (fds[1].revents) accept_peer();
   if (fds[0].revents) take_signals();
@@ -140,7 +145,21 @@ void Leader::serve_peer(int fd) {
   }
   Asker asker{std::move(peers_.at(fd)), true};
   peers_.erase(fd);
-  carry_out(request, peer, packet.fds.empty() ? -1 : packet.fds[0].get(), std::move(asker));
+  begin(request, peer, packet.fds.empty() ? UniqueFd() : std::move(packet.fds[0]), std::move(asker));
+}
+
+void Leader::begin(const abi::LeaderRequest& request, const host::Credentials& peer, UniqueFd attached, Asker asker) {
+  if (const int error = watch_namespace(request, peer.pid); error < 0) return answer(asker, {error, 0});
+  if (!needs_twin(request)) return carry_out(request, peer, attached.get(), std::move(asker));
+  twin(request, [this, asked = request, peer, attached = std::move(attached), asker = std::move(asker)](
+                    int error, uint32_t mount) mutable {
+    if (error < 0) {
+      log_.line(fmt::format("cannot: give another mount namespace its own copy of a mount: {}", std::strerror(-error)));
+      return answer(asker, {error, 0});
+    }
+    asked.mount = mount;
+    carry_out(asked, peer, attached.get(), std::move(asker));
+  });
 }
 
 void Leader::carry_out(const abi::LeaderRequest& request, const host::Credentials& peer, int attached, Asker asker) {
@@ -177,6 +196,7 @@ void Leader::carry_out(const abi::LeaderRequest& request, const host::Credential
       return answer(asker, {nowhere ? 0 : -errno, request.connection}, nowhere);
     }
     case abi::LeaderOperation::native_mounts_changed:
+      link_namespaces(request);
       count_native_change();
       return answer(asker, {0, 0});
     case abi::LeaderOperation::directory_renamed:

@@ -34,6 +34,9 @@
 
 namespace fusewire::leader {
 
+// What a link of /proc names, as gates do (mount_rules.h, get_mount_namespace_id); 0: not known.
+uint64_t mount_namespace_of(const std::string& path);
+
 class Leader {
  public:
   // directory: the namespace's, made already. Errors are sentences for a person.
@@ -109,7 +112,7 @@ class Leader {
   void serve_line();
   // Every text of a request ends with a NUL, whatever came.
   static void terminate_fields(abi::LeaderRequest& request);
-  void serve_asker(abi::LeaderRequest& request, const host::Packet& packet, UniqueFd asker);
+  void serve_asker(abi::LeaderRequest& request, host::Packet& packet, UniqueFd asker);
   void reach_host(uint32_t id, UniqueFd asker);
   void hand_on_clients(Connection& connection);
   UniqueFd make_nowhere(const std::string& name) const;
@@ -120,6 +123,7 @@ class Leader {
   void host_ended(Connection& connection);
   void mark_ended(uint32_t connection);
 
+  void begin(const abi::LeaderRequest& request, const host::Credentials& peer, UniqueFd attached, Asker asker);
   // Answers the asker, at once or when a host has answered.
   void carry_out(const abi::LeaderRequest& request, const host::Credentials& peer, int attached, Asker asker);
   // 0, or -errno: whether the peer may ask for this (leader_rights.cc).
@@ -137,12 +141,27 @@ class Leader {
   void mount_connection(Connection& connection, const abi::LeaderRequest& request, const host::Credentials& peer,
                         std::move_only_function<void(int)> done);
   // 0 or -errno.
-  int mounted(uint32_t id, Connection& connection, const abi::LeaderRequest& request, const host::HostMessage& host);
+  int mounted(uint32_t id, Connection& connection, uint32_t parent, const abi::LeaderRequest& request,
+              const host::HostMessage& host);
+  // leader_namespaces.cc
+  // Of a mount namespace that is not the leader's, and so not seen everywhere.
+  bool is_foreign(uint64_t mount_namespace) const;
+  // Whether something that another mount namespace has is to change in the asker's: a copy of it changes then.
+  bool needs_twin(const abi::LeaderRequest& request) const;
+  // The asker's own copy of the mount, with all that stands around and in it. done: 0 or -errno, and its id.
+  void twin(const abi::LeaderRequest& request, std::move_only_function<void(int, uint32_t)> done);
+  void link_namespaces(const abi::LeaderRequest& request);
+  // What is mounted in a mount namespace ends with the last process in it.
+  // 0 or -errno.
+  int watch_namespace(const abi::LeaderRequest& request, uint32_t pid);
+  void look_after_namespace(int watch);
+  void end_namespace(uint64_t mount_namespace);
   // leader_binds.cc
   void bind(const abi::LeaderRequest& request, Asker asker);
   struct Copies;
-  void make_copy(uint32_t original, const host::HostRequest& host_request, const abi::LeaderRequest& request,
-                 std::move_only_function<void(int)> done);
+  // parent: what the copy stands in; 0: in the native file system.
+  void make_copy(uint32_t original, uint32_t parent, const host::HostRequest& host_request,
+                 const abi::LeaderRequest& request, std::move_only_function<void(int)> done);
   void copy_next(const std::shared_ptr<Copies>& copies);
   void copy_into(const std::shared_ptr<Copies>& copies, uint32_t original, uint32_t parent);
   void end_copies(const std::shared_ptr<Copies>& copies, int error);
@@ -223,7 +242,8 @@ class Leader {
   std::map<int, UniqueFd> peers_;
   std::map<uint32_t, Question> questions_;  // by number
   uint32_t next_question_ = 1;
-  std::map<uint32_t, View> views_;  // by number, those that have not ended
+  std::map<uint64_t, UniqueFd> namespaces_;  // those that ask: a process in each, by descriptor
+  std::map<uint32_t, View> views_;           // by number, those that have not ended
   uint32_t next_view_ = 1;
   UniqueFd spare_;  // a descriptor to let go of where there are no more
   uint32_t next_id_ = 1;

@@ -6,35 +6,33 @@
 #include <utility>
 
 #include "abi/mount_rules.h"
-#include "leader/leader.h"
+#include "leader/leader_copies.h"
 #include "leader/leader_texts.h"
 
 namespace fusewire::leader {
-
-// A bind mount under way: its own mount is made, then of what stands in the source a copy each (Linux copy_tree).
-struct Leader::Copies {
-  abi::LeaderRequest request;
-  Asker asker;
-  uint32_t mount = 0;                 // the bind mount's own
-  std::vector<uint32_t> originals{};  // still to be copied, each behind what it stands in
-  size_t next = 0;
-  std::map<uint32_t, uint32_t> copy_of{};  // by original
-};
 
 void Leader::bind(const abi::LeaderRequest& request, Asker asker) {
   const MountRecord* source = find_mount(request.source_mount);
   if (!source || !sees(request.view, source->view)) return answer(asker, {-EINVAL, 0});
   if (const int error = check_place(request); error < 0) return answer(asker, {error, 0});
-  auto copies = std::make_shared<Copies>(request, std::move(asker), next_mount_++);
-  copies->copy_of[source->id] = copies->mount;
-  if (request.flags & abi::mount_flag::recursive) copies->originals = tree_of(source->id);
+  const MountRecord* around = find_mount(request);
   const host::HostRequest host_request{.operation = host::HostOperation::bind,
                                        .value = {0, 0, request.value[0]},
-                                       .mount = copies->mount,
+                                       .mount = next_mount_++,
                                        .in = source->id,
                                        .token = request.source_token};
-  make_copy(source->id, host_request, copies->request, [this, copies](int error) {
-    if (error < 0) return answer(copies->asker, {error, 0});
+  auto copies = std::make_shared<Copies>(request, host_request.mount);
+  copies->copy_of[source->id] = copies->mount;
+  if (request.flags & abi::mount_flag::recursive) copies->originals = tree_of(source->id);
+  copies->done = [this, copies = copies.get(), asker = std::move(asker)](int error) mutable {
+    const MountRecord* made = error < 0 ? nullptr : find_mount(copies->mount);
+    const uint32_t connection = made ? made->connection : 0;
+    if (made)
+      log_.line(fmt::format("connection {}: {} is at {} too", connection, copies->request.options, path_of(*made)));
+    answer(asker, {error, connection});
+  };
+  make_copy(source->id, around ? around->id : 0, host_request, request, [this, copies](int error) {
+    if (error < 0) return copies->done(error);
     attach(copies->mount, copies->request.token, [this, copies](int attached) {
       if (attached < 0) return end_copies(copies, attached);
       copy_next(copies);
@@ -43,15 +41,15 @@ void Leader::bind(const abi::LeaderRequest& request, Asker asker) {
 }
 
 // Asks the host of a mount for one more, and writes that into the table.
-void Leader::make_copy(uint32_t original, const host::HostRequest& host_request, const abi::LeaderRequest& request,
-                       std::move_only_function<void(int)> done) {
+void Leader::make_copy(uint32_t original, uint32_t parent, const host::HostRequest& host_request,
+                       const abi::LeaderRequest& request, std::move_only_function<void(int)> done) {
   const uint32_t id = mounts_.at(original).connection, mount = host_request.mount;
   const auto forget = [this, id, mount] {
     if (Connection* asked = find(id)) tell_to_unmount(*asked, mount, abi::umount_flag::detach);
   };
   ask_host(
       connections_.at(id), host_request,
-      [this, id, original, mount, placed = request, forget,
+      [this, id, original, parent, mount, placed = request, forget,
        done = std::move(done)](const host::HostMessage& host) mutable {
         if (host.error != 0) return done(host.error);
         Connection* connection = find(id);
@@ -60,7 +58,7 @@ void Leader::make_copy(uint32_t original, const host::HostRequest& host_request,
         if (error == 0) {
           copy_text(placed.type, entry_of(*copied).type);
           copy_text(placed.source, entry_of(*copied).source);
-          error = mounted(mount, *connection, placed, host);
+          error = mounted(mount, *connection, parent, placed, host);
         }
         if (error < 0) forget();
         done(error);
@@ -72,12 +70,11 @@ void Leader::copy_next(const std::shared_ptr<Copies>& copies) {
   while (copies->next < copies->originals.size()) {
     const MountRecord* original = find_mount(copies->originals[copies->next++]);
     const auto parent = original ? copies->copy_of.find(original->parent) : copies->copy_of.end();
-    if (parent == copies->copy_of.end() || original->id == copies->mount || !find_mount(parent->second)) continue;
+    const bool is_new = original && !copies->copy_of.contains(original->id) && original->id != copies->mount;
+    if (!is_new || parent == copies->copy_of.end() || !find_mount(parent->second)) continue;
     return copy_into(copies, original->id, parent->second);
   }
-  const uint32_t connection = find_mount(copies->mount) ? find_mount(copies->mount)->connection : 0;
-  log_.line(fmt::format("connection {}: {} is at {} too", connection, copies->request.options, copies->request.path));
-  answer(copies->asker, {0, connection});
+  copies->done(0);
 }
 
 // First of all its mount point: what the copy of its parent does not show is left out.
@@ -92,15 +89,14 @@ void Leader::copy_into(const std::shared_ptr<Copies>& copies, uint32_t original,
         const MountRecord* copied = find_mount(original);
         if (!copied) return tell_to_detach(copy), copy_next(copies);
         abi::LeaderRequest request{};
-        request.mount = copy.parent;
         request.view = copies->request.view;
         request.token = entry_of(*copied).on_root ? 0 : 1;
         request.mount_namespace = copies->request.mount_namespace;
         const std::string_view source = copies->request.options, path = path_of(*copied);
         const std::string_view rest = is_below(path, source) ? path.substr(source.size()) : std::string_view();
         copy_text(request.path, std::string(copies->request.path).append(rest));
-        make_copy(original, {.operation = host::HostOperation::bind, .mount = copy.id, .in = original}, request,
-                  [this, copies, original, copy](int error) {
+        make_copy(original, copy.parent, {.operation = host::HostOperation::bind, .mount = copy.id, .in = original},
+                  request, [this, copies, original, copy](int error) {
                     if (error < 0) return tell_to_detach(copy), end_copies(copies, error);
                     copies->copy_of[original] = copy.id;
                     copy_next(copies);
@@ -111,14 +107,14 @@ void Leader::copy_into(const std::shared_ptr<Copies>& copies, uint32_t original,
 
 void Leader::end_copies(const std::shared_ptr<Copies>& copies, int error) {
   if (find_mount(copies->mount)) detach_tree(copies->mount, abi::umount_flag::detach);
-  answer(copies->asker, {error, 0});
+  copies->done(error);
 }
 
 // Linux do_move_mount.
 void Leader::move(const abi::LeaderRequest& request, Asker asker) {
   const MountRecord* source = find_mount(request.source_mount);
-  if (!source || source->leaving || source->view != request.view || is_from_elsewhere(request, *source))
-    return answer(asker, {-EINVAL, 0});
+  const bool is_its_own = source && source->view == request.view && !is_from_elsewhere(request, *source);
+  if (!is_its_own || source->leaving || entry_of(*source).twin_of != 0) return answer(asker, {-EINVAL, 0});
   if (const int error = check_place(request); error < 0) return answer(asker, {error, 0});
   const MountRecord* around = find_mount(request);
   for (const MountRecord* at = around; at; at = find_mount(at->parent))

@@ -52,7 +52,7 @@ void Leader::serve_line() {
   }
 }
 
-void Leader::serve_asker(abi::LeaderRequest& request, const host::Packet& packet, UniqueFd asker) {
+void Leader::serve_asker(abi::LeaderRequest& request, host::Packet& packet, UniqueFd asker) {
   const auto operation = abi::LeaderOperation{request.operation};
   host::Credentials peer;
   // A socket that somebody else made would speak for him.
@@ -61,7 +61,7 @@ void Leader::serve_asker(abi::LeaderRequest& request, const host::Packet& packet
   if (operation == abi::LeaderOperation::reach_host) return reach_host(request.connection, std::move(asker));
   if (const int error = check_right(request, peer); error < 0)
     return send_reply(asker.get(), {error, request.connection});
-  carry_out(request, peer, packet.fds.size() > 1 ? packet.fds[1].get() : -1, {std::move(asker), false});
+  begin(request, peer, packet.fds.size() > 1 ? std::move(packet.fds[1]) : UniqueFd(), {std::move(asker), false});
 }
 
 // Removed before anybody gets it, so that not even root can make a file in it; anybody may stand in it.

@@ -159,7 +159,11 @@ void Leader::mount_connection(Connection& connection, const abi::LeaderRequest& 
         Connection* asked = find(id);
         if (asked) asked->mounting = false;
         if (!asked || host.error != 0) return done(asked ? host.error : -ENOTCONN);
-        const int error = mounted(mount, *asked, request, host);
+        // Natively at a mount point means on top of what stands there.
+        const MountRecord* covered = find_mount(request);
+        // It may have gone while the new one's host was asked.
+        const bool is_gone = request.mount != 0 && !covered;
+        const int error = is_gone ? -ENOENT : mounted(mount, *asked, covered ? covered->id : 0, request, host);
         if (error < 0) {
           tell_to_unmount(*asked, mount, umount_flag::detach);
           return done(error);
@@ -175,20 +179,15 @@ void Leader::mount_connection(Connection& connection, const abi::LeaderRequest& 
       });
 }
 
-int Leader::mounted(uint32_t id, Connection& connection, const abi::LeaderRequest& request,
+int Leader::mounted(uint32_t id, Connection& connection, uint32_t parent, const abi::LeaderRequest& request,
                     const host::HostMessage& host) {
   const std::optional<size_t> index = free_entry(mounts_, abi::mount_entries);
   if (!index) return -ENOSPC;
-  // Natively at a mount point means on top of what stands there.
-  const MountRecord* covered = find_mount(request);
-  // It may have gone while the new one's host was asked.
-  if (request.mount != 0 && (!covered || covered->leaving)) return -ENOENT;
+  const MountRecord* covered = find_mount(parent);
+  if (parent != 0 && (!covered || covered->leaving)) return -ENOENT;
   if (!is_view(request.view)) return -ENOTCONN;
-  const MountRecord mount{.id = id,
-                          .entry = *index,
-                          .connection = connection.id,
-                          .parent = covered ? covered->id : 0,
-                          .view = request.view};
+  const MountRecord mount{
+      .id = id, .entry = *index, .connection = connection.id, .parent = parent, .view = request.view};
   mounts_.emplace(mount.id, mount);
   table_.change([&](abi::MountTable&) {
     abi::MountEntry& entry = entry_of(mount);
@@ -206,8 +205,12 @@ int Leader::mounted(uint32_t id, Connection& connection, const abi::LeaderReques
     entry.dev = makedev(0, first_minor + connection.id);
     copy_text(entry.type, request.type);
     copy_text(entry.source, request.source);
+    entry.twin_of = 0;
+    entry.twin_place = abi::TwinPlace::anywhere;
     place(mount, request);
   });
+  // Who is to see it looks for himself.
+  if (is_foreign(request.mount_namespace)) count_native_change();
   return 0;
 }
 
@@ -263,7 +266,8 @@ void Leader::tell_to_detach(const MountRecord& mount) {
 void Leader::umount(const abi::LeaderRequest& request, Asker asker) {
   const MountRecord* mount = find_mount(request);
   // A mount of an outer view is locked, as one that a user's mount namespace has from its parent.
-  if (!mount || mount->view != request.view || is_from_elsewhere(request, *mount)) return answer(asker, {-EINVAL, 0});
+  if (!mount || mount->view != request.view || is_from_elsewhere(request, *mount) || entry_of(*mount).twin_of != 0)
+    return answer(asker, {-EINVAL, 0});
   const std::vector<uint32_t> tree = tree_of(mount->id);
   if (request.flags & umount_flag::detach) {
     detach_tree(mount->id, request.flags);
@@ -386,15 +390,9 @@ void Leader::remount(const abi::LeaderRequest& request, Asker asker) {
   const MountRecord* mount = find_mount(request);
   if (!mount) return answer(asker, {-EINVAL, 0});
   if (mount->view != request.view) return answer(asker, {-EPERM, 0});
-  if (is_from_elsewhere(request, *mount)) {
-    if ((request.flags & mount_flag::bind) == 0) return answer(asker, {-EPERM, 0});
-    // It would be the flags of that namespace's copy. bwrap takes EACCES for a mount point that nobody can reach.
-    log_.line(fmt::format(
-        "the flags of {} do not change by way of another mount namespace: a sandbox that wants it read-only does "
-        "not have it so",
-        path_of(*mount)));
-    return answer(asker, {-EACCES, 0});
-  }
+  // Of a copy that another mount namespace has, the file system itself is not its to change.
+  if (is_from_elsewhere(request, *mount) || ((request.flags & mount_flag::bind) == 0 && entry_of(*mount).twin_of != 0))
+    return answer(asker, {-EPERM, 0});
   host::HostRequest host_request{.operation = host::HostOperation::remount, .flags = request.flags, .mount = mount->id};
   copy_text(host_request.text, request.options);
   const auto changed = [this, id = mount->id](const host::HostMessage& host) {

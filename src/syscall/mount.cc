@@ -143,7 +143,7 @@ Result<uint32_t> Mount::attach(uint32_t mount, OpenFile* point, uint32_t in) {
   if (!point && !root.dentry) return error(Errno::enoent);
   Dentry& dentry = point ? *point->dentry : *root.dentry;
   if (!dentry.is_root() && !dentry.hashed) return error(Errno::enoent);
-  const uint32_t where = point ? point->mount : in;
+  const uint32_t where = in != 0 || !point ? in : point->mount;
   if (const uint32_t there = self.sb.mounts.mounted_on(where, dentry)) return there;
   TRY_VOID(self.sb.mounts.attach(where, dentry, mount));
   return uint32_t{0};

@@ -73,9 +73,9 @@ class Mount {
   void remove_mount(uint32_t mount);
   void set_mount_flags(uint32_t mount, uint32_t flags);
   uint32_t mount_flags(uint32_t mount) const;
-  // Something is mounted on an open file, or on the root of the mount `in`; where it was mounted in this file system it
-  // is not any more. What is mounted there already (then nothing was done), or 0. ENOENT for a name that is gone,
-  // ENOMEM.
+  // Something is mounted on an open file, as it is seen in the mount `in` (0: through which it was opened), or on the
+  // root of the mount `in`; where it was mounted in this file system it is not any more. What is mounted there already
+  // (then nothing was done), or 0. ENOENT for a name that is gone, ENOMEM.
   Result<uint32_t> attach(uint32_t mount, OpenFile* point, uint32_t in);
   // `copy` is mounted in the mount `in` where `mount` is in another. ENOENT where the root of `in` is not above.
   Result<void> attach_copy(uint32_t copy, uint32_t mount, uint32_t in);

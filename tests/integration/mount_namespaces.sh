@@ -8,7 +8,8 @@ echo text > w/m/file
 said() { # what is expected, then a command
   local wanted=$1 got
   shift
-  got=$("$@" 2>&1)
+  got=$("$@" 2>&1 | tr '\n' ' ')
+  got=${got% }
   [ "$got" = "$wanted" ] || { echo "wanted '$wanted', got '$got'"; return 1; }
 }
 inside() { unshare -rm bash -c "set -e -o pipefail; $1"; }
@@ -40,6 +41,23 @@ rule "pivot_root: mounts below the new root are seen there" inside '
 rule "a directory of the new root becomes a root" inside '
   mkdir -p w/bin; cp "$(command -v busybox)" w/bin/; mount --rbind w new
   [ "$(chroot new /bin/busybox cat /m/file)" = text ]; [ "$(chroot w /bin/busybox cat /m/file)" = text ]'
+rule "a mount has flags of its own in it" inside '
+  mount -o remount,bind,ro w/m; [ "$(cat w/m/file)" = text ]; ! touch w/m/new 2> /dev/null
+  [ "$(grep -c " $PWD/w/m " /proc/self/mountinfo)" = 1 ]; grep -q " $PWD/w/m ro," /proc/self/mountinfo'
+rule "and others outside" bash -c 'touch w/m/new && rm w/m/new && grep -q " $PWD/w/m rw," /proc/self/mountinfo'
+rule "a bind mount of a part of it is seen in it alone" bash -c '
+  mkdir w/m/part; echo part > w/m/part/file
+  mkfifo ready leave
+  unshare -rm bash -c "mount --bind w/m/part a/b; mount --bind w/m/part w/m; cat a/b/file; echo > ready; read -r _ < leave; cat w/m/file" > inner & inner=$!
+  read -r _ < ready
+  [ -z "$(ls -A a/b)" ] && [ "$(cat w/m/file)" = text ] && grep -c "^memfs" /proc/self/mounts | grep -qx 1; status=$?
+  echo > leave; wait $inner; rm ready leave; rm -r w/m/part
+  [ $status = 0 ] && [ "$(cat inner)" = "$(printf "part\npart")" ]'
+is_alone() { [ "$(fusewire ps --json | grep -o '"path": *"[^"]*/[mb]"' | wc -l)" = 1 ]; }
+rule "and ends with it" wait_until is_alone
+rule "in a namespace that is made in it too" inside '
+  mkdir w/m/part; echo part > w/m/part/file; mount --bind w/m/part a/b
+  [ "$(unshare -m cat a/b/file)" = part ]; umount a/b; rm -r w/m/part'
 if [ "$WHO" = root ]; then
   rule "a daemon in it is mounted" inside '
     mount --rbind w new; fusewire fs memfs new/beside; echo other > new/beside/f; [ "$(cat w/beside/f)" = other ]
@@ -48,8 +66,16 @@ fi
 if command -v bwrap > /dev/null; then
   box=(bwrap --ro-bind / / --dev /dev --proc /proc)
   rule "bwrap: the whole tree, read only" said text "${box[@]}" cat "$PWD/w/m/file"
-  rule "a mount cannot be made read-only in it alone" said refused "${box[@]}" unshare -rm sh -c "mount -o remount,bind,ro '$PWD/w/m' 2> /dev/null || echo refused"
-  rule_sh "outside it is written as before" 'echo again > w/m/again && rm w/m/again'
+  rule "it has the mount read-only too" said "text refused" "${box[@]}" sh -c "cat '$PWD/w/m/file'; touch '$PWD/w/m/new' 2> /dev/null || echo refused"
+  rule "outside it is written as before" bash -c 'echo again > w/m/again && rm w/m/again'
+  rule "bwrap: writable where a directory above it is" said "text made" "${box[@]}" --bind "$PWD" "$PWD" sh -c "cat w/m/file; echo made > w/m/made; cat w/m/made; rm w/m/made"
+  mkdir w/m/sub
+  echo deep > w/m/sub/deep
+  rule "bwrap: a directory of the mount" said "deep written" "${box[@]}" --bind w/m/sub "$PWD/new" sh -c "cat new/deep; echo written > new/new; cat new/new"
+  rule "bwrap: read-only" said "deep refused" "${box[@]}" --ro-bind w/m/sub "$PWD/new" sh -c "cat new/deep; touch new/new2 2> /dev/null || echo refused"
+  rule "bwrap: a file of the mount" said text "${box[@]}" --ro-bind w/m/file /etc/hostname cat /etc/hostname
+  rule "of which nothing is seen outside" bash -c '[ "$(cat w/m/sub/new)" = written ] && [ -z "$(ls -A new)" ] && [ "$(grep -c "^memfs" /proc/self/mounts)" = 1 ]'
+  rm -r w/m/sub
   rule "bwrap: a directory at its own place" said text "${box[@]}" --bind "$PWD" "$PWD" cat w/m/file
   rule "bwrap: at another one" said text "${box[@]}" --bind "$PWD/w" /mnt cat /mnt/m/file
   rule "bwrap: not there where something else is mounted" said none "${box[@]}" --tmpfs "$PWD" sh -c "[ -e '$PWD/w/m' ] || echo none"

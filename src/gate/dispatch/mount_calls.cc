@@ -108,9 +108,21 @@ long mount_on(int point, const CallFrame& f, LeaderRequest& request) {
   return ask_leader(request, device, nullptr);
 }
 
+// By the path that was given: the mount may be seen at others too.
+void set_twin_place(long argument, LeaderRequest& request) {
+  PathText path;
+  const long n = copy_string_from_program(path.data(), pointer(argument), path_room);
+  path.set_length(n > 0 ? static_cast<size_t>(n) : 0);
+  VirtualFile cwd;
+  const bool is_in_mount = !path.view().starts_with('/') && virtual_start(AT_FDCWD, cwd);
+  if (is_in_mount && path_of_file(cwd, path) != 0) path.clear();
+  request.value[1] = static_cast<uint32_t>(twin_place_of(path.view()));
+}
+
 long mount_fuse(const CallFrame& f, LeaderRequest& request) {
   const long point = open_point(f.arg[1]);
   if (point < 0) return point;
+  set_twin_place(f.arg[1], request);
   const long r = mount_on(static_cast<int>(point), f, request);
   native::close(static_cast<int>(point));
   return r;
@@ -169,6 +181,7 @@ bool change_mount(const CallFrame& f, uint32_t flags, long& result) {
   result = copy_field(request.options, f.arg[4]);
   if (result == -ENAMETOOLONG) result = -EINVAL;
   request.flags = flags;
+  set_twin_place(f.arg[1], request);
   if (result == 0) result = ask_leader(request, -1, nullptr);
   return true;
 }
@@ -219,6 +232,7 @@ bool show_elsewhere(const CallFrame& f, uint32_t flags, long& result) {
   start_request(request, moves ? LeaderOperation::move : LeaderOperation::bind);
   request.mount_namespace = own_mount_namespace();
   request.flags = flags;
+  set_twin_place(f.arg[1], request);
   result = from;
   if (is_ours && from >= 0) result = show_at(static_cast<int>(from), static_cast<int>(point), moves, request);
   if (from >= 0) native::close(static_cast<int>(from));

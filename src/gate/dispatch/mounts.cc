@@ -18,8 +18,8 @@ using abi::MountTable;
 
 const MountTable* table = nullptr;
 
-// Whether it was made in a view that the calling process stands in.
-bool is_seen(const MountEntry& e) { return e.view == 0 || process().views.see(e.view); }
+// Whether it was made in a view, and in a mount namespace, that the calling process stands in.
+bool is_seen(const MountEntry& e) { return (e.view == 0 || process().views.see(e.view)) && is_in_own_sight(*table, e); }
 
 // Of two mounts at one place: what is mounted in the inner view lies on top.
 bool lies_on(const MountEntry& a, const MountEntry& b) { return a.view != b.view ? a.view > b.view : a.id > b.id; }
@@ -123,6 +123,8 @@ int map_mounts(int fd) {
 void use_mounts(const MountTable* other) { table = other; }
 
 uint32_t leader_pid() { return table == nullptr ? 0 : table->leader_pid; }
+
+uint64_t leaders_mount_namespace() { return table == nullptr ? 0 : table->mount_namespace; }
 
 bool anything_mounted() { return table != nullptr && table->mounted != 0; }
 

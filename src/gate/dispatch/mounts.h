@@ -25,6 +25,8 @@ void use_mounts(const abi::MountTable* table);
 
 // The leader of the namespace, as its table has it; part of the names of its shadows.
 uint32_t leader_pid();
+// The mount namespace that it stands in; 0: not known.
+uint64_t leaders_mount_namespace();
 // Whether anything is mounted at all.
 bool anything_mounted();
 // Whether a socket has been bound in any mount of the namespace, so that addresses may need translation.

@@ -1,5 +1,6 @@
 // open(2) and its kin.
 #include <linux/openat2.h>
+#include <sys/statfs.h>
 
 #include "gate/dispatch/device_calls.h"
 #include "gate/dispatch/handlers.h"
@@ -25,12 +26,24 @@ struct Open {
 
 bool follows(uint64_t flags) { return (flags & O_NOFOLLOW) == 0 && (flags & (O_CREAT | O_EXCL)) != (O_CREAT | O_EXCL); }
 
+bool is_top_of_proc(int fd) {
+  constexpr long proc_magic = 0x9fa0, root_inode = 1;
+  struct statfs fs {};
+  struct stat st {};
+  return fd != AT_FDCWD && native::fstat(fd, &st) == 0 && st.st_ino == root_inode &&
+         raw_syscall(SYS_fstatfs, fd, native::of(&fs)) == 0 && fs.f_type == proc_magic;
+}
+
 // A relative path that may name such a file is put behind the directory of /proc that it starts in.
 bool is_in_proc(int dirfd, std::string_view path, Text<128>& whole) {
   if (!may_be_proc_file(dirfd == AT_FDCWD, path) || path.find("..") != std::string_view::npos) return false;
   while (path.starts_with("./")) path.remove_prefix(2);
   PathText base;
-  if (!canonical_base(dirfd, base)) return false;
+  // Under a root that has changed meanwhile its name is another, or none.
+  if (is_top_of_proc(dirfd))
+    base.assign("/proc");
+  else if (!canonical_base(dirfd, base))
+    return false;
   if (base.view() != "/proc" && !base.view().starts_with("/proc/")) return false;
   return !whole.assign(base.view()).add('/').add(path).overflowed();
 }

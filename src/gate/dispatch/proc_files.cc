@@ -3,6 +3,7 @@
 #include "gate/dispatch/file_call.h"
 #include "gate/dispatch/mounts.h"
 #include "gate/dispatch/paths.h"
+#include "gate/dispatch/places.h"
 #include "gate/dispatch/process.h"
 #include "gate/dispatch/process_links.h"
 #include "gate/native.h"
@@ -148,7 +149,8 @@ void add_root(Output& out, const MountEntry& e) {
 void add_mountinfo_line(Output& out, const MountEntry& e, std::string_view path, const MountinfoReader& seen) {
   out.add(number_of(e.id, seen));
   out.add(" ");
-  out.add(e.parent == 0 ? seen.root_id() : number_of(e.parent, seen));
+  const uint64_t native_parent = e.parent == 0 ? native_mount_of(path) : 0;
+  out.add(e.parent != 0 ? number_of(e.parent, seen) : native_parent != 0 ? native_parent : seen.root_id());
   out.add(" ");
   out.add(e.dev >> 8 & 0xfff);
   out.add(":");

@@ -212,6 +212,7 @@ long call_umask(const CallFrame& f) {
 // A virtual cwd is the process's. A thread that gets one of its own would share it, and lead others to wrong files.
 long call_unshare(const CallFrame& f) {
   if ((f.arg[0] & CLONE_NEWUSER) != 0) retire_rings(process());
+  if ((f.arg[0] & CLONE_NEWNS) != 0 && !has_threads()) return leave_mount_namespace(f);
   if ((f.arg[0] & (CLONE_FS | CLONE_NEWNS)) == 0 || !has_threads()) return pass_on;
   if (possible.virtual_cwd && process().cwd.fd >= 0) {
     return refuse(-EPERM, "unshare", "CLONE_FS", "the threads' working directory is in a mount");

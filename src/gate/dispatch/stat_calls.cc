@@ -170,6 +170,22 @@ long read_magic(const Where& where, long to, long room) {
   return r < 0 ? r : give_text(path.view(), to, room);
 }
 
+// A link of /proc may be reached by other names than those that the walk knows: what it says tells.
+long readlink_natively(const CallFrame& f, const PathArgument& argument, const Where& where, long to, long room) {
+  const long passed = pass_natively(f, argument, where);
+  if (passed != pass_on || !possible.virtual_file) return passed;
+  const long n = native::call(f);
+  Text<128> text;
+  VirtualFile file;
+  if (n <= 0 || n > 127 ||
+      copy_from_program(text.data(), reinterpret_cast<const char*>(to), static_cast<size_t>(n)) != 0)
+    return n;
+  text.set_length(static_cast<size_t>(n));
+  PathText path;
+  if (!parse_shadow_link(text.view(), file) || path_of_file(file, path) < 0) return n;
+  return give_text(path.view(), to, room);
+}
+
 long readlink_path(const CallFrame& f, PathArgument argument, long to, long room) {
   if (room <= 0) return -EINVAL;
   argument.how = {.follow = false, .empty_path = true};
@@ -179,7 +195,7 @@ long readlink_path(const CallFrame& f, PathArgument argument, long to, long room
   Leaves leaves;
   while (r == 0) {
     if (where.magic != Magic::none) return read_magic(where, to, room);
-    if (!where.is_virtual) return pass_natively(f, argument, where);
+    if (!where.is_virtual) return readlink_natively(f, argument, where, to, room);
     RingCall call(where.start.connection, CallNumber::readlinkat, f.nr);
     if (call.error() != 0) return call.error();
     r = place_path(call, where, of_start ? start_itself : AtFlags{});
