@@ -231,6 +231,7 @@ class Async {
     must(submit(b), "io_submit");
     return take(b);
   }
+  aio_context_t context() const { return context_; }
   long take(const iocb& b) const {
     io_event event{};
     expect_equal(must(syscall(SYS_io_getevents, context_, 1, 1, &event, nullptr), "io_getevents"), 1L, "events");
@@ -241,6 +242,11 @@ class Async {
  private:
   aio_context_t context_ = 0;
 };
+
+// The other way to take an event; the set of signals is left alone.
+long take_by_pgetevents(aio_context_t context, io_event& event) {
+  return syscall(SYS_io_pgetevents, context, 1, 1, &event, nullptr, nullptr);
+}
 
 void asynchronous_operations_are_told_by_events(const Place& p) {
   Fd fd(p.open("f", O_RDWR | O_CREAT));
@@ -289,9 +295,15 @@ void a_failed_asynchronous_operation_is_told_by_its_event(const Place& p) {
   const rlimit small{1000, before.rlim_max};
   must(setrlimit(RLIMIT_FSIZE, &small), "setrlimit");
   const long result = async.result_of(async.block(fd, IOCB_CMD_PWRITE, "x", 1, 5000));
+  iocb second = async.block(fd, IOCB_CMD_PWRITE, "x", 1, 5000);
+  io_event event{};
+  must(async.submit(second), "io_submit");
+  const long taken = take_by_pgetevents(async.context(), event);
   setrlimit(RLIMIT_FSIZE, &before);
   signal(SIGXFSZ, handler);
   expect_equal(result, static_cast<long>(-EFBIG), "beyond the limit");
+  expect_equal(taken, 1L, "io_pgetevents");
+  expect_equal<long>(event.res, -EFBIG, "beyond the limit, by io_pgetevents");
   expect_equal(async.result_of(async.block(fd, IOCB_CMD_PWRITE, "x", 1, 5000)), 1L, "and within it again");
 }
 

@@ -4,10 +4,11 @@
 // kernel tells it, so that io_getevents, eventfds and programs that read the ring of events by themselves find it
 // there: in place of the operation a write of as many bytes to /dev/null is submitted, with the program's own control
 // block. A failure is a write that a sealed file refuses; which one it was is put into the event when the program takes
-// it by io_getevents.
+// it by io_getevents or io_pgetevents.
 #include <linux/aio_abi.h>
 #include <sys/mman.h>
 
+#include "gate/dispatch/async_calls.h"
 #include "gate/dispatch/file_call.h"
 #include "gate/dispatch/handlers.h"
 #include "gate/dispatch/leader.h"
@@ -173,9 +174,9 @@ long call_io_submit(const CallFrame& f) {
   return done != 0 ? done : pass_on;
 }
 
-namespace {
+bool takes_events(long nr) { return nr == SYS_io_getevents || nr == SYS_io_pgetevents; }
 
-long with_failures(const CallFrame& f, long taken) {
+long judge_events(const CallFrame& f, long taken) {
   auto* events = reinterpret_cast<io_event*>(f.arg[3]);
   for (long i = 0; i < taken; i++) {
     io_event event;
@@ -188,12 +189,7 @@ long with_failures(const CallFrame& f, long taken) {
   return taken;
 }
 
-}  // namespace
-
-long call_io_getevents(const CallFrame& f) {
-  if (!possible.virtual_file) return pass_on;
-  return with_failures(f, raw_sleep(f.nr, f.arg[0], f.arg[1], f.arg[2], f.arg[3], f.arg[4], f.arg[5]));
-}
+long call_io_getevents(const CallFrame&) { return pass_on; }
 
 // Its events are never taken.
 long call_io_destroy(const CallFrame& f) {

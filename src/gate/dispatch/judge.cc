@@ -2,6 +2,7 @@
 // native, and is passed on; meanwhile the number gets a file of a mount (dup2), or the process enters one (chdir). What
 // stands there natively then, a shadow or an empty directory, does nothing and says so, by EBADF, ENOTDIR or ENOENT.
 // Here such a result is looked at again: the truth stands, anything else lets the call begin anew.
+#include "gate/dispatch/async_calls.h"
 #include "gate/dispatch/descriptors.h"
 #include "gate/dispatch/file_call.h"
 #include "gate/dispatch/polling_calls.h"
@@ -303,13 +304,14 @@ bool has_start(const CallFrame& f) {
 
 unsigned judged_results(const CallFrame& f) {
   if (!possible.virtual_file.load(std::memory_order_relaxed) || f.nr < 0 || f.nr >= long{table_size}) return 0;
-  if (f.nr == SYS_poll || f.nr == SYS_ppoll) return judge_success;
+  if (is_polling(f.nr) || takes_events(f.nr)) return judge_success;
   return has_start(f) || (possible.virtual_cwd && starts_at_cwd(f)) ? judge_errors : 0;
 }
 
 long judge_call(const CallFrame& f, long result, uint64_t times) {
   if (!possible.virtual_file.load(std::memory_order_relaxed) || f.nr < 0 || f.nr >= long{table_size}) return result;
   if (is_polling(f.nr)) return judge_polling(f, result, times < times_max);
+  if (takes_events(f.nr)) return judge_events(f, result);
   if (result == -EBADF) return judge_descriptors(f, times);
   if (result == -ENOENT) return judge_cwd(f, result, times);
   return result == -ENOTDIR ? judge_start(f, result, times) : result;
