@@ -43,6 +43,8 @@ enum class LeaderOperation : uint32_t {
   open_drop_in,  // the reply carries a descriptor of the program fusewire, the fusermount drop-in
   open_void,     // path: a name that begins with `void`; the reply carries a descriptor (O_PATH) of an empty directory
                  // that had this name
+  memory,  // path: its name, token: its size in bytes; the reply carries a memfd, which may be sealed, for a program
+           // whose own RLIMIT_FSIZE is smaller
   native_mounts_changed,  // the table counts it. parent_namespace, unless 0: in which mount_namespace was made
   directory_renamed,      // path, point: from where to where, canonical; value[0] 1: exchanged. Mounts below go with it
   open_view,    // a view within `view`: the reply's connection is its number; the asker's end stays the view's socket

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -13,33 +12,13 @@
 #include <csignal>
 #include <cstring>
 
+#include "leader/file_size_limit.h"
+
 namespace fusewire::leader {
 namespace {
 
 constexpr unsigned executable_memfd = 0x10;  // MFD_EXEC, since Linux 6.3
 constexpr char name_of_program[] = "fusewire-gate";
-
-// A small limit of the user's is for files of his.
-class NoFileSizeLimit {
- public:
-  NoFileSizeLimit() {
-    ::getrlimit(RLIMIT_FSIZE, &limit_);
-    const rlimit raised{limit_.rlim_max, limit_.rlim_max};
-    ::setrlimit(RLIMIT_FSIZE, &raised);
-    struct sigaction ignore {};
-    ignore.sa_handler = SIG_IGN;
-    ::sigaction(SIGXFSZ, &ignore, &action_);
-  }
-  ~NoFileSizeLimit() {
-    ::setrlimit(RLIMIT_FSIZE, &limit_);
-    ::sigaction(SIGXFSZ, &action_, nullptr);
-  }
-  NoFileSizeLimit(const NoFileSizeLimit&) = delete;
-
- private:
-  rlimit limit_{};
-  struct sigaction action_ {};
-};
 
 int write_all(int fd, std::span<const std::byte> bytes) {
   const NoFileSizeLimit none;

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
+#include <sys/mman.h>
 #include <sys/signalfd.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
@@ -15,6 +16,7 @@
 #include <vector>
 
 #include "host/credentials.h"
+#include "leader/file_size_limit.h"
 #include "leader/host_spawner.h"
 #include "leader/signal_setting.h"
 
@@ -22,6 +24,14 @@ namespace fusewire::leader {
 namespace {
 
 constexpr int messages_per_turn = 16;  // of one host
+
+// Without a descriptor, errno says why.
+UniqueFd make_memory(const char* name, uint64_t bytes) {
+  const NoFileSizeLimit none;
+  UniqueFd memory(::memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  if (memory && ::ftruncate(memory.get(), static_cast<off_t>(bytes)) != 0) return {};
+  return memory;
+}
 
 }  // namespace
 
@@ -194,6 +204,10 @@ void Leader::carry_out(const abi::LeaderRequest& request, const host::Credential
     case abi::LeaderOperation::open_void: {
       const UniqueFd nowhere = make_nowhere(request.path);
       return answer(asker, {nowhere ? 0 : -errno, request.connection}, nowhere);
+    }
+    case abi::LeaderOperation::memory: {
+      const UniqueFd memory = make_memory(request.path, request.token);
+      return answer(asker, {memory ? 0 : -errno, request.connection}, memory);
     }
     case abi::LeaderOperation::native_mounts_changed:
       link_namespaces(request);

@@ -76,6 +76,7 @@ int Leader::check_right(const abi::LeaderRequest& request, const host::Credentia
     case abi::LeaderOperation::reach_host:
     case abi::LeaderOperation::open_drop_in:
     case abi::LeaderOperation::open_void:
+    case abi::LeaderOperation::memory:
     case abi::LeaderOperation::log:
     case abi::LeaderOperation::open_view:
     case abi::LeaderOperation::native_mounts_changed:

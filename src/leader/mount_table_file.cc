@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "abi/unique_fd.h"
+#include "leader/file_size_limit.h"
 
 namespace fusewire::leader {
 namespace {
@@ -95,8 +96,11 @@ void copy_entries(const abi::MountTable& table, std::vector<MountInfo>& entries)
 std::expected<MountTableFile, std::string> MountTableFile::create(const std::string& path) {
   UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
   // All of it now: a file system that is full later would end the writer by SIGBUS.
+  const NoFileSizeLimit none;
   const int error = fd ? ::posix_fallocate(fd.get(), 0, table_bytes) : errno;
-  if (error != 0) return std::unexpected(fmt::format("cannot make the mount table {}: {}", path, std::strerror(error)));
+  if (error != 0)
+    return std::unexpected(fmt::format("cannot make the mount table {}: {}{}", path, std::strerror(error),
+                                       error == EFBIG ? " (raise the limit: ulimit -f unlimited)" : ""));
   auto table = map(fd.get(), PROT_READ | PROT_WRITE, path);
   if (!table) return std::unexpected(table.error());
   (*table)->version = abi::mount_table_version;

@@ -17,6 +17,10 @@ rule_sh "bash: here-document, read loop" 'while read l; do echo "<$l>"; done < m
 rule_sh "bash: exec with a descriptor" 'exec 5> mnt/five; echo a >&5; echo b >&5; exec 5>&-; test "$(cat mnt/five | wc -l)" = 2'
 rule_sh "bash: a script stored on the mount runs" 'printf "#!/bin/sh\necho script \$1\n" > mnt/s.sh; chmod +x mnt/s.sh; test "$(mnt/s.sh arg)" = "script arg"'
 rule_sh "a program stored on the mount runs" 'cp /bin/echo mnt/echo && test "$(mnt/echo stored)" = stored && rm mnt/echo'
+rule_sh "a program stored on the mount runs under the smallest file size limit, as do those that read /proc" \
+  'cp /bin/echo mnt/echo; bash -c "ulimit -f 0; mnt/echo stored; cat /proc/self/maps /proc/filesystems" | cat > seen; rm mnt/echo; grep -qx stored seen && grep -q "/cat$" seen && grep -q "fuse$" seen'
+rule_sh "a file is mapped under the smallest file size limit" \
+  'seq 5000 > mnt/mapped; bash -c "ulimit -f 0; python3 -c \"import mmap; f = open(\\\"mnt/mapped\\\"); print(mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ)[-5:-1])\"" | cat > seen; grep -q 5000 seen'
 rule_sh "cp -a" 'cp -a src mnt/copy && diff -r --no-dereference src mnt/copy && test "$(stat -c %i mnt/copy/a/f2)" = "$(stat -c %i mnt/copy/a/hard)"'
 rule_sh "cp -a keeps the times" 'test "$(stat -c %y src/a/f1)" = "$(stat -c %y mnt/copy/a/f1)"'
 rule_sh "mv within and across" 'mv mnt/copy mnt/moved && test ! -e mnt/copy && mv mnt/moved/a/f3 . && cmp f3 src/a/f3 && mv f3 mnt/ && cmp mnt/f3 src/a/f3'

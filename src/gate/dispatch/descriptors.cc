@@ -60,7 +60,9 @@ bool parse_object_path(std::string_view path, VirtualFile& file) {
 }  // namespace
 
 void descriptors_start() {
-  const int fd = native::memfd_create("fusewire-probe", 1 /* MFD_CLOEXEC */);
+  constexpr unsigned close_on_exec = 1;  // MFD_CLOEXEC
+  const auto fd = static_cast<int>(
+      with_room(process(), [] { return long{native::memfd_create("fusewire-probe", close_on_exec)}; }));
   struct stat st {};
   if (fd < 0 || native::fstat(fd, &st) != 0) die("cannot make a memfd, which virtual descriptors need");
   memfd_device = st.st_dev;

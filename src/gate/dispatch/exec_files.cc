@@ -4,6 +4,7 @@
 #include "gate/dispatch/execute_access.h"
 #include "gate/dispatch/file_call.h"
 #include "gate/dispatch/leader.h"
+#include "gate/dispatch/memory_files.h"
 #include "gate/dispatch/path_engine.h"
 #include "gate/dispatch/process.h"
 #include "gate/dispatch/process_links.h"
@@ -22,19 +23,30 @@ bool is_mount_helper(std::string_view path) {
   return name == "fusermount" || name == "fusermount3" || name == "mergerfs-fusermount";
 }
 
-long copy_whole(VirtualFile file, int to) {
-  for (long offset = 0;;) {
+long copy_whole(VirtualFile file, MemoryFile& to) {
+  for (uint64_t offset = 0;;) {
     RingCall call(file.connection, CallNumber::read, SYS_execve);
     if (call.error() != 0) return call.error();
     call.set_file(file.token);
-    call.set_arg(0, offset);
+    call.set_arg(0, static_cast<int64_t>(offset));
     call.set_arg(1, io_bytes_max);
     const long n = call.run();
-    if (n <= 0) return n;
-    const long written = native::write(to, call.result_data(static_cast<size_t>(n)).data(), static_cast<size_t>(n));
-    if (written != n) return written < 0 ? written : -EIO;
-    offset += n;
+    if (n < 0) return n;
+    if (n == 0) return to.resize(offset);
+    const auto data = call.result_data(static_cast<size_t>(n));
+    if (const long r = to.put(data.data(), data.size(), offset); r < 0) return r;
+    offset += data.size();
   }
+}
+
+// The descriptor of a copy of all its bytes, or -errno.
+long copy_to_memory(VirtualFile file, const PathText& path) {
+  const long size = regular_size(file, SYS_execve, -EACCES);
+  if (size < 0) return size;
+  MemoryFile copy(mapping_name(path.view()).c_str(), static_cast<uint64_t>(size), 0);
+  if (copy.fd() < 0) return copy.fd();
+  const long r = copy_whole(file, copy);
+  return r < 0 ? r : copy.release();
 }
 
 struct Request {
@@ -73,17 +85,13 @@ long take_over(VirtualFile file, int opened, const Request& q) {
   long r = path_of_file(file, path);
   if (r >= 0 && resolved != nullptr && path.length() >= q.room) r = -ENAMETOOLONG;
   if (r >= 0 && q.file != nullptr) r = look_at_rights(file, *q.file);
-  const long copy = r < 0 ? r : native::memfd_create(mapping_name(path.view()).c_str(), 0);
-  if (copy >= 0) {
-    r = copy_whole(file, static_cast<int>(copy));
-    if (r < 0) native::close(static_cast<int>(copy));
-  }
-  if (q.file != nullptr && copy >= 0 && r >= 0) {
+  const long copy = r < 0 ? r : copy_to_memory(file, path);
+  if (q.file != nullptr && copy >= 0) {
     q.file->held = opened;
   } else {
     native::close(opened);
   }
-  if (copy < 0 || r < 0) return copy < 0 ? copy : r;
+  if (copy < 0) return copy;
   if (resolved != nullptr) __builtin_memcpy(resolved, path.c_str(), path.length() + 1);
   return copy;
 }
@@ -200,7 +208,8 @@ int open_for_exec(int dirfd, const char* path, int at_flags, char* resolved, siz
   text.set_length(static_cast<size_t>(n));
   long r = -ENOENT;
   if (is_mount_helper(text.view())) r = open_drop_in(resolved, room);
-  if (r < 0) r = open_surely(q, frame, file.is_virtual);
+  // The kernel's own execve needs no descriptor.
+  if (r < 0) r = with_room(process(), [&] { return open_surely(q, frame, file.is_virtual); });
   if (r < 0) return static_cast<int>(r);
   file.fd = static_cast<int>(r);
   return 0;
@@ -209,7 +218,8 @@ int open_for_exec(int dirfd, const char* path, int at_flags, char* resolved, siz
 int open_for_load(const char* path, bool check) {
   bool is_virtual_file = false;
   const CallFrame frame{SYS_execveat, {AT_FDCWD, native::of(path), 0, 0, 0, 0}};
-  return static_cast<int>(open_surely({AT_FDCWD, path, 0, check, nullptr, 0, nullptr}, frame, is_virtual_file));
+  const Request q{AT_FDCWD, path, 0, check, nullptr, 0, nullptr};
+  return static_cast<int>(with_room(process(), [&] { return open_surely(q, frame, is_virtual_file); }));
 }
 
 void hold_program(int held) {

@@ -8,6 +8,7 @@
 #include "gate/dispatch/file_call.h"
 #include "gate/dispatch/handlers.h"
 #include "gate/dispatch/leader.h"
+#include "gate/dispatch/memory_files.h"
 #include "gate/dispatch/paths.h"
 #include "gate/dispatch/process.h"
 #include "gate/dispatch/process_links.h"
@@ -38,8 +39,8 @@ class OwnDescriptor {
   const int fd_;
 };
 
-// One piece of the file into the memfd, from the ring's memory. The bytes copied, 0 at the end.
-long copy_piece(VirtualFile file, int to, long offset, long bytes) {
+// One piece of the file, from the ring's memory. The bytes copied, 0 at the end.
+long copy_piece(VirtualFile file, MemoryFile& to, long offset, long bytes) {
   RingCall call(file.connection, CallNumber::read, SYS_mmap);
   if (call.error() != 0) return call.error();
   call.set_file(file.token);
@@ -47,7 +48,9 @@ long copy_piece(VirtualFile file, int to, long offset, long bytes) {
   call.set_arg(1, bytes);
   const long n = call.run();
   if (n <= 0) return n;
-  return raw_syscall(SYS_pwrite64, to, native::of(call.result_data(static_cast<size_t>(n)).data()), n, offset);
+  const auto data = call.result_data(static_cast<size_t>(n));
+  const long r = to.put(data.data(), data.size(), static_cast<uint64_t>(offset));
+  return r < 0 ? r : n;
 }
 
 long size_now(VirtualFile file) {
@@ -61,11 +64,9 @@ long size_now(VirtualFile file) {
   return S_ISREG(st.mode) ? static_cast<long>(st.size) : -ENODEV;
 }
 
-// The memfd gets the file's length, and its bytes within [offset, offset + length).
-long fill(VirtualFile file, int memory, long offset, long length) {
-  const long size = size_now(file);
-  if (size < 0) return size;
-  if (const long r = raw_syscall(SYS_ftruncate, memory, size); r < 0) return r;
+// The file's length, and its bytes within [offset, offset + length).
+long fill(VirtualFile file, MemoryFile& memory, long size, long offset, long length) {
+  if (const long r = memory.resize(static_cast<uint64_t>(size)); r < 0) return r;
   const long end = length > size - offset ? size : offset + length;
   while (offset < end) {
     const long left = end - offset;
@@ -80,13 +81,15 @@ long fill(VirtualFile file, int memory, long offset, long length) {
 long map_copy(const CallFrame& f, VirtualFile file, bool no_exec) {
   PathText path;
   if (path_of_file(file, path) < 0) path.clear();
-  const OwnDescriptor memory(
-      native::memfd_create(mapping_name(path.view(), no_exec).c_str(), memfd_cloexec | memfd_allow_sealing));
-  if (memory.get() < 0) return memory.get();
-  if (const long r = fill(file, memory.get(), f.arg[5], f.arg[1]); r < 0) return r;
+  const long size = size_now(file);
+  if (size < 0) return size;
+  MemoryFile memory(mapping_name(path.view(), no_exec).c_str(), static_cast<uint64_t>(size),
+                    memfd_cloexec | memfd_allow_sealing);
+  if (memory.fd() < 0) return memory.fd();
+  if (const long r = fill(file, memory, size, f.arg[5], f.arg[1]); r < 0) return r;
   // Nobody can make a shared mapping writable later: it would not write the file.
-  if (const long r = native::fcntl(memory.get(), add_seals, seal_future_write); r < 0) return r;
-  return raw_syscall(SYS_mmap, f.arg[0], f.arg[1], f.arg[2], f.arg[3], memory.get(), f.arg[5]);
+  if (const long r = native::fcntl(memory.fd(), add_seals, seal_future_write); r < 0) return r;
+  return raw_syscall(SYS_mmap, f.arg[0], f.arg[1], f.arg[2], f.arg[3], memory.fd(), f.arg[5]);
 }
 
 // The name in a line of /proc/self/maps, "low-high rwxp offset dev inode name", of a mapping within the range; empty:

@@ -1,6 +1,7 @@
 #include "gate/dispatch/proc_files.h"
 
 #include "gate/dispatch/file_call.h"
+#include "gate/dispatch/memory_files.h"
 #include "gate/dispatch/mounts.h"
 #include "gate/dispatch/paths.h"
 #include "gate/dispatch/places.h"
@@ -17,17 +18,11 @@ using abi::MountEntry;
 // Collects text in pieces into a memfd.
 class Output {
  public:
-  explicit Output(int fd) : fd_(fd) {}
+  explicit Output(MemoryFile& file) : file_(file) {}
   void add(std::string_view text) {
-    while (!text.empty()) {
-      const long n = native::write(fd_, text.data(), text.size());
-      if (n <= 0) {
-        if (n == -EINTR) continue;
-        failed_ = true;
-        return;
-      }
-      text.remove_prefix(static_cast<size_t>(n));
-    }
+    if (error_ < 0) return;
+    error_ = file_.put(text.data(), text.size(), length_);
+    length_ += text.size();
   }
   void add(uint64_t number) {
     Text<24> digits;
@@ -54,11 +49,13 @@ class Output {
       }
     }
   }
-  bool failed() const { return failed_; }
+  // 0 or -errno.
+  long finish() { return error_ < 0 ? error_ : file_.resize(length_); }
 
  private:
-  int fd_;
-  bool failed_ = false;
+  MemoryFile& file_;
+  uint64_t length_ = 0;
+  long error_ = 0;
 };
 
 // What our lines of mountinfo need to know of the native ones.
@@ -357,10 +354,11 @@ long open_proc_file(const ProcName& name, const char* path, uint64_t flags) {
   if ((flags & (O_ACCMODE | O_PATH | O_DIRECTORY)) != 0) {
     return native::open(path, static_cast<int>(flags & ~uint64_t{O_CREAT}));
   }
-  const int fd = native::memfd_create(last_component({path, text_length(path)}).data(),
-                                      (flags & O_CLOEXEC) != 0 ? 1u /* MFD_CLOEXEC */ : 0u);
-  if (fd < 0) return fd;
-  Output out(fd);
+  constexpr uint64_t most = 1 << 26;
+  MemoryFile file(last_component({path, text_length(path)}).data(), most,
+                  (flags & O_CLOEXEC) != 0 ? 1u /* MFD_CLOEXEC */ : 0u);
+  if (file.fd() < 0) return file.fd();
+  Output out(file);
   long r = 0;
   if (name.file == ProcFile::maps) {
     r = copy_maps(path, out);
@@ -372,11 +370,8 @@ long open_proc_file(const ProcName& name, const char* path, uint64_t flags) {
     r = copy_native(path, out, seen, knows_fuse);
     if (r == 0 && (name.file != ProcFile::filesystems || !knows_fuse)) add_our_lines(name.file, out, seen);
   }
-  if (r == 0 && out.failed()) r = -EIO;
-  if (r == 0) r = raw_syscall(SYS_lseek, fd, 0, SEEK_SET);
-  if (r >= 0) return fd;
-  native::close(fd);
-  return r;
+  if (r == 0) r = out.finish();
+  return r < 0 ? r : file.release();
 }
 
 uint64_t mount_number(VirtualFile file) {
