@@ -37,6 +37,8 @@ class CallServer final : CallEnd {
   void hang_up(uint64_t key);
   // Answers every call that has ended since. True when there were any.
   bool answer_finished();
+  // Signals what has happened in directories without a call (F_NOTIFY).
+  void tell_notices() { notices_.tell(); }
   // Answers what is submitted and not begun with ENOTCONN: the host ends.
   void refuse_everything();
   std::vector<uint64_t> keys() const;

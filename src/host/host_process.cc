@@ -156,6 +156,7 @@ void HostProcess::settle() {
   if (unmounting_ && mount_ && is_unused() && (!door_ || door_->idle())) finish_umount();
   if (door_ && door_->connection_ended()) close_device();
   if (door_) watch_device_for_room();
+  calls_.tell_notices();
   publish();
   traces_.flush();
 }

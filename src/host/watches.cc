@@ -323,6 +323,16 @@ void Watches::removed(Inode& directory, std::string_view name, Inode& victim) {
           [&] { return ::unlinkat(parent->names.get(), text.c_str(), is_directory ? AT_REMOVEDIR : 0); });
 }
 
+// A name that was there is told as one whose attributes have changed, another as a new one: who watches looks at it.
+void Watches::doubted(Inode& directory, std::string_view name) {
+  Mirror* parent = find(directory);
+  if (!parent) return;
+  const Times times(Change::attributes);
+  const std::string text(name);
+  if (::utimensat(parent->names.get(), text.c_str(), times.pair, AT_SYMLINK_NOFOLLOW) != 0 && errno == ENOENT)
+    make(parent->names.get(), text, false);
+}
+
 void Watches::tell_moved_itself(const Inode& inode) {
   Mirror* mirror = find(inode);
   if (!mirror) return;

@@ -62,6 +62,7 @@ class Watches final : public syscall::Events {
   void changed(kernel::Dentry& dentry, syscall::Change change, syscall::OpenFile* file) override;
   void made(kernel::Inode& directory, std::string_view name, bool is_directory, kernel::Inode* linked) override;
   void removed(kernel::Inode& directory, std::string_view name, kernel::Inode& victim) override;
+  void doubted(kernel::Inode& directory, std::string_view name) override;
   void moved(const Move& move) override;
 
  private:

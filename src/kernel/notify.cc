@@ -3,6 +3,7 @@
 #include "kernel/attributes.h"
 #include "kernel/superblock.h"
 #include "wire/bytes.h"
+#include "wire/dirent.h"
 
 namespace fusewire::kernel {
 
@@ -15,6 +16,10 @@ Result<std::string_view> name_behind(Bytes payload, size_t fixed, uint32_t lengt
   if (length > limit) return error(Errno::enametoolong);
   if (payload.size() != fixed + length + 1) return error(Errno::einval);
   return wire::text_of(payload.subspan(fixed, length));
+}
+
+bool is_name_of_file(std::string_view name) {
+  return wire::name_fits(name) && wire::index_of(name, 0) == std::string_view::npos && name != "." && name != "..";
 }
 
 // The cached name that a notification is about; its directory counts as changed. ENOENT when the cache has no such
@@ -62,6 +67,7 @@ Result<void> Notify::inval_inode(Bytes payload) {
   inode->attr_version = sb_.connection.next_attr_version();
   invalidate_attributes(*inode);
   if (out.off >= 0) sb_.drop_link_text(*inode);
+  listener_.inode_changed(*inode, out.off >= 0);
   return {};
 }
 
@@ -69,9 +75,15 @@ Result<void> Notify::inval_entry(Bytes payload) {
   if (payload.size() < sizeof(wire::NotifyInvalEntryOut)) return error(Errno::einval);
   const auto out = wire::load<wire::NotifyInvalEntryOut>(payload);
   TRY(name, name_behind(payload, sizeof(out), out.namelen, sb_.name_max()));
-  TRY(dentry, changed_name(sb_, out.parent, name));
-  dentry->valid_until = 0;
-  if ((out.flags & wire::expire_only) == 0) sb_.invalidate(*dentry);
+  const auto dentry = changed_name(sb_, out.parent, name);
+  if (dentry) {
+    (*dentry)->valid_until = 0;
+    if ((out.flags & wire::expire_only) == 0) sb_.invalidate(**dentry);
+  }
+  Inode* parent = sb_.find_inode(out.parent);
+  const bool changed = (out.flags & wire::expire_only) == 0 && is_name_of_file(name);
+  if (parent && parent->is_dir() && changed) listener_.name_changed(*parent, name);
+  if (!dentry) return error(dentry.error());
   return {};
 }
 
@@ -88,6 +100,7 @@ Result<void> Notify::delete_entry(Bytes payload) {
   if (dentry->inode->is_dir() && dentry->first_child) return error(Errno::enotempty);
   if (dentry->inode->is_dir()) dentry->inode->dead = true;
   dentry->inode->attr.nlink = 0;
+  listener_.name_deleted(*sb_.find_inode(out.parent), name, *dentry->inode);
   return {};
 }
 

@@ -8,11 +8,25 @@
 
 namespace fusewire::kernel {
 
+class Inode;
 class Superblock;
+
+// Told of what a notification says, when the caches are as it wants them. No call is made from it.
+class NotifyListener {
+ public:
+  // Its attributes, or (contents) its bytes too.
+  virtual void inode_changed(Inode& inode, bool contents) = 0;
+  // What is known of the name, if anything, does not hold any more.
+  virtual void name_changed(Inode& directory, std::string_view name) = 0;
+  virtual void name_deleted(Inode& directory, std::string_view name, Inode& child) = 0;
+
+ protected:
+  ~NotifyListener() = default;
+};
 
 class Notify final : public NotifyTarget {
  public:
-  explicit Notify(Superblock& sb) : sb_(sb) {}
+  Notify(Superblock& sb, NotifyListener& listener) : sb_(sb), listener_(listener) {}
 
   // payload: trusted in nothing. EINVAL for a malformed one, ENOENT for what is not known here.
   Result<void> notify(wire::NotifyCode code, std::span<const std::byte> payload) override;
@@ -26,6 +40,7 @@ class Notify final : public NotifyTarget {
   Result<void> prune(std::span<const std::byte> payload);
 
   Superblock& sb_;
+  NotifyListener& listener_;
 };
 
 }  // namespace fusewire::kernel

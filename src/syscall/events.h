@@ -1,5 +1,5 @@
 // Events: told of what calls use and change, where Linux tells fsnotify (include/linux/fsnotify.h), after the fact and
-// in Linux's order. The host makes inotify's events of it. While nobody watches there is no Events object.
+// in Linux's order; and, which Linux cannot, of what the daemon notifies. The host makes inotify's events of it. While nobody watches there is no Events object.
 // Thread rule: under the connection lock. What is told is valid for the length of the call, and no call is made from
 // it.
 #pragma once
@@ -26,6 +26,9 @@ class Events {
   virtual void made(kernel::Inode& directory, std::string_view name, bool is_directory, kernel::Inode* linked) = 0;
   // The name is gone; victim.attr.nlink counts the names that are left.
   virtual void removed(kernel::Inode& directory, std::string_view name, kernel::Inode& victim) = 0;
+
+  // The daemon says that the name is not what it was, and not what it is.
+  virtual void doubted(kernel::Inode& directory, std::string_view name) = 0;
 
   struct Move {
     kernel::Inode &from, &to;  // directories

@@ -30,9 +30,23 @@ template Task<Result<Stat>> run(MountImpl&, Caller&, const char*, Task<Result<St
 template Task<Result<Statfs>> run(MountImpl&, Caller&, const char*, Task<Result<Statfs>>);
 template Task<Result<Lock>> run(MountImpl&, Caller&, const char*, Task<Result<Lock>>);
 
-MountImpl::MountImpl(kernel::Connection& connection, Superblock& superblock) : sb(superblock), notify_(superblock) {
+MountImpl::MountImpl(kernel::Connection& connection, Superblock& superblock)
+    : sb(superblock), notify_(superblock, *this) {
   sb.idle_listener = this;
   connection.set_notify_target(&notify_);
+}
+
+void MountImpl::inode_changed(Inode& inode, bool contents) {
+  if (!events || !inode.first_alias) return;
+  events->changed(*inode.first_alias, contents ? Change::contents : Change::attributes, nullptr);
+}
+
+void MountImpl::name_changed(Inode& directory, std::string_view name) {
+  if (events) events->doubted(directory, name);
+}
+
+void MountImpl::name_deleted(Inode& directory, std::string_view name, Inode& child) {
+  if (events) events->removed(directory, name, child);
 }
 
 Result<void> MountImpl::reachable(const Place& place) const {

@@ -22,7 +22,7 @@ using kernel::Inode;
 using kernel::Ref;
 using kernel::Superblock;
 
-class MountImpl final : public Mount, private Superblock::IdleListener {
+class MountImpl final : public Mount, private Superblock::IdleListener, private kernel::NotifyListener {
  public:
   MountImpl(kernel::Connection& connection, Superblock& superblock);
   ~MountImpl() = default;
@@ -48,6 +48,9 @@ class MountImpl final : public Mount, private Superblock::IdleListener {
 
  private:
   void idle() override { free_if_unused(); }
+  void inode_changed(Inode& inode, bool contents) override;
+  void name_changed(Inode& directory, std::string_view name) override;
+  void name_deleted(Inode& directory, std::string_view name, Inode& child) override;
   void free_if_unused();
 
   kernel::Notify notify_;

@@ -20,11 +20,12 @@ enum class WalkStep : uint8_t {
   bad_name,  // a name of length 0, above name_max or with a '/': the whole buffer is EIO to the program (K191)
 };
 
-namespace dirent_detail {
-
+// What a file may be called.
 inline bool name_fits(std::string_view name) {
   return !name.empty() && name.size() <= name_max && index_of(name, '/') == std::string_view::npos;
 }
+
+namespace dirent_detail {
 
 // Walks records whose fixed part is Record and whose name length stands in header_of(record).namelen.
 template <typename Record>

@@ -1,5 +1,5 @@
 // Rules of what an open file signals: leases that others break (F_SETLEASE), changes in directories (F_NOTIFY).
-#include <sys/mman.h>
+#include <sys/syscall.h>
 
 #include <csignal>
 
@@ -24,6 +24,12 @@ class Signal {
   Signal(const Signal&) = delete;
 
   static int number() { return SIGRTMIN + 5; }
+  // Of fd, to this thread: another one may not hold it back.
+  static void make_of(int fd) {
+    const f_owner_ex here{F_OWNER_TID, static_cast<pid_t>(syscall(SYS_gettid))};
+    must(fcntl(fd, F_SETSIG, number()), "F_SETSIG");
+    must(fcntl(fd, F_SETOWN_EX, &here), "F_SETOWN_EX");
+  }
   // Whether one has come. descriptor: which it names.
   bool come(int* descriptor = nullptr) const { return wait(descriptor, 0); }
   bool comes(int* descriptor = nullptr) const { return wait(descriptor, 60); }
@@ -43,7 +49,7 @@ int set_lease(int fd, int type) { return fcntl(fd, F_SETLEASE, type); }
 
 int leased(const Place& p, int flags, int type) {
   const int fd = p.open("f", flags);
-  must(fcntl(fd, F_SETSIG, Signal::number()), "F_SETSIG");
+  Signal::make_of(fd);
   must(set_lease(fd, type), "F_SETLEASE");
   return fd;
 }
@@ -121,8 +127,8 @@ void who_breaks_a_lease_waits_for_its_end(const Place& p) {
 void a_close_ends_the_lease(const Place& p) {
   const Signal signal;
   p.write_file("f", "x");
+  const Actor other = opener(p);  // before the lease, of which it would have a copy
   const int fd = leased(p, O_RDONLY, F_RDLCK);
-  const Actor other = opener(p);
   other.tell('t');
   expect(signal.comes(), "the signal of a truncation");
   ::close(fd);
@@ -168,7 +174,7 @@ void change(int file) {
 void a_noticed_directory_signals_each_change(const Place& p) {
   const Signal signal;
   const Fd fd(p.open(".", O_RDONLY | O_DIRECTORY));
-  must(fcntl(fd, F_SETSIG, Signal::number()), "F_SETSIG");
+  Signal::make_of(fd);
   must(fcntl(fd, F_NOTIFY, DN_CREATE | DN_DELETE | DN_MULTISHOT), "F_NOTIFY");
   const auto told = [&](const std::string& of) {
     int named = -1;
@@ -199,7 +205,7 @@ void a_noticed_directory_signals_each_change(const Place& p) {
 void a_notice_is_one_signal_unless_many_are_asked_for(const Place& p) {
   const Signal signal;
   const Fd fd(p.open(".", O_RDONLY | O_DIRECTORY));
-  must(fcntl(fd, F_SETSIG, Signal::number()), "F_SETSIG");
+  Signal::make_of(fd);
   must(fcntl(fd, F_NOTIFY, DN_CREATE), "F_NOTIFY");
   p.mkdir("one");
   expect(signal.come(), "the first");
@@ -210,7 +216,7 @@ void a_notice_is_one_signal_unless_many_are_asked_for(const Place& p) {
 void a_notice_ends_with_the_close(const Place& p) {
   const Signal signal;
   const int fd = p.open(".", O_RDONLY | O_DIRECTORY);
-  must(fcntl(fd, F_SETSIG, Signal::number()), "F_SETSIG");
+  Signal::make_of(fd);
   must(fcntl(fd, F_NOTIFY, DN_CREATE | DN_MULTISHOT), "F_NOTIFY");
   ::close(fd);
   p.mkdir("one");

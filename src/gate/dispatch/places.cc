@@ -242,7 +242,8 @@ uint64_t native_mount_of(std::string_view path) {
 }
 
 uint64_t own_mount_namespace() {
-  const auto fd = static_cast<int>(native::OwnFile("ns/mnt").open(O_RDONLY | O_CLOEXEC));
+  const auto fd =
+      static_cast<int>(with_room(process(), [] { return native::OwnFile("ns/mnt").open(O_RDONLY | O_CLOEXEC); }));
   if (fd < 0) return 0;
   uint64_t id = 0;
   struct stat st {};
