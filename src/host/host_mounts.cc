@@ -14,10 +14,6 @@ namespace {
 namespace mount_flag = abi::mount_flag;
 namespace umount_flag = abi::umount_flag;
 
-int32_t error_of(kernel::Errno error) { return -static_cast<int32_t>(error); }
-
-HostMessage reply(int32_t error) { return {.kind = HostMessageKind::reply, .error = error}; }
-
 bool is_within(const MountBounds& bounds, const kernel::MountOptions& options) {
   if (!bounds.bounded) return true;
   return options.user_id == bounds.user_id && options.group_id == bounds.group_id &&

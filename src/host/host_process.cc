@@ -25,8 +25,6 @@ int sooner(int a, int b) { return a < 0 || (b >= 0 && b < a) ? b : a; }
 
 uint64_t tag_of(uint32_t source, uint64_t key) { return key << 8 | source; }
 
-int32_t error_of(kernel::Errno error) { return -static_cast<int32_t>(error); }
-
 bool is_past(uint64_t deadline) {
   timespec now;
   if (deadline == 0 || ::clock_gettime(CLOCK_MONOTONIC, &now) != 0) return false;
@@ -34,8 +32,6 @@ bool is_past(uint64_t deadline) {
 }
 
 UniqueFd copy_of(const UniqueFd& fd) { return UniqueFd(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0)); }
-
-HostMessage reply(int32_t error) { return {.kind = HostMessageKind::reply, .error = error}; }
 
 }  // namespace
 
@@ -108,10 +104,10 @@ void HostProcess::turn() {
 
 // In ms until a lease ends by itself, -1: none does. Ends those whose time is over.
 int HostProcess::lease_timeout() {
-  if (!mount_) return -1;
-  kernel::Connection::Entry entry(*connection_);
-  const uint64_t next = mount_->next_lease_end();
+  // Asked at each turn, without the lock: nobody else drives the half.
+  const uint64_t next = mount_ ? mount_->next_lease_end() : UINT64_MAX;
   if (next == UINT64_MAX) return -1;
+  kernel::Connection::Entry entry(*connection_);
   const uint64_t now = host_.now();
   if (next <= now) mount_->expire_leases();
   constexpr uint64_t ms = 1'000'000, longest = 60'000;

@@ -42,6 +42,9 @@ struct HostStart {
   Log log;
 };
 
+inline int32_t error_of(kernel::Errno error) { return -static_cast<int32_t>(error); }
+inline HostMessage reply(int32_t error) { return {.kind = HostMessageKind::reply, .error = error}; }
+
 class HostProcess {
  public:
   explicit HostProcess(HostStart start);

@@ -154,7 +154,7 @@ struct Creation {
 };
 
 // may_o_create.
-Task<Result<void>> may_make(Superblock&, Caller& caller, Inode& directory, bool read_only) {
+Task<Result<void>> may_make(Caller& caller, Inode& directory, bool read_only) {
   if (read_only) co_return error(Errno::erofs);
   auto allowed = co_await kernel::permission(directory, caller, abi::may_write | abi::may_exec);
   co_return allowed;
@@ -198,7 +198,7 @@ Task<Result<Round>> lookup_or_create(Superblock& sb, Caller& caller, Dentry& dir
   Round round;
   round.found = *cached;
   if (round.found && round.found->inode) co_return round;
-  auto makeable = co_await may_make(sb, caller, *directory.inode, what.read_only);
+  auto makeable = co_await may_make(caller, *directory.inode, what.read_only);
   if (!round.found) {
     auto looked = co_await kernel::lookup(sb, caller, directory, name, flags | lookup_flag::locked);
     if (!looked) co_return error(looked.error());

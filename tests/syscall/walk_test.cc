@@ -32,6 +32,16 @@ class WalkTest : public SyscallTest {
     }
     release(point);
   }
+  // All of it as mount 1, `dir` as mount 8.
+  void mount_whole_and_directory() {
+    OpenFile* start = open("dir", o_path);
+    {
+      kernel::Connection::Entry entry(*connection);
+      ASSERT_TRUE(fs->add_mount(1, nullptr, 0));
+      ASSERT_TRUE(fs->add_mount(8, start, 0));
+    }
+    release(start);
+  }
   void detach(uint32_t mount) {
     kernel::Connection::Entry entry(*connection);
     fs->detach(mount);
@@ -138,13 +148,7 @@ TEST_F(WalkTest, what_something_is_mounted_on_is_busy) {
 }
 
 TEST_F(WalkTest, a_mount_of_a_directory_ends_at_it) {
-  OpenFile* start = open("dir", o_path);
-  {
-    kernel::Connection::Entry entry(*connection);
-    ASSERT_TRUE(fs->add_mount(1, nullptr, 0));
-    ASSERT_TRUE(fs->add_mount(8, start, 0));
-  }
-  release(start);
+  ASSERT_NO_FATAL_FAILURE(mount_whole_and_directory());
   EXPECT_EQ(error_of(fs->sys_statx(caller, {.path = "file", .mount = 8}, 0, basic_stats, leave)), 0);
   EXPECT_EQ(left_from({.path = "../file", .mount = 8}), "parent: file");
   EXPECT_EQ(error_of(fs->sys_renameat2(caller, {.path = "file", .mount = 8}, {nullptr, "file"}, 0, leave)),
@@ -152,13 +156,7 @@ TEST_F(WalkTest, a_mount_of_a_directory_ends_at_it) {
 }
 
 TEST_F(WalkTest, the_way_up_in_a_mount_that_is_gone_ends_at_its_root) {
-  OpenFile* start = open("dir", o_path);
-  {
-    kernel::Connection::Entry entry(*connection);
-    ASSERT_TRUE(fs->add_mount(1, nullptr, 0));
-    ASSERT_TRUE(fs->add_mount(8, start, 0));
-  }
-  release(start);
+  ASSERT_NO_FATAL_FAILURE(mount_whole_and_directory());
   auto inside = run(fs->sys_openat(caller, {.path = ".", .mount = 8}, o_path, 0, leave));
   ASSERT_TRUE(inside);
   {
