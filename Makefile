@@ -6,6 +6,7 @@
 #   make install PREFIX=/usr/local DESTDIR=   the program, its manual pages and completions
 #   make package a .deb and a .tar.gz, in build/package
 #   make bench   side by side with the real kernel's FUSE, where there is one
+#   make counters  system calls, sleeps and hand-overs of each operation; make counters-update writes what tests expect
 #   make zoo     programs in the wild on mounts, each beside a plain directory (the quick ones are part of make test)
 #   make soak    the long versions of the stress tests
 #   make format, make lint
@@ -15,7 +16,7 @@ BUILD = cmake --build
 
 PREFIX ?= /usr/local
 
-.PHONY: all deps build install package demo test test-release test-asan test-tsan test-fuzz bench zoo soak format lint clean packages
+.PHONY: all deps build install package demo test test-release test-asan test-tsan test-fuzz bench counters counters-update zoo soak format lint clean packages
 
 all: build
 
@@ -48,6 +49,12 @@ bench:
 	@cmake --preset release -DFUSEWIRE_TESTS=ON >/dev/null
 	@$(BUILD) build -j $(JOBS)
 	@bench/compare.py build/bin
+
+counters counters-update:
+	@scripts/install-packages test
+	@cmake --preset release -DFUSEWIRE_TESTS=ON >/dev/null
+	@$(BUILD) build -j $(JOBS) -t fusewire counters counters_client
+	@build/bin/counters $(if $(filter counters-update,$@),--update --expected tests/counters/expected)
 
 zoo:
 	@scripts/install-packages test

@@ -87,6 +87,8 @@ class Checker:
             return None if target_top == "include" else "a public header holds nothing private"
         if target_top == "tests":
             return None if top in ("tests", "bench") else "the product must not include its tests"
+        if target_top == "bench":
+            return None if top == "bench" else "nobody includes the benches"
         if target_top == "include":
             return f"src/{room} is below the public headers" if top == "src" and room in FREESTANDING else None
         if target_room not in ARROWS:
