@@ -8,11 +8,12 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 
 namespace fusewire::abi {
 
 inline constexpr uint32_t mount_table_magic = 0x4657544d;  // "FWTM"
-inline constexpr uint32_t mount_table_version = 7;
+inline constexpr uint32_t mount_table_version = 8;
 inline constexpr uint32_t connection_entries = 128;
 inline constexpr uint32_t mount_entries = 128;
 inline constexpr uint32_t mount_path_max = 4096;  // PATH_MAX, with the NUL
@@ -42,6 +43,13 @@ struct ConnectionEntry {
 // Where a twin is seen in place of the other: on what native mounts.
 enum class TwinPlace : uint32_t { anywhere = 0, read_only = 1, writable = 2 };
 
+// What lies natively at a mount point, and so what a native walk through it can come to.
+enum class Cover : uint32_t {
+  unknown = 0,    // anything
+  bare = 1,       // an empty directory, or nothing: itself, or ENOENT
+  own_device = 2  // the root of a file system that is nowhere else: something on that device, or ENOENT
+};
+
 // Linux's struct mount: a file system seen at a place. One connection may have several.
 struct MountEntry {
   uint32_t state;  // MountState: free, mounted or ended
@@ -64,6 +72,9 @@ struct MountEntry {
   uint64_t mount_namespace;
   uint32_t twin_of;  // id of the mount that this one stands for in its mount namespace; 0: none
   TwinPlace twin_place;
+  // What a walk of the host kernel comes to at the mount point: st_dev and st_ino, 0 and 0 where there is nothing.
+  uint64_t covered_device, covered_inode;
+  Cover cover;
   char type[64];  // "fuse", "fuse.sshfs", ...
   char source[256];
 };
@@ -78,6 +89,32 @@ inline bool is_mounted(const MountEntry& e) {
   return e.state == static_cast<uint32_t>(MountState::mounted) || e.state == static_cast<uint32_t>(MountState::ended);
 }
 
+// A set of hashes that may say yes too often, never no.
+struct HashSet {
+  static constexpr uint32_t bits = 4096;
+  uint64_t word[bits / 64];
+
+  void add(uint32_t hash) { word[hash % bits / 64] |= uint64_t{1} << (hash % 64); }
+  bool may_have(uint32_t hash) const { return (word[hash % bits / 64] >> (hash % 64) & 1) != 0; }
+};
+
+constexpr uint32_t hash_of(std::string_view name) {
+  uint32_t hash = 2166136261u;
+  for (const char c : name) hash = (hash ^ static_cast<unsigned char>(c)) * 16777619u;
+  return hash ^ hash >> 15;
+}
+constexpr uint32_t hash_of(uint64_t number) { return static_cast<uint32_t>(number * 0x9e3779b97f4a7c15u >> 40); }
+
+// What gates must know to make a call natively at once and to judge it by its result (D11): of all mounts, whoever sees
+// them.
+struct Covered {
+  uint32_t native_first;  // 1: through no mount point can a native walk come to a wrong file
+  HashSet names;          // the last components of mount points
+  HashSet inodes;         // of what they cover
+  HashSet devices;        // of Cover::own_device
+  HashSet links;          // names of symlinks in the root: a hint, as it was when the namespace began
+};
+
 struct MountTable {
   uint32_t magic, version;
   std::atomic<uint32_t> generation;
@@ -89,7 +126,10 @@ struct MountTable {
   uint32_t leader_pid;
   uint32_t mounted;          // entries in state mounted or ended: 0 lets gates pass paths through untested
   uint64_t mount_namespace;  // of the leader; 0: not known
-  uint32_t links;            // that were made; the newest take the place of the oldest
+  // Of the file that is executed as the gate; written before it is.
+  std::atomic<uint64_t> gate_device, gate_inode;
+  Covered covered;
+  uint32_t links;  // that were made; the newest take the place of the oldest
   NamespaceLink link[namespace_links];
   ConnectionEntry connection[connection_entries];
   MountEntry entry[mount_entries];

@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <sys/mman.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 
@@ -12,6 +13,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <filesystem>
 #include <utility>
 #include <vector>
 
@@ -31,6 +33,13 @@ UniqueFd make_memory(const char* name, uint64_t bytes) {
   UniqueFd memory(::memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
   if (memory && ::ftruncate(memory.get(), static_cast<off_t>(bytes)) != 0) return {};
   return memory;
+}
+
+// The names of symlinks in the root.
+void write_links(abi::HashSet& links) {
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator("/", error))
+    if (entry.is_symlink(error)) links.add(abi::hash_of(std::string_view(entry.path().filename().native())));
 }
 
 }  // namespace
@@ -67,11 +76,19 @@ std::expected<std::unique_ptr<Leader>, std::string> Leader::create(const std::st
   if (const int error = leader->make_line(); error < 0)
     return std::unexpected(fmt::format("cannot make a socket pair: {}", std::strerror(-error)));
   leader->verbose_ = options.verbose;
+  write_links(leader->table_.table().covered.links);
   leader->table_.table().mount_namespace = mount_namespace_of("/proc/self/ns/mnt");
   leader->table_.table().reporting.store(options.report ? 1 : 0);
   leader->trace_file_ = options.trace_file;
   leader->table_.table().tracing.store(options.trace_file.empty() ? 0 : 1);
   return leader;
+}
+
+void Leader::note_gate_file(int fd) {
+  struct stat status;
+  if (::fstat(fd, &status) != 0) return;
+  table_.table().gate_device = status.st_dev;
+  table_.table().gate_inode = status.st_ino;
 }
 
 void Leader::serve(pid_t command) {
@@ -80,7 +97,10 @@ void Leader::serve(pid_t command) {
 }
 
 void Leader::turn(int milliseconds) {
-  std::vector<pollfd> fds{{signals_.get(), POLLIN, 0}, {listener_.get(), POLLIN, 0}, {line_.get(), POLLIN, 0}};
+  std::vector<pollfd> fds{{signals_.get(), POLLIN, 0},
+                          {listener_.get(), POLLIN, 0},
+                          {line_.get(), POLLIN, 0},
+                          {covered_.changes(), POLLIN, 0}};
   const size_t peers_from = fds.size();
   for (const auto& [fd, socket] : peers_) fds.push_back({fd, POLLIN, 0});
   const size_t hosts_from = fds.size();
@@ -105,6 +125,8 @@ void Leader::turn(int milliseconds) {
   for (const auto& [inode, process] : namespaces_) fds.push_back({process.get(), POLLIN, 0});
   const int ready = ::poll(fds.data(), fds.size(), until_next_end(milliseconds));
   if (ready <= 0) return expire_questions();
+  // Before anybody hears that what was done in a covered directory is done.
+  if (fds[3].revents) look_at_covered();
   // What hosts say comes first: an umount that a peer asks for must know that the daemon is gone.
   for (size_t i = hosts_from; i < views_from; ++i) {
     Connection* connection = fds[i].revents ? find(ids[i - hosts_from]) : nullptr;

@@ -27,6 +27,7 @@
 #include "host/host_control.h"
 #include "host/log.h"
 #include "host/packet_socket.h"
+#include "leader/covered_points.h"
 #include "leader/log_limit.h"
 #include "leader/mount_table_file.h"
 #include "leader/refusal_report.h"
@@ -46,6 +47,8 @@ class Leader {
 
   // The end of the line that the namespace's processes hold.
   int line_for_programs() const { return programs_line_.get(); }
+  // In a child of the leader: what will be executed as the gate, which native walks must not come to.
+  void note_gate_file(int fd);
   // Starts the control file system and mounts it.
   void start_control(const ControlDaemon& daemon);
   // Serves until the command has ended, or a signal ends the namespace. Then unmounts everything in reverse order,
@@ -170,8 +173,11 @@ class Leader {
   // Lets the walks of the mount around it come to the mount. done: 0 or -errno.
   void attach(uint32_t mount, uint64_t token, std::move_only_function<void(int)> done);
   void tell_to_detach(const MountRecord& mount);
+  // What a mount will cover that a request puts somewhere; parent: what it will stand in, or 0.
+  CoveredObject cover(uint32_t mount, uint32_t parent, const abi::LeaderRequest& request);
   // Writes where a mount stands into the table, as a request has it.
-  void place(const MountRecord& mount, const abi::LeaderRequest& request);
+  void place(const MountRecord& mount, const abi::LeaderRequest& request, const CoveredObject& covered);
+  void look_at_covered();
   // Whether something new may stand where a request says: 0 or -errno.
   int check_place(const abi::LeaderRequest& request) const;
   void follow_directory(const abi::LeaderRequest& request, Asker asker);
@@ -239,6 +245,7 @@ class Leader {
   std::string trace_file_;
   std::map<uint32_t, Connection> connections_;  // by id
   std::map<uint32_t, MountRecord> mounts_;      // by id: in the order in which they were made
+  CoveredPoints covered_;
   std::map<int, UniqueFd> peers_;
   std::map<uint32_t, Question> questions_;  // by number
   uint32_t next_question_ = 1;

@@ -149,6 +149,7 @@ void Leader::move(const abi::LeaderRequest& request, Asker asker) {
 void Leader::put_at(uint32_t mount, uint32_t parent, const abi::LeaderRequest& request) {
   const std::string from = path_of(mounts_.at(mount)), to = request.path;
   mounts_.at(mount).parent = parent;
+  const CoveredObject covered = cover(mount, parent, request);
   table_.change([&](abi::MountTable& table) {
     for (const uint32_t id : tree_of(mount)) {
       const MountRecord& each = mounts_.at(id);
@@ -157,7 +158,7 @@ void Leader::put_at(uint32_t mount, uint32_t parent, const abi::LeaderRequest& r
       copy_text(table.path[each.entry], to + path.substr(from.size()));
       entry_of(each).path_length = static_cast<uint32_t>(std::string_view(table.path[each.entry]).size());
     }
-    place(mounts_.at(mount), request);
+    place(mounts_.at(mount), request, covered);
   });
 }
 

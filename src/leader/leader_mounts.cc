@@ -189,6 +189,7 @@ int Leader::mounted(uint32_t id, Connection& connection, uint32_t parent, const 
   const MountRecord mount{
       .id = id, .entry = *index, .connection = connection.id, .parent = parent, .view = request.view};
   mounts_.emplace(mount.id, mount);
+  const CoveredObject object = cover(mount.id, parent, request);
   table_.change([&](abi::MountTable&) {
     abi::MountEntry& entry = entry_of(mount);
     entry.state = static_cast<uint32_t>(abi::MountState::mounted);
@@ -207,15 +208,32 @@ int Leader::mounted(uint32_t id, Connection& connection, uint32_t parent, const 
     copy_text(entry.source, request.source);
     entry.twin_of = 0;
     entry.twin_place = abi::TwinPlace::anywhere;
-    place(mount, request);
+    place(mount, request, object);
   });
   // Who is to see it looks for himself.
   if (is_foreign(request.mount_namespace)) count_native_change();
   return 0;
 }
 
-void Leader::place(const MountRecord& mount, const abi::LeaderRequest& request) {
+CoveredObject Leader::cover(uint32_t mount, uint32_t parent, const abi::LeaderRequest& request) {
+  if (parent == 0) return covered_.cover(mount, request.path, request.point_device, request.point_inode);
+  covered_.uncover(mount);
+  return {};
+}
+
+void Leader::look_at_covered() {
+  for (const uint32_t id : covered_.take_changes()) {
+    const MountRecord* mount = find_mount(id);
+    const abi::Cover cover = covered_.is_bare(id) ? abi::Cover::bare : abi::Cover::unknown;
+    if (mount && entry_of(*mount).cover != cover)
+      table_.change([&](abi::MountTable&) { entry_of(*mount).cover = cover; });
+  }
+}
+
+void Leader::place(const MountRecord& mount, const abi::LeaderRequest& request, const CoveredObject& covered) {
   abi::MountEntry& entry = entry_of(mount);
+  entry.cover = covered.cover;
+  entry.covered_device = covered.device, entry.covered_inode = covered.inode;
   copy_text(table_.table().path[mount.entry], request.path);
   copy_text(table_.table().point[mount.entry], request.point);
   entry.parent = mount.parent;
@@ -323,6 +341,7 @@ void Leader::take_out(uint32_t id) {
   Connection& connection = connections_.at(mount.connection);
   log_.line(fmt::format("connection {}: {} is unmounted", mount.connection, path_of(mount)));
   tell_to_detach(mount);
+  covered_.uncover(id);
   mounts_.erase(id);
   table_.change([&](abi::MountTable&) {
     entry_of(mount).state = static_cast<uint32_t>(abi::MountState::free);

@@ -91,6 +91,22 @@ void copy_entries(const abi::MountTable& table, std::vector<MountInfo>& entries)
   }
 }
 
+// Of each mount in the native file system: its name, and what it covers.
+void write_covered(abi::MountTable& table) {
+  abi::Covered& covered = table.covered;
+  covered.names = covered.inodes = covered.devices = {};
+  covered.native_first = 1;
+  for (size_t i = 0; i < abi::mount_entries; ++i) {
+    const abi::MountEntry& entry = table.entry[i];
+    if (!abi::is_mounted(entry) || entry.parent != 0) continue;
+    if (entry.cover == abi::Cover::unknown) covered.native_first = 0;
+    if (entry.cover == abi::Cover::own_device) covered.devices.add(abi::hash_of(entry.covered_device));
+    covered.inodes.add(abi::hash_of(entry.covered_inode));
+    const std::string path = text(table.path[i], sizeof table.path[i]);
+    covered.names.add(abi::hash_of(std::string_view(path).substr(path.rfind('/') + 1)));
+  }
+}
+
 }  // namespace
 
 std::expected<MountTableFile, std::string> MountTableFile::create(const std::string& path) {
@@ -133,11 +149,9 @@ void MountTableFile::change(const std::function<void(abi::MountTable&)>& change)
   table_->generation.fetch_add(1, std::memory_order_acq_rel);
   change(*table_);
   uint32_t mounted = 0;
-  for (const abi::MountEntry& entry : table_->entry)
-    if (abi::MountState{entry.state} == abi::MountState::mounted ||
-        abi::MountState{entry.state} == abi::MountState::ended)
-      ++mounted;
+  for (const abi::MountEntry& entry : table_->entry) mounted += abi::is_mounted(entry) ? 1 : 0;
   table_->mounted = mounted;
+  write_covered(*table_);
   table_->generation.fetch_add(1, std::memory_order_release);
 }
 

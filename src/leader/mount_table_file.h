@@ -24,7 +24,8 @@ class MountTableFile {
   abi::MountTable& table() { return *table_; }
   const abi::MountTable& table() const { return *table_; }
 
-  // Changes entries under the generation: readers see all of it or nothing. Recounts `mounted`.
+  // Changes entries under the generation: readers see all of it or nothing. Recounts `mounted`, and writes `covered`
+  // anew.
   void change(const std::function<void(abi::MountTable&)>& change);
 
  private:

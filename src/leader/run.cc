@@ -134,11 +134,12 @@ int hand_over(int fd) {
 }
 
 // Executes the gate. Returns with the reason, for a person.
-std::string become_gate(const RunOptions& options, const std::string& directory, std::vector<const char*> arguments,
-                        std::string own) {
+std::string become_gate(Leader& leader, const RunOptions& options, const std::string& directory,
+                        std::vector<const char*> arguments, std::string own) {
   constexpr size_t own_index = 4;
   if (!options.gate.empty()) {
     const UniqueFd file(::open(options.gate.c_str(), O_RDONLY | O_CLOEXEC));
+    leader.note_gate_file(file.get());
     own += fmt::format(" {}{}", abi::gate_word, hand_over(file.get()));
     arguments[own_index] = own.c_str();
     ::execv(options.gate.c_str(), const_cast<char* const*>(arguments.data()));
@@ -146,6 +147,7 @@ std::string become_gate(const RunOptions& options, const std::string& directory,
   }
   GateFiles files(options.gate_image, directory);
   for (GateFile file; files.next(file);) {
+    leader.note_gate_file(file.fd.get());
     const UniqueFd kept(hand_over(file.fd.get()));
     const std::string words = fmt::format("{} {}{}", own, abi::gate_word, kept.get());
     arguments[own_index] = words.c_str();
@@ -154,7 +156,7 @@ std::string become_gate(const RunOptions& options, const std::string& directory,
   return files.failures();
 }
 
-[[noreturn]] void become_command(const LeaderSetting& setting, const Leader& leader, const RunOptions& options,
+[[noreturn]] void become_command(const LeaderSetting& setting, Leader& leader, const RunOptions& options,
                                  const std::string& directory, const std::string& program) {
   ::setenv(namespace_variable, directory.c_str(), 1);
   put_programs_on_path(directory);
@@ -169,7 +171,7 @@ std::string become_gate(const RunOptions& options, const std::string& directory,
   std::vector<const char*> arguments{"fusewire-gate", "--namespace", directory.c_str(), "--own", "", program.c_str()};
   for (const std::string& argument : options.command) arguments.push_back(argument.c_str());
   arguments.push_back(nullptr);
-  const std::string why = become_gate(options, directory, std::move(arguments), std::move(own));
+  const std::string why = become_gate(leader, options, directory, std::move(arguments), std::move(own));
   fmt::print(stderr, "fusewire: cannot execute the gate, under which programs run: {}\n", why);
   ::_exit(not_executable);
 }

@@ -117,6 +117,8 @@ Descriptor identify(int fd, VirtualFile& file, struct stat& st) {
   return Descriptor::native;
 }
 
+bool stands_for_virtual(const struct stat& st) { return is_shadow(st) || is_behind_special_file(st); }
+
 bool has_virtual_inode(int fd, VirtualFile& file) {
   struct stat st;
   return has_virtual_inode(fd, file, st);

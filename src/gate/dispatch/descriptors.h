@@ -32,6 +32,8 @@ Descriptor identify(int fd, VirtualFile& file);
 Descriptor identify(int fd, VirtualFile& file, struct stat& st);
 inline bool is_virtual(int fd, VirtualFile& file) { return identify(fd, file) == Descriptor::virtual_file; }
 
+// Whether what stat(2) told may be a shadow, or what stands behind a fifo or device of a mount; no system call.
+bool stands_for_virtual(const struct stat& st);
 // Whether fd stands for an inode of a mount: virtual, or an open fifo or device of a mount. The bytes of the latter are
 // the kernel's own business, its attributes are the inode's.
 bool has_virtual_inode(int fd, VirtualFile& file);

@@ -134,6 +134,37 @@ bool tracing() { return table != nullptr && table->tracing.load(std::memory_orde
 
 bool reporting() { return table != nullptr && table->reporting.load(std::memory_order_relaxed) != 0; }
 
+bool native_first() { return table != nullptr && __atomic_load_n(&table->covered.native_first, __ATOMIC_ACQUIRE) != 0; }
+
+namespace {
+
+// What look() finds in one state of the table; where that changes, yes.
+template <class Look>
+bool may(Look look) {
+  const uint32_t before = table->generation.load(std::memory_order_acquire);
+  if ((before & 1) != 0 || look(table->covered)) return true;
+  std::atomic_thread_fence(std::memory_order_acquire);
+  return table->generation.load(std::memory_order_relaxed) != before;
+}
+
+}  // namespace
+
+bool may_be_mount_name(std::string_view name) {
+  return may([name](const abi::Covered& covered) { return covered.names.may_have(abi::hash_of(name)); });
+}
+
+bool may_be_covered(uint64_t device, uint64_t inode) {
+  if (inode == table->gate_inode && device == table->gate_device) return true;
+  return may([=](const abi::Covered& covered) {
+    return covered.native_first == 0 || covered.inodes.may_have(abi::hash_of(inode)) ||
+           covered.devices.may_have(abi::hash_of(device));
+  });
+}
+
+bool is_link_in_root(std::string_view name) {
+  return table != nullptr && table->covered.links.may_have(abi::hash_of(name));
+}
+
 MountPoint mount_at(std::string_view path) {
   MountPoint found;
   read_stable([&] {

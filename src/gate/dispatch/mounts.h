@@ -35,6 +35,14 @@ bool sockets_are_bound();
 bool tracing();
 // Whether what follows a refusal is wanted (run --report).
 bool reporting();
+// Of native_first.h: whether calls may be made natively at first.
+bool native_first();
+// Whether a mount point may have this last component.
+bool may_be_mount_name(std::string_view name);
+// Whether a native object may be what a mount covers, or the gate's file. A change of the table meanwhile says yes.
+bool may_be_covered(uint64_t device, uint64_t inode);
+// Whether there was a symlink of this name in the root: a hint.
+bool is_link_in_root(std::string_view name);
 // What is mounted exactly at the native canonical path: the one on top, when several cover each other.
 MountPoint mount_at(std::string_view path);
 // Whether a mount point lies natively below the canonical path.

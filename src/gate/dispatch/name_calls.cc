@@ -15,10 +15,11 @@ namespace {
 using abi::CallNumber;
 
 constexpr How no_follow{.follow = false};
+constexpr How new_name{.follow = false, .makes = true};
 
-// One path, whose last component is the name itself.
+// One path, whose last component is the new name.
 long name_call(const CallFrame& f, PathArgument argument, CallNumber number, int64_t arg0, int64_t arg1 = 0) {
-  argument.how = no_follow;
+  argument.how = new_name;
   return path_call(
       f, argument, number, {},
       [=](RingCall& call) {
@@ -42,7 +43,7 @@ long symlink_call(const CallFrame& f, PathArgument argument, long target) {
   const long n = copy_string_from_program(text.data(), reinterpret_cast<const char*>(target), path_room);
   if (n <= 0) return n < 0 ? n : -ENOENT;
   text.set_length(static_cast<size_t>(n));
-  argument.how = no_follow;
+  argument.how = new_name;
   return path_call(
       f, argument, CallNumber::symlinkat, {},
       [&](RingCall& call) {
@@ -338,14 +339,15 @@ bool knows_rename_flags(long flags) {
 
 long rename_call(const CallFrame& f, PathArgument from, PathArgument to, long flags) {
   if (!knows_rename_flags(flags)) return -EINVAL;
-  from.how = to.how = no_follow;
+  from.how = no_follow;
+  to.how = new_name;
   return two_path_call(f, {from, to, CallNumber::renameat2, flags, false});
 }
 
 long link_call(const CallFrame& f, PathArgument from, PathArgument to, long at_flags) {
   if ((at_flags & ~(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH)) != 0) return -EINVAL;
   from.how = {.follow = (at_flags & AT_SYMLINK_FOLLOW) != 0, .empty_path = (at_flags & AT_EMPTY_PATH) != 0};
-  to.how = no_follow;
+  to.how = new_name;
   return two_path_call(f, {from, to, CallNumber::linkat, at_flags, true});
 }
 

@@ -6,6 +6,7 @@
 #include "gate/dispatch/handlers.h"
 #include "gate/dispatch/leader.h"
 #include "gate/dispatch/mounts.h"
+#include "gate/dispatch/native_first.h"
 #include "gate/dispatch/own_descriptors.h"
 #include "gate/dispatch/path_engine.h"
 #include "gate/dispatch/proc_files.h"
@@ -140,6 +141,9 @@ long open_path(const CallFrame& frame, Open open) {
   long special = 0;
   if (open_special(start, path, open.flags, special)) return special;
   open.argument.how.follow = follows(open.flags);
+  open.argument.how.makes = (open.flags & creating_flags) != 0;
+  const long first = open_first(NativeLook(frame, open.argument), open.flags, open.mode);
+  if (first != unsure) return first;
   VirtualOpen to_open(open, path);
   const long opened = path_call(
       frame, open.argument, abi::CallNumber::openat, start_itself, [&](RingCall& call) { return to_open.fill(call); },

@@ -3,6 +3,7 @@
 #include "abi/mount_rules.h"
 #include "gate/dispatch/client.h"
 #include "gate/dispatch/mounts.h"
+#include "gate/dispatch/native_first.h"
 #include "gate/dispatch/process.h"
 #include "gate/dispatch/process_links.h"
 #include "gate/dispatch/roots.h"
@@ -289,6 +290,7 @@ long resolve_text(int dirfd, Walk& walk, How how, Where& where) {
   if (absolute && enter_root(where, path)) return where.text.overflowed() ? -ENAMETOOLONG : 0;
   const bool special = path.starts_with("/proc") || path.starts_with("/dev/");
   if (!special && !anything_mounted() && !possible.virtual_file) return 0;
+  if (is_native_path(NativeLook(dirfd, path), how.follow, how.makes)) return 0;
   if (!absolute && !canonical_base(dirfd, walk.prefix)) return 0;
   const Scan scan = scan_literally(walk, where);
   if (scan == Scan::entered) return 0;

@@ -17,6 +17,7 @@ namespace fusewire::gate {
 struct How {
   bool follow = true;       // the call follows a symlink in the last component
   bool empty_path = false;  // AT_EMPTY_PATH
+  bool makes = false;       // the call makes the name
 };
 inline How how_of(long at_flags) {
   return {.follow = (at_flags & AT_SYMLINK_NOFOLLOW) == 0, .empty_path = (at_flags & AT_EMPTY_PATH) != 0};

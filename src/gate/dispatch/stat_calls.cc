@@ -5,6 +5,7 @@
 #include "abi/types.h"
 #include "gate/dispatch/handlers.h"
 #include "gate/dispatch/mounts.h"
+#include "gate/dispatch/native_first.h"
 #include "gate/dispatch/path_engine.h"
 #include "gate/dispatch/process.h"
 #include "gate/dispatch/process_links.h"
@@ -101,6 +102,9 @@ bool knows(long at_flags) {
 long stat_path(const CallFrame& f, PathArgument argument, long at_flags, long to) {
   if (!knows(at_flags)) return -EINVAL;
   argument.how = how_of(at_flags);
+  struct stat st;
+  const long first = stat_first(NativeLook(f, argument), at_flags, st);
+  if (first != unsure) return first < 0 ? first : copy_to_program(pointer(to), &st, sizeof st);
   return path_call(
       f, argument, CallNumber::statx, {0, at_flags},
       [](RingCall& call) {
@@ -145,6 +149,7 @@ long access_path(const CallFrame& f, PathArgument argument, long mode, long at_f
   if ((mode & ~(R_OK | W_OK | X_OK)) != 0) return -EINVAL;
   if ((at_flags & ~(AT_EACCESS | AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)) != 0) return -EINVAL;
   argument.how = how_of(at_flags);
+  if (const long first = access_first(NativeLook(f, argument), mode, at_flags); first != unsure) return first;
   return path_call(
       f, argument, CallNumber::faccessat, {1, at_flags},
       [mode](RingCall& call) {
@@ -158,6 +163,15 @@ long give_text(std::string_view text, long to, long room) {
   if (room <= 0) return -EINVAL;
   const size_t n = text.size() < static_cast<size_t>(room) ? text.size() : static_cast<size_t>(room);
   return copy_to_program(pointer(to), text.data(), n) != 0 ? -EFAULT : static_cast<long>(n);
+}
+
+// What readlink_first says.
+bool give_native_text(const CallFrame& f, const PathArgument& argument, long to, long room, long& result) {
+  PathText text;
+  result = readlink_first(NativeLook(f, argument), text.data(), path_room - 1);
+  if (result == unsure) return false;
+  if (result >= 0) result = give_text({text.data(), static_cast<size_t>(result)}, to, room);
+  return true;
 }
 
 // An own link of /proc that must not be read as the host kernel shows it.
@@ -190,6 +204,7 @@ long readlink_path(const CallFrame& f, PathArgument argument, long to, long room
   if (room <= 0) return -EINVAL;
   argument.how = {.follow = false, .empty_path = true};
   const bool of_start = is_empty(f.arg[argument.path_index]);
+  if (long given; give_native_text(f, argument, to, room, given)) return given;
   Where where;
   long r = resolve_argument(f, argument, where);
   Leaves leaves;
@@ -241,8 +256,12 @@ long call_statx(const CallFrame& f) {
       !has_virtual_inode(dirfd, file)) {
     return look_natively(f);
   }
+  const PathArgument argument{0, 1, how_of(f.arg[2])};
+  struct statx st;
+  const long first = statx_first(NativeLook(f, argument), f.arg[2], f.arg[3], st);
+  if (first != unsure) return first < 0 ? first : copy_to_program(pointer(f.arg[4]), &st, sizeof st);
   return path_call(
-      f, {0, 1, how_of(f.arg[2])}, CallNumber::statx, {0, f.arg[2]},
+      f, argument, CallNumber::statx, {0, f.arg[2]},
       [&](RingCall& call) {
         call.set_arg(1, static_cast<uint32_t>(f.arg[3]));
         return 0L;

@@ -2,6 +2,7 @@
 #include <sys/xattr.h>
 
 #include "gate/dispatch/handlers.h"
+#include "gate/dispatch/native_first.h"
 #include "gate/dispatch/path_engine.h"
 #include "gate/native.h"
 
@@ -67,6 +68,12 @@ long xattr_call(const CallFrame& f, Target target, CallNumber by_path, CallNumbe
   return finish(call, r);
 }
 
+// A look at a path's own attributes; or unsure.
+long look_first(const CallFrame& f, Target target) {
+  if (target.by_descriptor || target.follow) return unsure;
+  return xattr_first(NativeLook(f, {-1, 0, {.follow = false}}), f);
+}
+
 // As setxattr_copy: flags, name and size come before the file.
 long set(const CallFrame& f, Target target) {
   if ((static_cast<int>(f.arg[4]) & ~(XATTR_CREATE | XATTR_REPLACE)) != 0) return -EINVAL;
@@ -87,6 +94,7 @@ long get(const CallFrame& f, Target target) {
   NameText name;
   const long r = read_name(f.arg[1], name);
   if (r < 0) return r;
+  if (const long first = look_first(f, target); first != unsure) return first;
   return xattr_call(
       f, target, CallNumber::getxattr, CallNumber::fgetxattr,
       [&](RingCall& call) {
@@ -98,6 +106,7 @@ long get(const CallFrame& f, Target target) {
 }
 
 long list(const CallFrame& f, Target target) {
+  if (const long first = look_first(f, target); first != unsure) return first;
   return xattr_call(
       f, target, CallNumber::listxattr, CallNumber::flistxattr,
       [&](RingCall& call) {
