@@ -5,7 +5,7 @@
 #   make test    installs what the tests need (it says so first), builds and runs all of them, sanitizer builds and fuzzers too
 #   make install PREFIX=/usr/local DESTDIR=   the program, its manual pages and completions
 #   make package a .deb and a .tar.gz, in build/package
-#   make bench   side by side with the real kernel's FUSE, where there is one
+#   make bench   side by side with the real kernel's FUSE, where there is one, and with a tmpfs; ROUNDS=9
 #   make counters  system calls, sleeps and hand-overs of each operation; make counters-update writes what tests expect
 #   make zoo     programs in the wild on mounts, each beside a plain directory (the quick ones are part of make test)
 #   make soak    the long versions of the stress tests
@@ -13,6 +13,7 @@
 
 JOBS ?= $(shell nproc)
 BUILD = cmake --build
+ROUNDS ?= 9
 
 PREFIX ?= /usr/local
 
@@ -48,7 +49,9 @@ bench:
 	@scripts/install-packages test
 	@cmake --preset release -DFUSEWIRE_TESTS=ON >/dev/null
 	@$(BUILD) build -j $(JOBS)
-	@bench/compare.py build/bin
+	@bench/operations.py --rounds $(ROUNDS)
+	@bench/workloads.py --rounds $(ROUNDS)
+	@bench/nothing_virtual.py --rounds $(ROUNDS)
 
 counters counters-update:
 	@scripts/install-packages test
