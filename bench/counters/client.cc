@@ -33,8 +33,8 @@ constexpr size_t page = 4096;
 constexpr int entries = 64;  // of the directory that is listed
 
 std::string dir, forgetful;
-int held = -1;        // what the operation uses all the time
-uint64_t faults = 0;  // of the last program started
+int held = -1, other_end = -1;  // what the operation uses all the time
+uint64_t faults = 0;            // of the last program started
 char buffer[32 * page];
 
 // One site for all, with instructions behind it that can be moved: as libc's wrappers look.
@@ -161,8 +161,10 @@ void fork_exit(int) { reap(clone_and(SIGCHLD, nullptr)); }
 
 void hold(const std::string& path, int flags) { held = static_cast<int>(opened(path, flags)); }
 void let_go() {
-  if (held >= 0) closed(held);
-  held = -1;
+  for (int* fd : {&held, &other_end}) {
+    if (*fd >= 0) closed(*fd);
+    *fd = -1;
+  }
 }
 std::string new_name(int i) { return numbered + std::to_string(i); }
 
@@ -206,7 +208,7 @@ void hold_file() { hold(there, O_RDWR); }
 void hold_pipe() {
   int ends[2];
   good(call(SYS_pipe2, address(ends), O_CLOEXEC));
-  held = ends[0];
+  held = ends[0], other_end = ends[1];
 }
 
 const Operation operations[] = {

@@ -25,14 +25,14 @@ std::array<uint64_t, columns> values_of(const Counts& c) {
 }
 
 // One that happens once in a while, but less than once in ten times, is not told.
-std::array<int64_t, columns> typical(const std::vector<PartyCounts>& each, int party) {
+std::array<int64_t, columns> typical(const std::vector<PartyCounts>& each, int party, bool in_whole_numbers) {
   std::array<int64_t, columns> typical{};
   for (int i = 0; i < columns && !each.empty(); i++) {
     double sum = 0;
     for (const PartyCounts& once : each) sum += static_cast<double>(values_of(once[party])[i]);
     const double mean = sum / static_cast<double>(each.size());
     const double whole = std::round(mean);
-    const bool is_rounded = column_names[i] == std::string("faults") || std::abs(mean - whole) < 0.1;
+    const bool is_rounded = in_whole_numbers || std::abs(mean - whole) < 0.1;
     typical[i] = std::llround((is_rounded ? whole : mean) * tenth);
   }
   return typical;
@@ -113,7 +113,8 @@ bool starts_a_program(const std::string& operation) { return operation.starts_wi
 
 void Report::add(const std::string& operation, Place place, const Sample& sample) {
   for (int party = 0; party < parties; party++) {
-    const Line line{operation, place_names[static_cast<int>(place)], party_names[party], typical(sample.each, party)};
+    const Line line{operation, place_names[static_cast<int>(place)], party_names[party],
+                    typical(sample.each, party, starts_a_program(operation))};
     if (party == 0 || !line.is_zero()) lines_.push_back(line);
   }
 }
