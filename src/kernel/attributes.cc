@@ -56,6 +56,7 @@ void take_attributes(Inode& inode, const wire::Attr& attr, const wire::Statx* st
   inode.attr.size = size;
   if (type != 0) inode.attr.mode = (attr.mode & ~abi::s_ifmt) | type;
   inode.no_security_xattr = false;
+  inode.sb.changed(inode);
   if (!statx) return;
   inode.inval_mask &= ~abi::statx_btime;
   if (!(statx->mask & abi::statx_btime)) return;
@@ -153,6 +154,7 @@ Task<Result<void>> do_setattr(Inode& inode, Caller& caller, const SetAttributes&
   const bool done_by_open = set.opened_with_trunc && set.file && set.file->has_handle;
   if (truncates && done_by_open && sb.has(wire::init_flag::atomic_o_trunc)) {
     inode.attr.size = 0;
+    sb.changed(inode);
     co_return Result<void>();
   }
   const wire::SetattrIn in = message_of(inode, caller, set);
@@ -178,7 +180,7 @@ Task<Result<void>> do_setattr(Inode& inode, Caller& caller, const SetAttributes&
   take_attributes(inode, out.attr, nullptr, late ? 0 : sb.deadline(out.attr_valid, out.attr_valid_nsec), 0);
   inode.attr.size = out.attr.size;
   if (inode.is_dir() && (set.valid & wire::fattr::mode) && inode.first_alias && !inode.first_alias->is_root())
-    inode.first_alias->valid_until = 0;
+    sb.expire(*inode.first_alias);
   co_return Result<void>();
 }
 
@@ -204,7 +206,10 @@ void change_attributes(Inode& inode, const wire::Attr& attr, const wire::Statx* 
   inode.attr.size = attr.size;
 }
 
-void invalidate_attributes(Inode& inode, uint32_t mask) { inode.inval_mask |= mask; }
+void invalidate_attributes(Inode& inode, uint32_t mask) {
+  inode.inval_mask |= mask;
+  inode.sb.changed(inode);
+}
 
 void directory_changed(Inode& directory) { invalidate_attributes(directory); }
 

@@ -28,6 +28,11 @@ enum class Sync : uint8_t { as_needed, force, never };
 // fuse_invalid_attr: a type that is none, or a size beyond LLONG_MAX (K075).
 bool valid_attr(const wire::Attr& attr);
 
+// The largest power of two in it (K095).
+inline uint32_t shown_block_size(const wire::Attr& attr) {
+  return attr.blksize ? 1u << (31 - __builtin_clz(attr.blksize)) : static_cast<uint32_t>(abi::page_size);
+}
+
 // Takes a reply's attributes into the inode, unless the inode has changed locally since attr_version was read (K091).
 // statx: the reply of STATX, or nullptr. attr_version 0: the entry was just created.
 void change_attributes(Inode& inode, const wire::Attr& attr, const wire::Statx* statx, uint64_t valid_until,

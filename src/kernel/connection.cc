@@ -18,6 +18,7 @@ Connection::Entry::Entry(Connection& connection) : connection_(connection) {
 Connection::Entry::~Entry() {
   Connection& connection = connection_;
   connection.ready_.run();
+  if (connection.publisher_) connection.publisher_->publish();
   // Decided under the lock, so that only one Entry finds itself the last.
   const bool last = connection.over() && !connection.freeing_;
   if (last) connection.freeing_ = true;

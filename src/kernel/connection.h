@@ -58,9 +58,17 @@ struct NotifyTarget {
   ~NotifyTarget() = default;
 };
 
+// Writes what changed where others see it, before the lock is let go.
+struct Publisher {
+  virtual void publish() = 0;
+
+ protected:
+  ~Publisher() = default;
+};
+
 class Connection : public boost::intrusive::list_base_hook<> {
  public:
-  // RAII for drivers: locks; at the end runs woken coroutines, then unlocks. Not recursive.
+  // RAII for drivers: locks; at the end runs woken coroutines, publishes, then unlocks. Not recursive.
   class Entry {
    public:
     explicit Entry(Connection& connection);
@@ -120,6 +128,7 @@ class Connection : public boost::intrusive::list_base_hook<> {
   Kmalloc& kmalloc();
   ReadyList& ready() { return ready_; }
   void set_notify_target(NotifyTarget* target) { notify_ = target; }
+  void set_publisher(Publisher* publisher) { publisher_ = publisher; }
   void set_tracing(bool on) { tracing_ = on; }
   bool tracing() const { return tracing_; }
   void trace(TraceStep step, const Request& request, int32_t error, uint32_t bytes);
@@ -196,6 +205,7 @@ class Connection : public boost::intrusive::list_base_hook<> {
   LearnedEnosys learned_enosys_{};
   Counters counters_{};
   NotifyTarget* notify_ = nullptr;
+  Publisher* publisher_ = nullptr;
   Device* first_device_ = nullptr;
   uint64_t attr_version_ = 1, evict_counter_ = 1;
   uint32_t epoch_ = 0;

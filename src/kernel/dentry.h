@@ -18,9 +18,11 @@ class Dentry {
  public:
   using HashHook = boost::intrusive::unordered_set_member_hook<boost::intrusive::store_hash<true>>;
   using ListHook = boost::intrusive::list_member_hook<>;
+  using ViewHook = boost::intrusive::list_member_hook<>;
 
   HashHook hash_hook;
   ListHook unused_hook;  // in the Superblock's list of unused dentries
+  ViewHook view_hook;    // in View while the view is to be told of a change
   Superblock& sb;
   Dentry* parent = nullptr;  // held; nullptr for the root
   Inode* inode = nullptr;    // held; nullptr: negative
@@ -30,6 +32,7 @@ class Dentry {
   uint32_t epoch = 0;        // of the connection when it was looked up; an older one is stale (INC_EPOCH)
   uint64_t valid_until = 0;  // Host::now() nanoseconds; UINT64_MAX: for ever
   uint32_t mounted = 0;      // what is mounted on it (mounts.h), in all mounts of its file system
+  uint32_t view_row = 0;     // the cell of its row in the view; 0: it is not in the view
   bool hashed = false;
 
   explicit Dentry(Superblock& superblock) : sb(superblock) {}

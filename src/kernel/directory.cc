@@ -38,7 +38,7 @@ void entry_unlinked(Superblock& sb, Dentry& dentry) {
   } else if (inode.attr.nlink > 0) {
     --inode.attr.nlink;
   }
-  dentry.valid_until = 0;
+  sb.expire(dentry);
   invalidate_attributes(inode, abi::statx_ctime);
 }
 
@@ -73,6 +73,7 @@ void keep_link_text(Superblock& sb, Inode& inode, std::string_view text) {
   if (!inode.link_text) return;
   inode.link_length = static_cast<uint32_t>(text.size());
   __builtin_memcpy(inode.link_text, text.data(), text.size());
+  sb.changed(inode);
 }
 
 }  // namespace

@@ -69,6 +69,7 @@ void file_ended_at(Inode& inode, uint64_t end, uint64_t attr_version) {
   if (inode.attr_version != attr_version || inode.size_unstable || end >= inode.attr.size) return;
   inode.attr_version = inode.sb.connection.next_attr_version();
   inode.attr.size = end;
+  inode.sb.changed(inode);
 }
 
 // One READ of the whole pages that hold [offset, offset + wanted); how many of the wanted bytes came.

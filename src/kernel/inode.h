@@ -24,9 +24,11 @@ class Inode {
  public:
   using HashHook = boost::intrusive::unordered_set_member_hook<>;
   using LockedHook = boost::intrusive::list_member_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>>;
+  using ViewHook = boost::intrusive::list_member_hook<>;
 
   HashHook hash_hook;
   LockedHook locked_hook;  // in Superblock::locked_inodes while file_locks is there
+  ViewHook view_hook;      // in View while the view is to be told of a change
   Superblock& sb;
   const uint64_t nodeid;
   const uint32_t generation;  // 64 bits on the wire; Linux keeps 32
@@ -55,6 +57,7 @@ class Inode {
   char* link_text = nullptr;         // a symlink's text, kept with CACHE_SYMLINKS (K177)
   uint32_t link_length = 0;
   Dentry* first_alias = nullptr;  // the dentries that name it
+  uint64_t view_row = 0;          // the view's handle of it; 0: it is not in the view
 
   Inode(Superblock& superblock, uint64_t node, uint32_t gen) : sb(superblock), nodeid(node), generation(gen) {}
   Inode(const Inode&) = delete;

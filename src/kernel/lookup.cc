@@ -21,6 +21,7 @@ Task<Result<size_t>> send_lookup(Superblock& sb, Caller& caller, Dentry& dentry,
 void note_use(Dentry& dentry) {
   if (!dentry.inode || !dentry.inode->made_by_readdirplus) return;
   dentry.inode->made_by_readdirplus = false;
+  dentry.sb.changed(*dentry.inode);
   if (dentry.parent) dentry.parent->inode->advise_readdirplus = true;
 }
 
@@ -32,6 +33,7 @@ Task<Result<bool>> revalidate(Superblock& sb, Caller& caller, Dentry& dentry, ui
   const bool wanted_anew = caller.revalidate || (flags & (lookup_flag::exclusive | lookup_flag::rename_target)) != 0;
   if (dentry.valid_until >= sb.now() && !wanted_anew) {
     note_use(dentry);
+    sb.used(dentry);
     co_return true;
   }
   if (!inode) co_return false;

@@ -2,6 +2,8 @@
 
 #include <new>
 
+#include "kernel/superblock.h"
+
 namespace fusewire::kernel {
 
 Mounts::Mount* Mounts::find(uint32_t mount) const {
@@ -30,6 +32,7 @@ Result<void> Mounts::add(uint32_t mount, Dentry& root, uint32_t flags) {
   void* memory = kmalloc_.alloc(sizeof(Mount));
   if (!memory) return error(Errno::enomem);
   mounts_ = ::new (memory) Mount{mounts_, mount, flags, Ref<Dentry>(root)};
+  ++version_;
   return {};
 }
 
@@ -42,6 +45,7 @@ void Mounts::free_where(Ends ends) {
       continue;
     }
     *at = gone->next;
+    ++version_;
     gone->~Mount();
     kmalloc_.free(gone, sizeof(Mount));
   }
@@ -51,6 +55,7 @@ void Mounts::remove(uint32_t mount) {
   Mount* found = find(mount);
   if (!found) return;
   found->removed = true;
+  ++version_;
   any_removed_ = true;
 }
 
@@ -82,7 +87,10 @@ uint32_t Mounts::flags(uint32_t mount) const {
 }
 
 void Mounts::set_flags(uint32_t mount, uint32_t flags) {
-  if (Mount* found = find(mount)) found->flags = flags;
+  Mount* found = find(mount);
+  if (!found) return;
+  found->flags = flags;
+  ++version_;
 }
 
 Dentry& Mounts::root(uint32_t mount, Dentry& superblock_root) const {
@@ -95,6 +103,7 @@ Result<void> Mounts::attach(uint32_t in, Dentry& dentry, uint32_t mount) {
   if (!memory) return error(Errno::enomem);
   points_ = ::new (memory) Point{points_, in, mount, Ref<Dentry>(dentry)};
   ++dentry.mounted;
+  dentry.sb.changed(dentry);
   detach_behind(&points_->next, mount);
   return {};
 }
@@ -107,6 +116,7 @@ void Mounts::detach_behind(Point** at, uint32_t mount) {
     Point* gone = *at;
     *at = gone->next;
     --gone->dentry->mounted;
+    gone->dentry->sb.changed(*gone->dentry);
     gone->~Point();
     return kmalloc_.free(gone, sizeof(Point));
   }

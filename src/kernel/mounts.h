@@ -55,6 +55,15 @@ class Mounts {
   }
   void clear();
 
+  // Those that paths lead into, with their roots and flags.
+  template <typename F>
+  void for_each(F f) const {
+    for (const Mount* each = mounts_; each; each = each->next)
+      if (!each->removed) f(each->id, *each->root, each->flags);
+  }
+  // Moves on when for_each would tell something else.
+  uint32_t version() const { return version_; }
+
  private:
   struct Mount {
     Mount* next;
@@ -78,6 +87,7 @@ class Mounts {
   Mount* mounts_ = nullptr;  // the newest first
   Point* points_ = nullptr;
   bool any_removed_ = false;
+  uint32_t version_ = 0;
 };
 
 }  // namespace fusewire::kernel

@@ -77,7 +77,7 @@ Result<void> Notify::inval_entry(Bytes payload) {
   TRY(name, name_behind(payload, sizeof(out), out.namelen, sb_.name_max()));
   const auto dentry = changed_name(sb_, out.parent, name);
   if (dentry) {
-    (*dentry)->valid_until = 0;
+    sb_.expire(**dentry);
     if ((out.flags & wire::expire_only) == 0) sb_.invalidate(**dentry);
   }
   Inode* parent = sb_.find_inode(out.parent);
@@ -93,13 +93,14 @@ Result<void> Notify::delete_entry(Bytes payload) {
   TRY(name, name_behind(payload, sizeof(out), out.namelen, sb_.name_max()));
   TRY(dentry, changed_name(sb_, out.parent, name));
   // The name goes whatever follows (K213a).
-  dentry->valid_until = 0;
+  sb_.expire(*dentry);
   sb_.invalidate(*dentry);
   if (out.child == 0 || !dentry->inode) return {};
   if (dentry->inode->nodeid != out.child) return error(Errno::enoent);
   if (dentry->inode->is_dir() && dentry->first_child) return error(Errno::enotempty);
   if (dentry->inode->is_dir()) dentry->inode->dead = true;
   dentry->inode->attr.nlink = 0;
+  sb_.changed(*dentry->inode);
   listener_.name_deleted(*sb_.find_inode(out.parent), name, *dentry->inode);
   return {};
 }

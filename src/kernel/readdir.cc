@@ -79,6 +79,7 @@ Result<void> link_entry(File& file, const wire::EntryOut& entry, std::string_vie
     dentry = *spliced;
   }
   if (sb.has(wire::init_flag::readdirplus_auto)) dentry->inode->made_by_readdirplus = true;
+  sb.changed(*dentry->inode);
   sb.set_timeout(*dentry, entry);
   dentry->epoch = sb.connection.epoch();
   return {};

@@ -88,8 +88,28 @@ Result<Superblock*> Superblock::create(Connection& connection, uint64_t dev) {
   return sb;
 }
 
+Result<void> Superblock::start_view(ViewMemory& memory) {
+  if (view) return error(Errno::eexist);
+  TRY(made, View::create(*this, memory));
+  view = made;
+  return {};
+}
+
+void Superblock::end_view() {
+  if (view) std::exchange(view, nullptr)->destroy();
+}
+
+bool Superblock::view_agrees() {
+  bool agrees = true;
+  if (!view) return agrees;
+  for (const Inode& inode : inodes_.all()) agrees = agrees && view->agrees(inode);
+  for (const Dentry& dentry : dentries_.all()) agrees = agrees && view->agrees(dentry);
+  return agrees;
+}
+
 void Superblock::destroy() {
   active_ = false;
+  end_view();
   mounts.clear();
   shrink(*root_);
   if (root_->references != 1 || root_->first_child || dentries_.size() != 0)
@@ -152,11 +172,12 @@ Result<Ref<Inode>> Superblock::get_inode(const wire::EntryOut& entry, uint64_t a
 }
 
 void Superblock::evict(Inode& inode) {
+  if (view) view->forget(inode);
   if (inode.hashed) inodes_.erase(inode);
   if (active_ && inode.nlookup != 0 && inode.nodeid != wire::root_id)
     connection.queue_forget(inode.nodeid, inode.nlookup);
   connection.count_eviction();
-  drop_link_text(inode);
+  if (inode.link_text) kmalloc().free(inode.link_text, inode.link_length);
   drop_inode_locks(inode);
   connection.module().inodes().drop(&inode);
 }
@@ -164,9 +185,13 @@ void Superblock::evict(Inode& inode) {
 void Superblock::drop_link_text(Inode& inode) {
   if (inode.link_text) kmalloc().free(inode.link_text, inode.link_length);
   inode.link_text = nullptr;
+  changed(inode);
 }
 
-void Superblock::make_bad(Inode& inode) { inode.bad = true; }
+void Superblock::make_bad(Inode& inode) {
+  inode.bad = true;
+  changed(inode);
+}
 
 Ref<Dentry> Superblock::find_dentry(Dentry& parent, std::string_view name) {
   Dentry* found = dentries_.find(NameKey{&parent, name}, NameKeyHash(), NameKeyEqual());
@@ -187,6 +212,7 @@ Result<Ref<Dentry>> Superblock::make_dentry(Dentry& parent, std::string_view nam
 
 void Superblock::set_timeout(Dentry& dentry, const wire::EntryOut& entry) {
   dentry.valid_until = deadline(entry.entry_valid, entry.entry_valid_nsec);
+  if (dentry.hashed) changed(dentry);
 }
 
 Result<Ref<Dentry>> Superblock::splice(Dentry& dentry, Inode& inode) {
@@ -223,6 +249,7 @@ void Superblock::invalidate(Dentry& dentry) {
 
 void Superblock::unhash(Dentry& dentry) {
   if (!dentry.hashed) return;
+  if (view) view->forget(dentry);
   dentries_.erase(dentry);
   dentry.hashed = false;
   if (dentry.references != 0) return;
@@ -306,6 +333,7 @@ void Superblock::free_name(Dentry& dentry) {
 void Superblock::hash(Dentry& dentry) {
   dentry.hashed = true;
   dentries_.insert(dentry);
+  changed(dentry);
 }
 
 void Superblock::attach_to_parent(Dentry& dentry, Dentry& parent) {
@@ -354,6 +382,7 @@ void Superblock::free(Dentry& dentry) {
   for (Dentry* at = &dentry; at;) {
     Dentry* const parent = at->parent;
     if (parent) parent->ref();
+    if (view) view->forget(*at);
     if (parent) detach_from_parent(*at);
     detach_inode(*at);
     free_name(*at);
@@ -372,6 +401,7 @@ void Superblock::free(Dentry& dentry) {
 void Superblock::rename_dentry(Dentry& dentry, Dentry& new_parent, std::string_view name) {
   Ref<Dentry> hold(dentry);
   Ref<Dentry> old_parent(*dentry.parent);
+  if (view) view->forget(dentry);
   if (dentry.hashed) dentries_.erase(dentry);
   dentry.hashed = false;
   if (!set_name(dentry, name)) return;

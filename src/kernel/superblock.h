@@ -13,6 +13,7 @@
 #include "kernel/inode.h"
 #include "kernel/leases.h"
 #include "kernel/mounts.h"
+#include "kernel/view.h"
 
 namespace fusewire::kernel {
 
@@ -35,6 +36,7 @@ class Superblock {
   LockedInodes locked_inodes;
   LeaseRules leases;
   BlockedOwner* blocked_owners = nullptr;  // who waits for whose POSIX lock (locks.h)
+  View* view = nullptr;                    // what clients read by themselves, where one of them wants to
   SleepLock rename_lock;                   // s_vfs_rename_mutex: renames between directories, one at a time
   uint32_t releasing = 0;                  // files whose RELEASE is not answered yet
 
@@ -69,6 +71,23 @@ class Superblock {
   // The lock owner as the daemon sees it: XTEA with a key of this mount (K138).
   uint64_t scrambled_owner(uint64_t lock_owner) const;
 
+  // Told of every change of what the view shows: of a dentry its validity and what is mounted there (names and inodes
+  // are this class's own business), of an inode all that stat and a walk need.
+  void changed(Dentry& dentry) {
+    if (view) view->changed(dentry);
+  }
+  void changed(Inode& inode) {
+    if (view) view->changed(inode);
+  }
+  // A cached name was looked up.
+  void used(Dentry& dentry) {
+    if (view) view->used(dentry);
+  }
+  // From now on changes are published in this memory. ENOMEM, EEXIST.
+  Result<void> start_view(ViewMemory& memory);
+  void end_view();
+  bool view_agrees();  // for tests: whether it says what the caches do
+
   // --- inodes
   Inode* find_inode(uint64_t nodeid);
   // fuse_iget: the inode of an entry that the daemon gave; counts nlookup. attr_version and evict_counter: the
@@ -83,6 +102,11 @@ class Superblock {
   // A negative dentry that is in no table yet.
   Result<Ref<Dentry>> make_dentry(Dentry& parent, std::string_view name);
   void set_timeout(Dentry& dentry, const wire::EntryOut& entry);
+  // The daemon is asked at its next use.
+  void expire(Dentry& dentry) {
+    dentry.valid_until = 0;
+    changed(dentry);
+  }
   // d_splice_alias: gives the unhashed negative dentry its inode and hashes it. What comes back is to be used instead:
   // a dentry that names the same already, or the one alias that a directory has, moved here (K076). EIO and ELOOP for
   // what cannot be in a tree; ESTALE when somebody works on the alias's name: to be looked up again.

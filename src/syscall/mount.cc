@@ -2,6 +2,7 @@
 
 #include "kernel/attributes.h"
 #include "kernel/locks.h"
+#include "kernel/permissions.h"
 #include "syscall/mount_impl.h"
 
 namespace fusewire::syscall {
@@ -57,6 +58,7 @@ Result<void> MountImpl::reachable(const Place& place) const {
 
 void MountImpl::unmount() {
   unmounted_ = true;
+  sb.end_view();
   sb.mounts.clear();
   free_if_unused();
 }
@@ -179,6 +181,18 @@ uint32_t Mount::mount_of(const Place& place) const {
 void Mount::detach(uint32_t mount) { impl(*this).sb.mounts.detach(mount); }
 
 void Mount::unmount() { impl(*this).unmount(); }
+Result<void> Mount::start_view(kernel::ViewMemory& memory) {
+  if (impl(*this).is_unmounted()) return error(Errno::enotconn);
+  return impl(*this).sb.start_view(memory);
+}
+bool Mount::may_see_view(const Caller& caller) const {
+  Superblock& sb = static_cast<const MountImpl&>(*this).sb;
+  return !sb.connection.options().allow_other && kernel::admitted(sb, caller) && caller.uid == caller.euid &&
+         caller.gid == caller.egid && caller.lower == nullptr && caller.root == nullptr;
+}
+bool Mount::view_agrees() { return impl(*this).sb.view_agrees(); }
+kernel::View* Mount::view() { return impl(*this).sb.view; }
+
 void Mount::shrink() { impl(*this).sb.shrink(impl(*this).sb.root()); }
 void Mount::release(OpenFile& file) { impl(*this).file_released(file); }
 void Mount::release_locks(uint64_t lock_owner) { kernel::drop_owner_locks(impl(*this).sb, lock_owner); }
@@ -207,8 +221,7 @@ Stat stat_of(const MountImpl& mount, const kernel::Attributes& shown) {
   stat.uid = attr.uid;
   stat.gid = attr.gid;
   stat.rdev = attr.rdev;
-  // The largest power of two in it (K095).
-  stat.blksize = attr.blksize ? 1u << (31 - __builtin_clz(attr.blksize)) : static_cast<uint32_t>(abi::page_size);
+  stat.blksize = kernel::shown_block_size(attr);
   stat.mask = shown.mask;
   stat.atime = static_cast<int64_t>(attr.atime);
   stat.mtime = static_cast<int64_t>(attr.mtime);

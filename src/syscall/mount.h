@@ -21,6 +21,8 @@
 namespace fusewire::kernel {
 class File;
 class LeaseHolders;
+class View;
+class ViewMemory;
 }  // namespace fusewire::kernel
 
 namespace fusewire::syscall {
@@ -82,6 +84,13 @@ class Mount {
   void detach(uint32_t mount);
   // In which mount a place lies.
   uint32_t mount_of(const Place&) const;
+  // From now on what is known of names is published in this memory (kernel/view.h), until the mount's end; the memory
+  // outlives it. ENOMEM, EEXIST, ENOTCONN once it is unmounted.
+  Result<void> start_view(kernel::ViewMemory& memory);
+  // Whether this caller may read it: he may see everything of the mount, and nobody else reads it.
+  bool may_see_view(const Caller& caller) const;
+  kernel::View* view();  // nullptr: there is none
+  bool view_agrees();    // for tests
   // Forgets names that nobody uses, as a remount does (Linux reconfigure_super).
   void shrink();
 

@@ -10,11 +10,29 @@
 #include <utility>
 #include <vector>
 
+#include "abi/view.h"
 #include "kernel/file.h"
+#include "kernel/view.h"
 #include "support/kernel_fixture.h"
 #include "syscall/mount.h"
 
 namespace fusewire::test {
+
+// Memory for a view, which a test may read as a client would.
+class TestViewMemory final : public kernel::ViewMemory {
+ public:
+  explicit TestViewMemory(size_t bytes) : ViewMemory(nullptr, bytes), words_(bytes / 8) { use(words_.data(), bytes); }
+  bool back(uint64_t offset, uint64_t bytes) override {
+    if (offset + bytes > limit) return false;
+    return true;
+  }
+  abi::MappedView mapped() const { return {words_.data(), words_.size() * 8}; }
+
+  uint64_t limit = UINT64_MAX;  // no memory from here on
+
+ private:
+  std::vector<uint64_t> words_;
+};
 
 using kernel::Errno;
 using syscall::Mount;
@@ -71,6 +89,8 @@ class SyscallTest : public KernelTest {
   // Knobs, before mount_tree(): init_flags and what KernelTest has.
   uint64_t init_flags = wire::init_flag::init_ext | wire::init_flag::big_writes | wire::init_flag::max_pages |
                         wire::init_flag::parallel_dirops;
+  // All tests run with a view beside, which must say after each call what the half knows.
+  bool has_view = true;
   // Seconds of validity that entries and attributes get.
   uint64_t entry_valid = 100, attr_valid = 100;
 
@@ -83,6 +103,9 @@ class SyscallTest : public KernelTest {
     auto made = Mount::create(*connection, 77);
     ASSERT_TRUE(made.has_value());
     fs = *made;
+    if (has_view) {
+      ASSERT_TRUE(fs->start_view(view_memory).has_value());
+    }
     serve_tree();
   }
   void unmount_tree() {
@@ -91,6 +114,7 @@ class SyscallTest : public KernelTest {
     std::exchange(fs, nullptr)->unmount();
   }
   void TearDown() override {
+    check_view();
     unmount_tree();
     if (daemon->quiet() == false) daemon->serve();
     daemon->close();
@@ -136,6 +160,7 @@ class SyscallTest : public KernelTest {
     PendingCall<T> call(*connection, std::move(task));
     while (!call.done() && daemon->serve() != 0) {
     }
+    check_view();
     return call.take();
   }
   // The errno of a call run to its end; 0 for success.
@@ -143,6 +168,12 @@ class SyscallTest : public KernelTest {
   int error_of(kernel::Task<kernel::Result<T>> task) {
     auto result = run(std::move(task));
     return result ? 0 : as_int(result.error());
+  }
+
+  void check_view() {
+    if (!fs) return;
+    kernel::Connection::Entry entry(*connection);
+    EXPECT_TRUE(fs->view_agrees());
   }
 
   kernel::Result<syscall::Stat> stat(std::string_view path, uint32_t at_flags = 0) {
@@ -208,6 +239,7 @@ class SyscallTest : public KernelTest {
     return notify(wire::NotifyCode::inval_entry, bytes_of(out, name, '\0'));
   }
 
+  TestViewMemory view_memory{4 << 20};
   Mount* fs = nullptr;
   kernel::Caller caller, other;
   char leave_storage[4096];
