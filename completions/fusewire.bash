@@ -14,7 +14,7 @@ _fusewire() {
     run)
       case $prev in --trace | --gate) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;; esac
       case $cur in
-        -*) mapfile -t COMPREPLY < <(compgen -W "--trace --gate --native-setid --report --verbose --help" -- "$cur") ;;
+        -*) mapfile -t COMPREPLY < <(compgen -W "--trace --gate --native-setid --report --view-after --verbose --help" -- "$cur") ;;
         *) mapfile -t COMPREPLY < <(compgen -c -f -- "$cur") ;;
       esac ;;
     trace)

@@ -14,6 +14,7 @@ complete -c fusewire -n '__fish_seen_subcommand_from run' -l trace -r -F -d 'App
 complete -c fusewire -n '__fish_seen_subcommand_from run trace doctor' -l gate -r -F -d 'The gate to use'
 complete -c fusewire -n '__fish_seen_subcommand_from run' -l native-setid -d 'Let set-id programs run outside'
 complete -c fusewire -n '__fish_seen_subcommand_from run' -l report -d 'Tell what was refused'
+complete -c fusewire -n '__fish_seen_subcommand_from run' -l view-after -x -d 'Map what is cached after so many calls'
 complete -c fusewire -n '__fish_seen_subcommand_from run' -s v -l verbose -d 'Tell what the namespace does'
 complete -c fusewire -n '__fish_seen_subcommand_from trace' -l on -r -a '(__fish_complete_directories)' -d 'Trace this mount'
 complete -c fusewire -n '__fish_seen_subcommand_from trace' -l call -x -d 'Draw only this call'

@@ -42,7 +42,7 @@ class WorkDirectory {
 std::vector<std::string> command_of(Place place, const Measurement& m, const WorkDirectory& work) {
   const std::string fusewire = m.programs / "fusewire";
   std::vector<std::string> command;
-  if (place == Place::beside || place == Place::virtual_) command = {fusewire, "run", "--"};
+  if (place == Place::beside || place == Place::virtual_) command = {fusewire, "run", "--view-after", "1", "--"};
   const bool is_plain = place == Place::native || place == Place::beside;
   if (place != Place::native) {
     constexpr char script[] =

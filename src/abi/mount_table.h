@@ -13,10 +13,14 @@
 namespace fusewire::abi {
 
 inline constexpr uint32_t mount_table_magic = 0x4657544d;  // "FWTM"
-inline constexpr uint32_t mount_table_version = 8;
+inline constexpr uint32_t mount_table_version = 9;
 inline constexpr uint32_t connection_entries = 128;
 inline constexpr uint32_t mount_entries = 128;
 inline constexpr uint32_t mount_path_max = 4096;  // PATH_MAX, with the NUL
+
+// Mapping a view and its first pages cost some 100-300 us on machines where a page fault is dear, a call on the ring
+// 5-60: a process that makes a few calls only never pays for it.
+inline constexpr uint32_t view_after_default = 32;
 
 enum class MountState : uint32_t {
   free = 0,
@@ -27,6 +31,7 @@ enum class MountState : uint32_t {
 
 struct MountStatistics {
   std::atomic<uint64_t> requests, replies, rejected, forgets;
+  std::atomic<uint64_t> hits;  // calls that clients answered out of the view
   std::atomic<uint32_t> waiting, max_background, congestion_threshold, open_files;
 };
 
@@ -122,6 +127,8 @@ struct MountTable {
   std::atomic<uint32_t>
       sockets_bound;                // 1, set by a host: a socket has been bound in a mount, so addresses are looked at
   std::atomic<uint32_t> reporting;  // 1: gates tell what follows a refusal
+  // A process maps the view of a connection after so many calls on it; 0: never (ring.h, CallNumber::view).
+  std::atomic<uint32_t> view_after;
   std::atomic<uint32_t> native_changes;  // how often programs changed what is natively mounted
   uint32_t leader_pid;
   uint32_t mounted;          // entries in state mounted or ended: 0 lets gates pass paths through untested

@@ -23,7 +23,7 @@
 namespace fusewire::abi {
 
 inline constexpr uint32_t call_magic = 0x46575243;  // "FWRC"
-inline constexpr uint32_t call_version = 4;
+inline constexpr uint32_t call_version = 5;
 inline constexpr uint32_t slot_count = 64;
 inline constexpr uint32_t slot_data_bytes = 128 * 1024 + 16 * 1024;  // paths, then data
 inline constexpr uint32_t io_bytes_max = 128 * 1024;                 // of one read or write call, in the slot
@@ -113,7 +113,20 @@ enum class CallNumber : uint32_t {
   // memory is short, at least area_bytes_min
   memory,
   socket_name,  // arg0 token of a bound socket. Result: length; data: sun_path as the program gave it to bind
+  // The connection's view (view_layout.h), as FileMessage, to be mapped read-only, or with arg0 1 its counters of hits.
+  // Data: ViewInfo. Only for who may see all of the mount, and is alone to see it; others get -EACCES.
+  view,
 };
+
+struct ViewInfo {
+  uint64_t used_bytes;  // of the view, at its front: so much is worth to be mapped
+  uint64_t now;         // CLOCK_MONOTONIC of the host, nanoseconds: validities are told by it
+  uint64_t dev;         // st_dev of the mount's files
+  uint32_t uid, gid;    // the caller's, as the host numbers them
+};
+// Counters of calls that clients answered out of the view, each in a cache line of its own. A client adds to any.
+inline constexpr uint32_t view_counters = 64, view_counter_words = 8;
+inline constexpr uint64_t view_counters_bytes = view_counters * view_counter_words * 8;
 
 inline constexpr uint32_t mount_flags_shift = 32;
 

@@ -2,8 +2,11 @@
 // what went wrong.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
+
+#include "abi/mount_table.h"
 
 namespace fusewire::cli {
 
@@ -13,6 +16,7 @@ struct RunArguments {
   bool verbose = false;
   bool report = false;
   bool native_setid = false;
+  uint32_t view_after = abi::view_after_default;
   std::vector<std::string> command;  // empty: the user's shell
 };
 int run_command(const RunArguments& arguments);

@@ -143,6 +143,9 @@ class Program {
                  "let programs with set-id bits or capabilities run outside the namespace, with their rights");
     run.add_flag("--report", run_.report,
                  "tell on stderr, at the end, which program was refused what, and what it did next");
+    run.add_option("--view-after", run_.view_after,
+                   "let a program answer calls itself from what is cached, after so many calls on a mount; 0: never")
+        ->type_name("N");
     run.add_flag("-v,--verbose", run_.verbose, "tell on stderr what the namespace does");
     run.final_callback([this, &run] {
       run_.command = words_.command(run);

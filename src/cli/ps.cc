@@ -42,6 +42,7 @@ nlohmann::json to_json(const leader::MountInfo& mount) {
           {"view", mount.view},
           {"waiting", mount.waiting},
           {"requests", mount.requests},
+          {"hits", mount.hits},
           {"replies", mount.replies},
           {"rejected", mount.rejected},
           {"forgets", mount.forgets},

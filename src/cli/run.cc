@@ -27,6 +27,7 @@ int run_command(const RunArguments& arguments) {
   options.gate = arguments.gate;
   options.native_setid = arguments.native_setid;
   options.report = arguments.report;
+  options.view_after = arguments.view_after;
   options.verbose = arguments.verbose;
   options.control_daemon = serve_control;
   const auto status = leader::run(options);

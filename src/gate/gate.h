@@ -78,6 +78,8 @@ int open_for_load(const char* path, bool check);
 void hold_program(int held);
 // What /proc/self/exe is for this image; kept by the machinery, read by the dispatcher.
 const char* exe_path();
+// Where the kernel has put its code for clocks (AT_SYSINFO_EHDR); 0: there is none.
+uint64_t vdso_address();
 // A descriptor of the gate's own file, for the next image; -1: there is none.
 int gate_descriptor();
 // One line for the namespace's log: "cannot: …". Never blocks for long, never fails.

@@ -202,4 +202,17 @@ Task<Number> run_memory(Call& call) {
   co_return static_cast<int64_t>(call.client->area(call.slot).size());
 }
 
+Task<Number> run_view(Call& call) {
+  if (!call.mount->may_see_view(call.caller)) co_return kernel::error(Errno::eacces);
+  const bool counters = arg32(call, 0) == 1;
+  auto file = counters ? call.view->counters() : call.view->rows(*call.mount);
+  const abi::ViewInfo info{.used_bytes = call.view->used_bytes(*call.mount),
+                           .now = call.mount->connection().host().now(),
+                           .dev = call.mount->dev(),
+                           .uid = call.caller.uid,
+                           .gid = call.caller.gid};
+  if (file) (void)value(call, Result<abi::ViewInfo>(info));
+  co_return handed(call, std::move(file), 0);
+}
+
 }  // namespace fusewire::host

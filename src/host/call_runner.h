@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "host/client.h"
+#include "host/connection_view.h"
 #include "host/file_registry.h"
 #include "host/special_files.h"
 #include "host/watches.h"
@@ -49,6 +50,7 @@ struct Call {
   SpecialFiles* special = nullptr;
   Watches* watches = nullptr;
   Notices* notices = nullptr;
+  ConnectionView* view = nullptr;
   UniqueFd socket;  // in: what bind_socket binds
   UniqueFd handed;  // out: goes to the client with the result
   CallEnd* end = nullptr;

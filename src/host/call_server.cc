@@ -166,6 +166,7 @@ int CallServer::prepare(Call& call) {
   call.special = &special_;
   call.watches = &watches_;
   call.notices = &notices_;
+  call.view = &view_;
   if (call.fields.number == abi::CallNumber::bind_socket) call.socket = call.client->take_socket(call.slot);
   call.end = this;
   call.interrupted = false;

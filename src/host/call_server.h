@@ -49,8 +49,9 @@ class CallServer final : CallEnd {
   size_t calls() const { return calls_; }
   // Whether one is under way whose path starts at this mount.
   bool any_in(uint32_t mount) const;
-  // How many calls there have ever been.
-  uint64_t begun() const { return begun_; }
+  // How many calls there have ever been, those that clients answered themselves among them.
+  uint64_t begun() const { return begun_ + view_.hits(); }
+  uint64_t hits() const { return view_.hits(); }
   uint64_t refused() const { return refused_; }
 
  private:
@@ -77,6 +78,7 @@ class CallServer final : CallEnd {
   SpecialFiles& special_;
   Watches& watches_;
   Notices notices_;
+  ConnectionView view_;
   const uint32_t connection_id_;
   const uint32_t owner_uid_;
   syscall::Mount* mount_ = nullptr;

@@ -76,6 +76,7 @@ constexpr CallInfo calls[] = {
     {nop, connection, run_nop, nothing},
     {open_handle, connection, run_open_handle, nothing},
     {memory, connection, run_memory, nothing},
+    {view, connection, run_view, nothing},
 };
 
 // Row of a number, + 1; 0: none. Whether no number stands twice, and each fits.

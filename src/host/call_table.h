@@ -86,6 +86,7 @@ kernel::Task<Number> run_path(Call&);
 kernel::Task<Number> run_ioctl(Call&);
 kernel::Task<Number> run_nop(Call&);
 kernel::Task<Number> run_memory(Call&);
+kernel::Task<Number> run_view(Call&);
 
 // call_sockets.cc
 kernel::Task<Number> run_bind_socket(Call&);

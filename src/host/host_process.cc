@@ -330,6 +330,7 @@ void HostProcess::publish() {
   put(statistics->replies, counters.replies.load(std::memory_order_relaxed));
   put(statistics->rejected, counters.rejected.load(std::memory_order_relaxed));
   put(statistics->forgets, counters.forgets.load(std::memory_order_relaxed));
+  put(statistics->hits, calls_.hits());
   put(statistics->waiting, counters.waiting.load(std::memory_order_relaxed));
   put(statistics->max_background, connection_->limits().max_background);
   put(statistics->congestion_threshold, connection_->limits().congestion_threshold);

@@ -79,6 +79,7 @@ std::expected<std::unique_ptr<Leader>, std::string> Leader::create(const std::st
   write_links(leader->table_.table().covered.links);
   leader->table_.table().mount_namespace = mount_namespace_of("/proc/self/ns/mnt");
   leader->table_.table().reporting.store(options.report ? 1 : 0);
+  leader->table_.table().view_after.store(options.view_after);
   leader->trace_file_ = options.trace_file;
   leader->table_.table().tracing.store(options.trace_file.empty() ? 0 : 1);
   return leader;

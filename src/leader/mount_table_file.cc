@@ -48,6 +48,7 @@ void add_connection(MountInfo& info, const abi::ConnectionEntry& entry) {
   info.connection = entry.id;
   info.daemon_pid = entry.daemon_pid;
   info.host_pid = entry.host_pid;
+  info.hits = statistics.hits.load(std::memory_order_relaxed);
   info.requests = statistics.requests.load(std::memory_order_relaxed);
   info.replies = statistics.replies.load(std::memory_order_relaxed);
   info.rejected = statistics.rejected.load(std::memory_order_relaxed);

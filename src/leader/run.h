@@ -26,6 +26,7 @@ struct RunOptions {
   std::string gate;                       // path of a gate to use in its place
   bool native_setid = false;              // programs with set-id bits run outside the namespace
   bool report = false;                    // what was refused is told on stderr at the end
+  uint32_t view_after = abi::view_after_default;  // calls before a process maps a view; 0: it never does
   bool verbose = false;                   // leader and hosts tell what they do, on stderr
   ControlDaemon control_daemon;           // not set: no control file system
 };

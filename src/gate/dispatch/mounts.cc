@@ -251,13 +251,17 @@ bool standing_of(uint32_t mount, Standing& standing, PathText& text, uint32_t n)
   return found;
 }
 
-bool has_host(uint32_t connection) {
-  if (table == nullptr) return false;
+const abi::ConnectionEntry* host_entry(uint32_t connection) {
+  if (table == nullptr) return nullptr;
   for (const abi::ConnectionEntry& e : table->connection) {
-    if (e.id == connection && e.host_pid != 0) return true;
+    if (e.id == connection && e.host_pid != 0) return &e;
   }
-  return false;
+  return nullptr;
 }
+
+bool has_host(uint32_t connection) { return host_entry(connection) != nullptr; }
+
+uint32_t view_after() { return table == nullptr ? 0 : table->view_after.load(std::memory_order_relaxed); }
 
 bool next_mount(uint32_t from, MountEntry& copy) {
   bool found = false;

@@ -67,6 +67,10 @@ bool standing_of(uint32_t mount, Standing& standing, PathText& text, uint32_t n 
 // Whether a host process serves the connection, mounted or not. A look that a change of the table may disturb: ask
 // again before you believe that there is none.
 bool has_host(uint32_t connection);
+// The entry of a connection that has a host, to be looked at again; nullptr: there is none.
+const abi::ConnectionEntry* host_entry(uint32_t connection);
+// After how many calls a process maps a connection's view; 0: never.
+uint32_t view_after();
 // The first mount whose id is at least `from`: in the order in which they were made.
 bool next_mount(uint32_t from, abi::MountEntry& copy);
 

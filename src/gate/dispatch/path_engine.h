@@ -6,6 +6,7 @@
 
 #include "gate/dispatch/client.h"
 #include "gate/dispatch/paths.h"
+#include "gate/dispatch/view_calls.h"
 #include "gate/gate.h"
 
 namespace fusewire::gate {
@@ -45,16 +46,20 @@ struct Leaves {
 // After a walk that left: the next place to go on, or ELOOP.
 long follow_leave(const RingCall& call, How how, Leaves& leaves, Where& where);
 
+inline constexpr auto nothing_known = [](const Where&) { return not_known; };
+
+// known(where): the program's result without the host, or not_known (view_calls.h).
 // fill(call) adds arguments and data: 0 or -errno. finish(call, result) makes the program's result of the host's.
 // natively: for a path that leads, or has led, out of mounts.
-template <class Fill, class Finish, class Natively = decltype(&pass_natively)>
+template <class Fill, class Finish, class Natively = decltype(&pass_natively), class Known = decltype(nothing_known)>
 long path_call(const CallFrame& frame, const PathArgument& argument, abi::CallNumber number, AtFlags at, Fill fill,
-               Finish finish, Natively natively = pass_natively) {
+               Finish finish, Natively natively = pass_natively, Known known = nothing_known) {
   Where where;
   long r = resolve_argument(frame, argument, where);
   Leaves leaves;
   while (r == 0) {
     if (!where.is_virtual) return natively(frame, argument, where);
+    if (const long k = known(where); k != not_known) return k;
     RingCall call(where.start.connection, number, frame.nr);
     if (call.error() != 0) return call.error();
     r = place_path(call, where, at);

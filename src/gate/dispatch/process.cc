@@ -75,6 +75,7 @@ void start_as_copy(Process& child, Process& parent) {
   child.root = parent.root.load();
   child.views.copy(parent.views);
   child.file_size.forget();
+  child.mapped_views.none = parent.mapped_views.none.load();
   {
     const CwdChange none(parent.cwd);
     child.cwd.connection = parent.cwd.connection.load();
@@ -152,6 +153,7 @@ void end(Process& guest, bool has_left) {
   if (pid == 0 || pid == claiming || !guest.pid.compare_exchange_strong(pid, claiming)) return;
   if (has_left) release_stacks_of(&guest);
   drop_rings(guest, guest.shared_descriptors != nullptr);
+  drop_mapped_views(guest);
   guest.shared_descriptors = nullptr;
   guest.awaited_by = 0;
   guest.pid = 0;
@@ -236,6 +238,10 @@ void process_start() {
 void process_after_fork(Process& parent, bool shares_descriptors) {
   // From here on this is the only process in this memory.
   guest_count = 0;
+  if (&parent == &own_record)
+    keep_mapped_views(own_record);
+  else
+    drop_mapped_views(own_record);
   forget_places();
   settle_cwd(parent);
   if (!shares_descriptors) own_descriptors_of_a_copy(parent);
@@ -248,6 +254,7 @@ void process_after_fork(Process& parent, bool shares_descriptors) {
   own_record.limit.raised = 0;
   own_record.pid = native::getpid();
   for_each_guest([](Process& record) {
+    drop_mapped_views(record);
     forget_rings(record, false);
     record.shared_descriptors = nullptr;
     record.awaited_by = 0;

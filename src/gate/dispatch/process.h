@@ -12,6 +12,7 @@
 
 #include "gate/dispatch/descriptors.h"
 #include "gate/dispatch/file_size.h"
+#include "gate/dispatch/mapped_views.h"
 #include "gate/dispatch/own_descriptors.h"
 #include "gate/dispatch/rings.h"
 #include "gate/dispatch/views.h"
@@ -65,6 +66,7 @@ struct Process {
   VirtualRoot virtual_root;
   std::atomic<int> inherited[inherited_count] = {-1, -1, -1, -1};  // places
   Rings rings;
+  MappedViews mapped_views;
   OwnDescriptors descriptors;
   std::atomic<OwnDescriptors*> shared_descriptors{nullptr};  // in place of `descriptors`, when others share them
   RaisedState limit;

@@ -245,6 +245,7 @@ void give_back_slot(Process& p, Ring& ring, uint32_t index) {
 }
 
 void retire_rings(Process& p) {
+  retire_mapped_views(p);
   for (Ring& ring : p.rings.ring) {
     RingState live = RingState::live;
     if (ring.state.compare_exchange_strong(live, RingState::retired)) free_if_unused(p, ring);
@@ -259,6 +260,7 @@ void identity_changed(Process& p) {
   const auto tid = static_cast<uint32_t>(native::gettid());
   p.rings.threads.forget(tid);
   const Identity identity = p.rings.threads.of_thread(tid);
+  retire_mapped_views(p);
   if (!is_final(identity)) return;
   for (Ring& ring : p.rings.ring) {
     if (ring.state != RingState::live || serves(ring, &identity)) continue;

@@ -29,9 +29,7 @@ T result_of(const RingCall& call) {
   return value;
 }
 
-long give_stat(const RingCall& call, long result, long to) {
-  if (result < 0) return result;
-  const auto from = result_of<abi::Stat>(call);
+long give_stat(const abi::Stat& from, long to) {
   struct stat st {};
   st.st_dev = from.dev;
   st.st_ino = from.ino;
@@ -49,12 +47,14 @@ long give_stat(const RingCall& call, long result, long to) {
   return copy_to_program(pointer(to), &st, sizeof st);
 }
 
+long give_stat(const RingCall& call, long result, long to) {
+  return result < 0 ? result : give_stat(result_of<abi::Stat>(call), to);
+}
+
 // What statx(2) tells of every file, and of FUSE's.
 constexpr uint64_t known_attributes = STATX_ATTR_AUTOMOUNT | STATX_ATTR_MOUNT_ROOT | STATX_ATTR_DAX;
 
-long give_statx(const RingCall& call, long result, long to) {
-  if (result < 0) return result;
-  const auto from = result_of<abi::Stat>(call);
+long give_statx(const abi::Stat& from, long to) {
   struct statx st {};
   st.stx_mask = from.mask;
   st.stx_attributes_mask = known_attributes;
@@ -76,6 +76,10 @@ long give_statx(const RingCall& call, long result, long to) {
   st.stx_dev_major = major_of(from.dev);
   st.stx_dev_minor = minor_of(from.dev);
   return copy_to_program(pointer(to), &st, sizeof st);
+}
+
+long give_statx(const RingCall& call, long result, long to) {
+  return result < 0 ? result : give_statx(result_of<abi::Stat>(call), to);
 }
 
 long give_statfs(const RingCall& call, long result, long to) {
@@ -111,7 +115,12 @@ long stat_path(const CallFrame& f, PathArgument argument, long at_flags, long to
         call.set_arg(1, STATX_BASIC_STATS);
         return 0L;
       },
-      [to](RingCall& call, long result) { return give_stat(call, result, to); });
+      [to](RingCall& call, long result) { return give_stat(call, result, to); }, pass_natively,
+      [at_flags, to](const Where& where) {
+        abi::Stat known;
+        const long r = known_stat(where, false, at_flags, STATX_BASIC_STATS, known);
+        return r == 0 ? give_stat(known, to) : r;
+      });
 }
 
 long stat_file(const CallFrame& f, VirtualFile file, long to) {
@@ -156,7 +165,8 @@ long access_path(const CallFrame& f, PathArgument argument, long mode, long at_f
         call.set_arg(0, mode);
         return 0L;
       },
-      plain_result);
+      plain_result, pass_natively,
+      [=](const Where& where) { return known_access(where, at_flags, static_cast<uint32_t>(mode)); });
 }
 
 long give_text(std::string_view text, long to, long room) {
@@ -200,6 +210,12 @@ long readlink_natively(const CallFrame& f, const PathArgument& argument, const W
   return give_text(path.view(), to, room);
 }
 
+long known_readlink(const Where& where, long to, long room) {
+  char text[abi::view_chunk_bytes];
+  const long length = known_link(where, text);
+  return length <= 0 ? length : give_text({text, static_cast<size_t>(length)}, to, room);
+}
+
 long readlink_path(const CallFrame& f, PathArgument argument, long to, long room) {
   if (room <= 0) return -EINVAL;
   argument.how = {.follow = false, .empty_path = true};
@@ -211,6 +227,7 @@ long readlink_path(const CallFrame& f, PathArgument argument, long to, long room
   while (r == 0) {
     if (where.magic != Magic::none) return read_magic(where, to, room);
     if (!where.is_virtual) return readlink_natively(f, argument, where, to, room);
+    if (const long k = known_readlink(where, to, room); k != not_known) return k;
     RingCall call(where.start.connection, CallNumber::readlinkat, f.nr);
     if (call.error() != 0) return call.error();
     r = place_path(call, where, of_start ? start_itself : AtFlags{});
@@ -266,7 +283,12 @@ long call_statx(const CallFrame& f) {
         call.set_arg(1, static_cast<uint32_t>(f.arg[3]));
         return 0L;
       },
-      [&](RingCall& call, long result) { return give_statx(call, result, f.arg[4]); });
+      [&](RingCall& call, long result) { return give_statx(call, result, f.arg[4]); }, pass_natively,
+      [&](const Where& where) {
+        abi::Stat known;
+        const long r = known_stat(where, true, f.arg[2], static_cast<uint32_t>(f.arg[3]), known);
+        return r == 0 ? give_statx(known, f.arg[4]) : r;
+      });
 }
 
 long call_statfs(const CallFrame& f) {

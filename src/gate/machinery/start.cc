@@ -18,6 +18,7 @@ extern "C" [[noreturn]] void enter_program(uint64_t stack, uint64_t entry);
 
 namespace {
 
+uint64_t vdso = 0;
 char program_path[path_room];
 char namespace_path[path_room];
 
@@ -131,6 +132,9 @@ void correct_auxiliary(Elf64_auxv_t* a, const char* file_name) {
         break;
       case AT_EXECFN:
         a->a_un.a_val = address_of(file_name);
+        break;
+      case AT_SYSINFO_EHDR:
+        vdso = a->a_un.a_val;
         break;
       default:
         break;
@@ -319,6 +323,8 @@ extern "C" [[noreturn]] void gate_start(uint64_t* stack) {
 }
 
 const char* exe_path() { return program_path; }
+
+uint64_t vdso_address() { return vdso; }
 const char* start_namespace() { return namespace_path; }
 
 }  // namespace fusewire::gate

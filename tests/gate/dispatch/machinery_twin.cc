@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/auxv.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -45,6 +46,8 @@ long map_aside(size_t bytes, int protection, int flags, int fd) {
 }
 
 const char* exe_path() { return "/opt/program/of/the/test"; }
+
+uint64_t vdso_address() { return ::getauxval(AT_SYSINFO_EHDR); }
 
 // Nothing runs on stacks of the machinery here.
 void release_stacks_of(const void*) {}

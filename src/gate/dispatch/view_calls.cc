@@ -1,0 +1,77 @@
+#include "gate/dispatch/view_calls.h"
+
+#include <sys/stat.h>
+
+#include "gate/dispatch/clock.h"
+#include "gate/dispatch/mapped_views.h"
+#include "gate/dispatch/mounts.h"
+#include "gate/dispatch/process.h"
+
+namespace fusewire::gate {
+
+namespace {
+
+// No clock: everything that ends has ended.
+uint64_t latest_now() {
+  const uint64_t now = coarse_clock();
+  return now == 0 ? UINT64_MAX : now + coarse_clock_behind;
+}
+
+// judge(walk, start, row, view): what a file that was found makes of the call, or not_known. A trace shows every call,
+// so while there is one the host is told of each.
+template <class Judge>
+long ask_view(const Where& where, bool follow, Judge judge) {
+  if (tracing() || where.text.overflowed()) return not_known;
+  Process& p = process();
+  const uint32_t connection = where.start.connection;
+  long result = not_known;
+  {
+    const ViewUse use(p, connection);
+    if (use) {
+      abi::ViewWalk walk(use.view().rows, use.view().caller, latest_now);
+      abi::ViewStart start;
+      abi::ViewInode row{};
+      const bool starts = where.start.token == 0 && walk.start_of(where.start.mount, start) == abi::ViewAnswer::found;
+      const abi::ViewAnswer answer = starts ? walk.walk(start, where.text.view(), follow, row) : abi::ViewAnswer::miss;
+      if (answer == abi::ViewAnswer::absent) result = -ENOENT;
+      if (answer == abi::ViewAnswer::found) result = judge(walk, start, row, use.view());
+      if (result != not_known) {
+        use.count_hit();
+        return result;
+      }
+      if (walk.is_cut()) use.retire();
+    }
+  }
+  count_call(p, connection);
+  return not_known;
+}
+
+bool follows(long at_flags) { return (at_flags & AT_SYMLINK_NOFOLLOW) == 0; }
+
+}  // namespace
+
+long known_stat(const Where& where, bool exact, long at_flags, uint32_t mask, abi::Stat& stat) {
+  if ((at_flags & AT_STATX_FORCE_SYNC) != 0) return not_known;
+  const bool may_be_old = (at_flags & AT_STATX_DONT_SYNC) != 0;
+  return ask_view(where, follows(at_flags), [&](const auto& walk, const auto&, const auto& row, const auto& view) {
+    if (!walk.shows(row, mask, exact, may_be_old)) return not_known;
+    stat = abi::stat_of(row, view.dev);
+    return 0L;
+  });
+}
+
+long known_access(const Where& where, long at_flags, uint32_t mask) {
+  return ask_view(where, follows(at_flags), [&](const auto& walk, const auto& start, const auto& row, const auto&) {
+    return walk.allows(row, mask, start.mount_flags) ? 0L : not_known;
+  });
+}
+
+long known_link(const Where& where, char (&text)[abi::view_chunk_bytes]) {
+  return ask_view(where, false, [&](const auto& walk, const auto&, const auto& row, const auto&) {
+    if ((row.mode & S_IFMT) != S_IFLNK) return not_known;
+    const size_t length = walk.read_link(row, text);
+    return length == 0 ? not_known : static_cast<long>(length);
+  });
+}
+
+}  // namespace fusewire::gate
