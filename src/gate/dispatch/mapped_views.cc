@@ -171,8 +171,8 @@ void use_no_views(Process& p) {
   retire_mapped_views(p);
 }
 
-// A slot that another thread was busy with is lost to the child, with its memory. Where threads have changed credentials,
-// nothing says whose a view is.
+// A slot that another thread was busy with is lost to the child, with its memory. Where threads have changed
+// credentials, nothing says whose a view is.
 void keep_mapped_views(Process& p) {
   if (p.rings.per_identity) return drop_mapped_views(p);
   for (MappedViewSlot& slot : p.mapped_views.slot) {
