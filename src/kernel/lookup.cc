@@ -25,13 +25,19 @@ void note_use(Dentry& dentry) {
   if (dentry.parent) dentry.parent->inode->advise_readdirplus = true;
 }
 
+// Whether it may be used without a question to the daemon.
+bool is_good(Superblock& sb, const Caller& caller, const Dentry& dentry, uint32_t flags) {
+  const bool wanted_anew = caller.revalidate || (flags & (lookup_flag::exclusive | lookup_flag::rename_target)) != 0;
+  if (dentry.epoch != sb.connection.epoch() || (dentry.inode && dentry.inode->bad) || wanted_anew) return false;
+  return dentry.valid_until >= sb.now();
+}
+
 // fuse_dentry_revalidate: true when the dentry may be used.
 Task<Result<bool>> revalidate(Superblock& sb, Caller& caller, Dentry& dentry, uint32_t flags) {
   Inode* inode = dentry.inode;
   if (dentry.epoch != sb.connection.epoch()) co_return false;
   if (inode && inode->bad) co_return false;
-  const bool wanted_anew = caller.revalidate || (flags & (lookup_flag::exclusive | lookup_flag::rename_target)) != 0;
-  if (dentry.valid_until >= sb.now() && !wanted_anew) {
+  if (is_good(sb, caller, dentry, flags)) {
     note_use(dentry);
     sb.used(dentry);
     co_return true;
@@ -96,6 +102,15 @@ Task<Result<Ref<Dentry>>> lookup_fresh(Superblock& sb, Caller& caller, Dentry& p
 std::span<std::byte> entry_reply(Superblock& sb, wire::EntryOut& out) {
   const size_t size = sb.minor() < 9 ? wire::compat_entry_out_size : sizeof(out);
   return std::as_writable_bytes(std::span(&out, 1)).first(size);
+}
+
+Dentry* lookup_now(Superblock& sb, const Caller& caller, Dentry& parent, std::string_view name, uint32_t flags) {
+  if (name.size() > sb.name_max() || !parent.inode || parent.inode->bad || parent.inode->dead) return nullptr;
+  const Ref<Dentry> dentry = sb.find_dentry(parent, name);
+  if (!dentry || !is_good(sb, caller, *dentry, flags)) return nullptr;
+  note_use(*dentry);
+  sb.used(*dentry);
+  return dentry.get();
 }
 
 Task<Result<Ref<Dentry>>> lookup_cached(Superblock& sb, Caller& caller, Dentry& parent, std::string_view name,

@@ -24,6 +24,8 @@ inline constexpr uint32_t locked = 4;         // the caller holds the directory'
 // ENAMETOOLONG beyond 1024 bytes (4095 with MAX_PAGES); EIO for a bad reply, for which no FORGET is sent (K063).
 Task<Result<Ref<Dentry>>> lookup(Superblock& sb, Caller& caller, Dentry& parent, std::string_view name, uint32_t flags);
 
+// The cached dentry where it may be used as it stands (Linux's rcu-walk); nullptr: lookup() finds out.
+Dentry* lookup_now(Superblock& sb, const Caller& caller, Dentry& parent, std::string_view name, uint32_t flags);
 // The cached dentry, if it holds good (revalidated when it is old); an empty Ref when the daemon is to be asked.
 Task<Result<Ref<Dentry>>> lookup_cached(Superblock& sb, Caller& caller, Dentry& parent, std::string_view name,
                                         uint32_t flags);

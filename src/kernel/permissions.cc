@@ -88,12 +88,24 @@ bool in_group(const Caller& caller, uint32_t gid) {
   return false;
 }
 
-Task<Result<void>> permission(Inode& inode, Caller& caller, uint32_t mask) {
+std::optional<Result<void>> permission_now(Inode& inode, const Caller& caller, uint32_t mask) {
   Superblock& sb = inode.sb;
   const bool ordinary = inode.is_reg() || inode.is_dir() || inode.is_lnk();
-  if ((mask & abi::may_write) && sb.read_only() && ordinary) co_return error(Errno::erofs);
-  if (inode.bad) co_return error(Errno::eio);
-  if (!admitted(sb, caller)) co_return error(Errno::eacces);
+  if ((mask & abi::may_write) && sb.read_only() && ordinary) return error(Errno::erofs);
+  if (inode.bad) return error(Errno::eio);
+  if (!admitted(sb, caller)) return error(Errno::eacces);
+  const bool executes_file = (mask & abi::may_exec) && inode.is_reg();
+  if ((sb.default_permissions() || executes_file) && attributes_doubtful(inode)) return {};
+  const bool asks = (mask & (abi::may_access | abi::may_chdir)) && !sb.connection.learned_enosys().access;
+  bool allowed = !asks && (!executes_file || (inode.attr.mode & abi::s_ixugo) != 0);
+  if (sb.default_permissions()) allowed = allowed_by_mode(inode, caller, mask);
+  // What is refused by attributes is refused only by fresh ones.
+  return allowed ? std::optional(Result<void>()) : std::nullopt;
+}
+
+Task<Result<void>> permission(Inode& inode, Caller& caller, uint32_t mask) {
+  if (const auto known = permission_now(inode, caller, mask)) co_return *known;
+  Superblock& sb = inode.sb;
   const bool executes_file = (mask & abi::may_exec) && inode.is_reg();
   bool refreshed = false;
   if ((sb.default_permissions() || executes_file) && attributes_doubtful(inode)) {

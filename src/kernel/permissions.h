@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "kernel/caller.h"
 #include "kernel/inode.h"
@@ -17,6 +18,8 @@ struct SetAttributes;
 bool admitted(Superblock& sb, const Caller& caller);
 bool in_group(const Caller& caller, uint32_t gid);
 
+// inode_permission as far as it is known without the daemon: allowed, refused, or nothing, and permission() decides.
+std::optional<Result<void>> permission_now(Inode& inode, const Caller& caller, uint32_t mask);
 // inode_permission: mask of abi::may_*. EACCES, EROFS; may ask GETATTR or ACCESS.
 Task<Result<void>> permission(Inode& inode, Caller& caller, uint32_t mask);
 // may_delete without its look at types: write and execute permission on the directory, and the sticky bit. EPERM.

@@ -76,9 +76,12 @@ Task<Result<Last>> Walk::to_last() {
     // Who comes out of what is mounted there neither needs a directory below it nor a right on it.
     if (!from_.on_way_up || at_.get() != start_.get()) {
       if (!at_->inode->is_dir()) co_return error(Errno::enotdir);
-      Ref<Inode> directory(*at_->inode);
-      auto allowed = co_await kernel::permission(*directory, caller_, abi::may_exec);
-      if (!allowed) co_return error(allowed.error());
+      auto allowed = kernel::permission_now(*at_->inode, caller_, abi::may_exec);
+      if (!allowed) {
+        Ref<Inode> directory(*at_->inode);
+        allowed = co_await kernel::permission(*directory, caller_, abi::may_exec);
+      }
+      if (!*allowed) co_return error(allowed->error());
     }
     const Component component = first_component(rest_);
     if (only_slashes(component.behind)) {
@@ -87,10 +90,22 @@ Task<Result<Last>> Walk::to_last() {
       if (component.name == "..") last.kind = LastKind::dotdot;
       co_return last;
     }
-    auto entered = co_await enter(component);
-    if (!entered) co_return error(entered.error());
+    if (!enter_now(component)) {
+      auto entered = co_await enter(component);
+      if (!entered) co_return error(entered.error());
+    }
     rest_ = without_leading_slashes(rest_);
   }
+}
+
+// A hit never sleeps: of a cached directory on which nothing is mounted no coroutine need be made. false: enter().
+bool Walk::enter_now(Component component) {
+  if (component.name == "." || component.name == "..") return false;
+  Dentry* found = kernel::lookup_now(sb_, caller_, *at_, component.name, kernel::lookup_flag::none);
+  if (!found || !found->inode || !found->inode->is_dir() || mounted_on(*found) != 0) return false;
+  rest_ = component.behind;
+  at_ = Ref<Dentry>(*found);
+  return true;
 }
 
 // A component that is not the last. rest_ is what follows it, or a symlink's text in front of that.
@@ -215,6 +230,7 @@ Task<Result<Ref<Dentry>>> Walk::lookup_last(Last last, uint32_t flags) {
     if (!gone) co_return error(gone.error());
     co_return at_;
   }
+  if (Dentry* known = kernel::lookup_now(sb_, caller_, *at_, last.name, flags)) co_return Ref<Dentry>(*known);
   Ref<Dentry> directory = at_;
   auto found = co_await kernel::lookup(sb_, caller_, *directory, last.name, flags);
   co_return found;

@@ -68,6 +68,7 @@ class Walk {
   };
 
   static Component first_component(std::string_view path);
+  bool enter_now(Component component);
   Task<Result<void>> enter(Component component);
   Task<Result<void>> follow(kernel::Inode& link);
   bool has(uint32_t resolve) const { return (resolve_ & resolve) != 0; }

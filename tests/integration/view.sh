@@ -73,7 +73,7 @@ def look():
 open("mnt/a", "w").write("1234567")
 threads = [threading.Thread(target=look) for i in range(8)]
 for t in threads: t.start()
-for i in range(1500):
+for i in range(300):
     os.rename("mnt/a", "mnt/b")
     os.rename("mnt/b", "mnt/a")
 stop = True
