@@ -21,7 +21,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 // How long a thread may neither stop nor sleep before the others go on beside it: who waits in user mode for another.
-constexpr auto busy_for = std::chrono::milliseconds(500);
+constexpr auto busy_for = std::chrono::seconds(2);
 // Nobody does anything, and the measured program has not ended: something hangs.
 constexpr auto silent_for = std::chrono::seconds(20);
 constexpr int options_of_all = PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE |
