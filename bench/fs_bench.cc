@@ -1,6 +1,6 @@
 // Measures operations on a directory by plain system calls, with one client or several at once.
 // usage: fs_bench [--clients N] [--milliseconds N] DIR FORGETFUL [ROW...]   (FORGETFUL: DIR on a mount that may cache
-// nothing; what it makes in them, it removes.)
+// no name; what it makes in them, it removes.)
 //        fs_bench --list
 //
 // For each row it writes "begin ROW" and reads a line; does the row for that long; writes "end ROW VALUE UNIT TIMES"

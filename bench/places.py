@@ -8,6 +8,7 @@ import argparse
 import contextlib
 import ctypes
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from pathlib import Path
 SECONDS_TO_MOUNT, SECONDS_TO_END = 20, 600
 LASTING = "entry_timeout=1000000,attr_timeout=1000000,negative_timeout=1000000"
 # Names in it may not be cached: each stat is a LOOKUP, whose reply brings the attributes.
-FORGETFUL = "entry_timeout=0,attr_timeout=0,negative_timeout=0"
+FORGETFUL = "entry_timeout=0,attr_timeout=1000000,negative_timeout=0"
 
 
 class Failed(Exception):
@@ -317,6 +318,8 @@ def stay_parent_of_all():
 
 
 def main(run):
+    # Whoever ends us gets what was mounted unmounted.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         run()
     except Failed as failure:

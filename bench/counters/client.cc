@@ -1,6 +1,6 @@
 // The measured program: does operations between marks (marks.h), by system calls of its own, so that the counts are
 // nobody's libc's. A static program: what it starts begins with few pages.
-// usage: counters_client DIR FORGETFUL WARM_UP TIMES OPERATION...   (FORGETFUL: DIR on a mount that may cache nothing)
+// usage: counters_client DIR FORGETFUL WARM_UP TIMES OPERATION...   (FORGETFUL: DIR on a mount that may cache no name)
 //        counters_client --list
 #include <dirent.h>
 #include <errno.h>

@@ -106,6 +106,7 @@ int main(int argc, char** argv) {
   app.add_option("--in", arguments.in,
                  "where: native, kernel (its FUSE), beside (a plain directory in a namespace), virtual")
       ->delimiter(',')
+      ->allow_extra_args(false)
       ->check(CLI::IsMember({"native", "kernel", "beside", "virtual"}));
   app.add_option("--times", arguments.times, "how often each is counted")->check(CLI::PositiveNumber);
   app.add_option("--warm-up", arguments.warm_up, "how often each is done before")->check(CLI::PositiveNumber);

@@ -15,9 +15,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Everything may be cached for as long as a run takes; nothing may.
+// Everything may be cached for as long as a run takes; no name may: each look-up is one LOOKUP.
 constexpr char lasting[] = "entry_timeout=1000000,attr_timeout=1000000,negative_timeout=1000000";
-constexpr char forgetful[] = "entry_timeout=0,attr_timeout=0,negative_timeout=0";
+constexpr char forgetful[] = "entry_timeout=0,attr_timeout=1000000,negative_timeout=0";
 
 class WorkDirectory {
  public:
