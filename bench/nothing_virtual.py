@@ -46,7 +46,8 @@ def measure(kind, data, arguments):
         for row in arguments.names:
             seconds, cpu = runner.run(ROWS[row].format(data=data, at=at, programs=arguments.programs))
             if row == "open_close":
-                seconds = cpu = float((Path(data) / "us").read_text()) / 1e6
+                # That of one, as it measured it; the program's own start is no part of it.
+                seconds, cpu = float((Path(data) / "us").read_text()) / 1e6, 0
             results[row] = (seconds, cpu)
     return results
 
@@ -60,7 +61,8 @@ def show(results, names):
         for figure in range(2):
             for each in (outside, inside):
                 median = statistics.median(r[row][figure] for r in each)
-                line.append(f"{median * factor:.2f} {unit}" if unit == "us" else f"{median * factor:.0f} {unit}")
+                text = f"{median * factor:.2f} {unit}" if unit == "us" else f"{median * factor:.0f} {unit}"
+                line.append(text if median > 0 else "-")
             line.append(places.ratios(*[[r[row][figure] for r in each] for each in (inside, outside)]))
         lines.append(line)
     places.print_table(["", "outside", "inside", "inside / outside", "CPU outside", "CPU inside",
