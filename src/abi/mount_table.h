@@ -133,6 +133,7 @@ struct MountTable {
   uint32_t leader_pid;
   uint32_t mounted;          // entries in state mounted or ended: 0 lets gates pass paths through untested
   uint64_t mount_namespace;  // of the leader; 0: not known
+  uint64_t memory_device;    // st_dev of memfds; 0: not known
   // Of the file that is executed as the gate; written before it is.
   std::atomic<uint64_t> gate_device, gate_inode;
   Covered covered;

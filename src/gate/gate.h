@@ -8,6 +8,9 @@
 
 namespace fusewire::gate {
 
+// For large tables of which most programs use little: kept apart, so that what all of them touch lies in few pages.
+#define GATE_LARGE __attribute__((section("gate_large,\"aw\",@nobits#")))
+
 // The registers of one caught system call.
 struct CallFrame {
   long nr;
@@ -107,6 +110,8 @@ int copy_to_program(void* to, const void* from, size_t bytes);
 // Length of a NUL-terminated string in the program's memory, or -EFAULT, or -ENAMETOOLONG when room is not enough;
 // copies it with its NUL.
 long copy_string_from_program(char* to, const char* from, size_t room);
+// The dispatcher's record of the process that makes the call which runs here, where that is known already.
+void* process_of_call();
 // Maps memory of the gate's own where programs, sanitizers and runtimes do not look for theirs; flags and fd as
 // mmap(2). The address, or -errno.
 long map_aside(size_t bytes, int protection, int flags, int fd = -1);

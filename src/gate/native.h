@@ -17,6 +17,12 @@
 #include "gate/gate.h"
 #include "gate/text.h"
 
+namespace fusewire::gate {
+
+void closes(int fd);  // known_descriptors.h
+
+}  // namespace fusewire::gate
+
 namespace fusewire::gate::native {
 
 inline long of(const void* p) { return reinterpret_cast<long>(p); }
@@ -29,7 +35,10 @@ inline int gettid() { return static_cast<int>(raw_syscall(SYS_gettid)); }
 inline int open(const char* path, int flags, int mode = 0) {
   return static_cast<int>(raw_syscall(SYS_openat, AT_FDCWD, of(path), flags, mode));
 }
-inline int close(int fd) { return static_cast<int>(raw_syscall(SYS_close, fd)); }
+inline int close(int fd) {
+  closes(fd);
+  return static_cast<int>(raw_syscall(SYS_close, fd));
+}
 inline long read(int fd, void* to, size_t n) { return raw_syscall(SYS_read, fd, of(to), static_cast<long>(n)); }
 inline long write(int fd, const void* from, size_t n) {
   return raw_syscall(SYS_write, fd, of(from), static_cast<long>(n));

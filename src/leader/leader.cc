@@ -77,6 +77,9 @@ std::expected<std::unique_ptr<Leader>, std::string> Leader::create(const std::st
     return std::unexpected(fmt::format("cannot make a socket pair: {}", std::strerror(-error)));
   leader->verbose_ = options.verbose;
   write_links(leader->table_.table().covered.links);
+  struct stat status;
+  if (const UniqueFd memory = make_memory("fusewire-probe", 0); memory && ::fstat(memory.get(), &status) == 0)
+    leader->table_.table().memory_device = status.st_dev;
   leader->table_.table().mount_namespace = mount_namespace_of("/proc/self/ns/mnt");
   leader->table_.table().reporting.store(options.report ? 1 : 0);
   leader->table_.table().view_after.store(options.view_after);

@@ -28,7 +28,7 @@ struct Failure {
   long result = 0;
 };
 constexpr uint64_t taking = 1;
-Failure failures[512];
+GATE_LARGE Failure failures[512];
 std::atomic<uint32_t> failure_count{0};
 
 bool note_failure(uint64_t context, uint64_t block, long result) {

@@ -3,6 +3,7 @@
 #include <linux/futex.h>
 #include <sys/mman.h>
 
+#include "gate/dispatch/known_descriptors.h"
 #include "gate/dispatch/leader.h"
 #include "gate/dispatch/messages.h"
 #include "gate/dispatch/mounts.h"
@@ -82,7 +83,7 @@ long receive_file(Ring& ring) {
 }  // namespace
 
 RingCall::RingCall(uint32_t connection, abi::CallNumber number, long nr)
-    : tid_(static_cast<uint32_t>(native::gettid())) {
+    : tid_(static_cast<uint32_t>(native::gettid())), begun_(look_begins()) {
   const TakenSlot taken = take_slot(process(), connection, tid_);
   ring_ = taken.ring;
   index_ = taken.index;

@@ -55,6 +55,7 @@ class RingCall {
   // After run(): the result's data, at most `bytes` of it.
   std::span<const char> result_data(size_t bytes) const;
   uint64_t opened_token() const { return opened_; }
+  uint32_t begun() const { return begun_; }  // as look_begins() had it
   // The descriptor of the file opened, its close-on-exec flag as asked; -errno when the host sent none.
   int take_descriptor(bool close_on_exec);
 
@@ -79,6 +80,7 @@ class RingCall {
 
   Ring* ring_ = nullptr;
   const uint32_t tid_;
+  const uint32_t begun_;
   uint32_t index_ = 0;
   long error_ = 0;
   bool too_long_ = false;

@@ -91,12 +91,6 @@ constexpr int f_dupfd_query = 1027, f_created_query = 1028;
 
 long fcntl_file(const CallFrame& f, VirtualFile file) {
   switch (static_cast<int>(f.arg[1])) {
-    case F_DUPFD:
-    case F_DUPFD_CLOEXEC:
-    case F_GETFD:
-    case F_SETFD:
-    case f_dupfd_query:
-      return pass_on;
     case F_GETOWN:
     case F_SETOWN:
     case F_GETOWN_EX:
@@ -248,6 +242,17 @@ bool is_freeze(long command) {
 }  // namespace
 
 long call_fcntl(const CallFrame& f) {
+  switch (static_cast<int>(f.arg[1])) {
+    case F_DUPFD:
+    case F_DUPFD_CLOEXEC:
+      return call_dup(f);
+    case F_GETFD:
+    case F_SETFD:
+    case f_dupfd_query:
+      return pass_on;
+    default:
+      break;
+  }
   VirtualFile file;
   const auto fd = static_cast<int>(f.arg[0]);
   if (is_virtual(fd, file)) return fcntl_file(f, file);

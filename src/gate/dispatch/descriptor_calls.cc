@@ -3,6 +3,7 @@
 
 #include "gate/dispatch/file_call.h"
 #include "gate/dispatch/handlers.h"
+#include "gate/dispatch/known_descriptors.h"
 #include "gate/dispatch/messages.h"
 #include "gate/dispatch/process.h"
 #include "gate/dispatch/socket_calls.h"
@@ -116,13 +117,17 @@ long duplicate_onto(const CallFrame& f) {
     if (is_internal(p, from)) return -EBADF;
     make_room_at(p, to);
   }
-  if (from == to || native::fcntl(from, F_GETFD) < 0) return pass_on;
+  if (from == to || (is_known_native(from) && is_known_native(to))) return pass_on;
+  if (!possible.virtual_file && !possible.device) return pass_on;
+  if (native::fcntl(from, F_GETFD) < 0) return pass_on;
   // Linux flushes the file that is replaced, and forgets its error. Before the call: after it, this may have been the
   // file's last descriptor.
   uint32_t watched = none_watched;
   flush(to, watched);
-  if (watched == none_watched) return pass_on;
-  const long r = native::call(f);
+  const long r = [&] {
+    const ChangesHands changes(to);
+    return native::call(f);
+  }();
   let_host_see(watched);
   return r;
 }
@@ -142,6 +147,22 @@ bool names_internal(const Process& p, const DirectoryEntry& entry) {
   const std::string_view name(entry.name, text_length(entry.name));
   const uint64_t fd = parse_decimal(name, &digits);
   return digits == name.size() && is_internal(p, static_cast<int>(fd));
+}
+
+// Whether one of `bytes` of records in the program's memory has the number of a descriptor of the gate's for a name.
+bool has_internal_names(const char* records, long bytes) {
+  const Process& p = process();
+  alignas(DirectoryEntry) char copy[sizeof(DirectoryEntry) + 16];
+  auto& entry = *reinterpret_cast<DirectoryEntry*>(copy);
+  for (long at = 0; at < bytes; at += entry.bytes) {
+    const auto left = static_cast<size_t>(bytes - at);
+    if (copy_from_program(copy, records + at, left < sizeof copy ? left : sizeof copy) != 0) return false;
+    if (entry.bytes == 0) return false;
+    copy[sizeof copy - 1] = 0;
+    const bool is_number = entry.name[0] >= '0' && entry.name[0] <= '9';
+    if (is_number && names_internal(p, entry)) return true;
+  }
+  return false;
 }
 
 // Takes the gate's descriptors out of `bytes` of records in the program's memory. The bytes that are left.
@@ -205,15 +226,29 @@ void flush_kept(int socket) {
   native::close(socket);
 }
 
-long call_dup(const CallFrame&) { return pass_on; }
+// dup(2), and fcntl(2) that does the same.
+long call_dup(const CallFrame& f) {
+  if (!possible.virtual_file && !possible.device) return pass_on;
+  const auto from = static_cast<int>(f.arg[0]);
+  const uint32_t begun = look_begins();
+  VirtualFile file;
+  const bool native = is_known_native(from), is_file = is_known_virtual(from, file);
+  const auto copy = static_cast<int>(native::call(f));
+  if (copy >= 0 && native) opened_native(copy, begun);
+  if (copy >= 0 && is_file) opened_virtual(copy, file, begun);
+  return copy;
+}
 
 // /proc/self/fd shows the program's descriptors.
 long call_list_directory(const CallFrame& f) {
-  if (!may_be_internal(INT32_MAX - 1) || !lists_own_descriptors(static_cast<int>(f.arg[0]))) return call_getdents64(f);
+  const auto fd = static_cast<int>(f.arg[0]);
+  if (possible.virtual_file && is_expected_virtual(fd)) return call_getdents64(f);
   for (;;) {
     const long n = native::call(f);
-    if (n <= 0) return n;
-    const long kept = drop_internal(reinterpret_cast<char*>(f.arg[1]), n);
+    if (n == -EBADF && possible.virtual_file) return call_getdents64(f);
+    auto* records = reinterpret_cast<char*>(f.arg[1]);
+    if (n <= 0 || !has_internal_names(records, n) || !lists_own_descriptors(fd)) return n;
+    const long kept = drop_internal(records, n);
     if (kept != 0) return kept;
   }
 }
@@ -221,8 +256,13 @@ long call_list_directory(const CallFrame& f) {
 long call_close(const CallFrame& f) {
   const auto fd = static_cast<int>(f.arg[0]);
   if (may_be_internal(fd) && is_internal(process(), fd)) return -EBADF;
+  if (is_known_native(fd)) {
+    closes(fd);
+    return pass_on;
+  }
   uint32_t watched = none_watched;
   const long flushed = flush(fd, watched);
+  closes(fd);
   if (flushed >= 0 && watched == none_watched) return pass_on;
   const long r = native::call(f);
   let_host_see(watched);
@@ -238,7 +278,9 @@ long call_close_range(const CallFrame& f) {
   uint32_t watched = none_watched;
   if ((f.arg[2] & close_on_exec) == 0 && possible.virtual_file) {
     for_each_descriptor([&](int fd) {
-      if (fd >= first && fd <= last && !is_internal(p, fd)) flush(fd, watched);
+      if (fd < first || fd > last || is_internal(p, fd)) return;
+      flush(fd, watched);
+      closes(fd);
     });
   }
   while (first <= last) {

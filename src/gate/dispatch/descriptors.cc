@@ -1,7 +1,10 @@
 #include "gate/dispatch/descriptors.h"
 
+#include <sys/sysmacros.h>
+
 #include "abi/leader_protocol.h"
 #include "abi/ring.h"
+#include "gate/dispatch/known_descriptors.h"
 #include "gate/dispatch/mounts.h"
 #include "gate/dispatch/process.h"
 #include "gate/native.h"
@@ -60,6 +63,8 @@ bool parse_object_path(std::string_view path, VirtualFile& file) {
 }  // namespace
 
 void descriptors_start() {
+  memfd_device = memory_device();
+  if (memfd_device != 0) return;
   constexpr unsigned close_on_exec = 1;  // MFD_CLOEXEC
   const auto fd = static_cast<int>(
       with_room(process(), [] { return long{native::memfd_create("fusewire-probe", close_on_exec)}; }));
@@ -103,18 +108,33 @@ Descriptor identify(int fd, VirtualFile& file, struct stat& st) {
   st.st_mode = 0;
   const bool may_be_virtual = possible.virtual_file.load(std::memory_order_relaxed);
   const bool may_be_device = possible.device.load(std::memory_order_relaxed);
-  if (fd < 0 || (!may_be_virtual && !may_be_device)) return Descriptor::native;
+  if (fd < 0 || (!may_be_virtual && !may_be_device) || is_known_native(fd)) return Descriptor::native;
+  if (is_known_virtual(fd, file)) return Descriptor::virtual_file;
+  const uint32_t look = look_begins();
   // What looks like a shadow and has no token is another namespace's, or has been replaced between the two looks.
   constexpr int looks = 8;
   for (int i = 0; i < looks; i++) {
     if (native::fstat(fd, &st) != 0) return Descriptor::native;
-    if (may_be_device && S_ISSOCK(st.st_mode))
-      return is_device(fd, st.st_ino) ? Descriptor::device : Descriptor::native;
+    if (may_be_device && S_ISSOCK(st.st_mode) && is_device(fd, st.st_ino)) return Descriptor::device;
+    if (!is_shadow(st)) expect_virtual(fd, false);
+    if (!stands_for_virtual(st) && (may_be_device || !S_ISSOCK(st.st_mode))) found_native(fd, look);
     if (!may_be_virtual || !is_shadow(st)) return Descriptor::native;
     Text<128> link;
-    if (native::descriptor_path(fd, link) == 0 && parse_shadow_link(link.view(), file)) return Descriptor::virtual_file;
+    if (native::descriptor_path(fd, link) == 0 && parse_shadow_link(link.view(), file)) {
+      found_virtual(fd, file, look);
+      return Descriptor::virtual_file;
+    }
   }
   return Descriptor::native;
+}
+
+struct stat identity_of(const struct statx& st) {
+  struct stat identity {};
+  identity.st_dev = makedev(st.stx_dev_major, st.stx_dev_minor);
+  identity.st_ino = st.stx_ino;
+  identity.st_nlink = st.stx_nlink;
+  identity.st_mode = st.stx_mode;
+  return identity;
 }
 
 bool stands_for_virtual(const struct stat& st) { return is_shadow(st) || is_behind_special_file(st); }

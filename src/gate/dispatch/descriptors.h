@@ -23,7 +23,7 @@ struct VirtualFile {
 
 enum class Descriptor : uint8_t { native, virtual_file, device };
 
-// Learns the device number of this kernel's memfds; before the first identify.
+// Learns the device number of this kernel's memfds; before the first identify, when the mount table is there.
 void descriptors_start();
 
 // What fd is; file is filled for virtual_file. While the process can hold neither kind, no system call is made.
@@ -32,6 +32,8 @@ Descriptor identify(int fd, VirtualFile& file);
 Descriptor identify(int fd, VirtualFile& file, struct stat& st);
 inline bool is_virtual(int fd, VirtualFile& file) { return identify(fd, file) == Descriptor::virtual_file; }
 
+// What tells a file from others, of what statx(2) told with STATX_TYPE, MODE, NLINK and INO.
+struct stat identity_of(const struct statx& st);
 // Whether what stat(2) told may be a shadow, or what stands behind a fifo or device of a mount; no system call.
 bool stands_for_virtual(const struct stat& st);
 // Whether fd stands for an inode of a mount: virtual, or an open fifo or device of a mount. The bytes of the latter are

@@ -5,6 +5,7 @@
 
 #include "gate/dispatch/descriptors.h"
 #include "gate/dispatch/handlers.h"
+#include "gate/dispatch/known_descriptors.h"
 #include "gate/dispatch/leader.h"
 #include "gate/dispatch/polling_calls.h"
 #include "gate/dispatch/process.h"
@@ -85,6 +86,7 @@ long open_device(uint64_t flags) {
     return r == -ENOTCONN ? -ENODEV : r;
   }
   if (fd < 0) return -EMFILE;
+  closes(fd);  // what comes there is no file
   if ((flags & O_NONBLOCK) != 0) native::fcntl(fd, F_SETFL, native::fcntl(fd, F_GETFL) | O_NONBLOCK);
   if ((flags & O_CLOEXEC) == 0) native::fcntl(fd, F_SETFD, 0);
   return fd;

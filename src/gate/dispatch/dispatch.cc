@@ -4,6 +4,7 @@
 #include "gate/dispatch/descriptor_calls.h"
 #include "gate/dispatch/descriptors.h"
 #include "gate/dispatch/handlers.h"
+#include "gate/dispatch/known_descriptors.h"
 #include "gate/dispatch/leader.h"
 #include "gate/dispatch/mounts.h"
 #include "gate/dispatch/process.h"
@@ -131,6 +132,35 @@ constexpr auto make_descriptor_calls() {
 
 constexpr auto descriptor_calls = make_descriptor_calls();
 
+// Calls that a shadow answers with EBADF, having done nothing; judge.cc has them begin anew then. Which argument is the
+// descriptor.
+struct NativeFirstCall {
+  int16_t nr;
+  int8_t argument;
+};
+constexpr NativeFirstCall native_first_calls[] = {
+    {SYS_read, 0},      {SYS_readv, 0},     {SYS_pread64, 0},   {SYS_preadv, 0},    {SYS_preadv2, 0},
+    {SYS_write, 0},     {SYS_writev, 0},    {SYS_pwrite64, 0},  {SYS_pwritev, 0},   {SYS_pwritev2, 0},
+    {SYS_lseek, 0},     {SYS_getdents, 0},  {SYS_fsync, 0},     {SYS_fdatasync, 0}, {SYS_syncfs, 0},
+    {SYS_ftruncate, 0}, {SYS_fallocate, 0}, {SYS_fadvise64, 0}, {SYS_mmap, 4},      {SYS_sync_file_range, 0}};
+
+constexpr auto make_native_first() {
+  struct {
+    int8_t argument[table_size] = {};  // + 1; 0: none of them
+  } calls;
+  for (const NativeFirstCall& call : native_first_calls)
+    calls.argument[call.nr] = static_cast<int8_t>(call.argument + 1);
+  return calls;
+}
+
+constexpr auto native_first_table = make_native_first();
+
+bool is_made_natively_first(const CallFrame& frame) {
+  const int argument = native_first_table.argument[frame.nr];
+  if (argument == 0 || possible.device.load(std::memory_order_relaxed)) return false;
+  return !is_expected_virtual(static_cast<int>(frame.arg[argument - 1]));
+}
+
 // The gate's own descriptors are not open to the program.
 bool is_on_internal(const CallFrame& frame) {
   if (!descriptor_calls.contains[frame.nr]) return false;
@@ -142,8 +172,8 @@ bool is_on_internal(const CallFrame& frame) {
 // parent come first, in the order of Inherited.
 constexpr std::string_view inherited_words[inherited_count] = {abi::line_word, abi::table_word, abi::gate_word,
                                                                abi::proc_word};
-constexpr std::string_view cwd_word = "cwd:", virtual_root_word = "in:", virtual_word = "virtual",
-                           device_word = "device";
+constexpr std::string_view umask_word = "umask:", cwd_word = "cwd:", virtual_root_word = "in:",
+                           virtual_word = "virtual", device_word = "device";
 constexpr std::string_view closing_word = "closing:";
 // The last one, since a path may hold anything.
 constexpr std::string_view root_word = "root:";
@@ -174,6 +204,7 @@ void take_word(std::string_view word) {
   if (word == abi::native_setid_word) native_setid = true;
   if (const int view = number_of(word, abi::view_word); view > 0) process().views.enter(static_cast<uint32_t>(view));
   Process& p = process();
+  if (const int umask = number_of(word, umask_word); umask >= 0) p.umask = static_cast<uint32_t>(umask);
   VirtualFile file;
   if (const int fd = number_of(word, cwd_word); takes_directory(fd, file)) {
     p.cwd.connection = file.connection;
@@ -219,10 +250,12 @@ long dispatch_call(const CallFrame& frame) {
   if (handler == nullptr) return pass_on;
   tell_what_follows(frame.nr);
   if (is_on_internal(frame)) return -EBADF;
+  if (is_made_natively_first(frame)) return pass_on;
   // The number, or the directory, has got another file since it was looked at: nothing was done.
   for (int tries = 0; tries < stale_tries_max; tries++) {
     const long r = handler(frame);
     if (r != abi::stale_token) return r;
+    forget_known_descriptors();
   }
   return -EBADF;
 }
@@ -231,7 +264,6 @@ void dispatch_start(const char* directory, const char* inherited) {
   for (size_t i = 0; i < table_size; i++) dispatch_table[i] = table.handler[i] != nullptr ? 1 : 0;
   set_namespace_directory(directory);
   process_start();
-  descriptors_start();
   std::string_view words = inherited == nullptr ? std::string_view() : std::string_view(inherited);
   if (const size_t at = words.find(root_word); at != std::string_view::npos) {
     inherit_root(process(), words.substr(at + root_word.size()));
@@ -242,7 +274,9 @@ void dispatch_start(const char* directory, const char* inherited) {
   take_inherited(words, first);
   // Without the table nothing is mounted for this program; that is no reason for it not to run.
   (void)map_mounts(inherited_descriptor(process(), Inherited::mount_table));
+  descriptors_start();
   for_each_word(words, take_word);
+  if (process().umask == unknown_umask) read_umask(process());
   for_each_word(words, [](std::string_view word) {
     if (const int fd = number_of(word, closing_word); fd >= 0) flush_kept(fd);
   });
@@ -255,10 +289,15 @@ int gate_descriptor() { return inherited_descriptor(process(), Inherited::gate_f
 
 void* dispatch_process() { return &process(); }
 
-void dispatch_before_sharing_descriptors() { share_own_descriptors(process()); }
+void dispatch_before_sharing_descriptors() {
+  share_known_descriptors(true);
+  share_own_descriptors(process());
+}
 
 void dispatch_after_fork(void* parent, bool shares_descriptors) {
   process_after_fork(*static_cast<Process*>(parent), shares_descriptors);
+  forget_known_descriptors();
+  share_known_descriptors(shares_descriptors);
   forget_asynchronous_failures();
 }
 
@@ -276,6 +315,7 @@ size_t before_exec(char* to, size_t room, int& closing) {
   for (size_t i = 0; i < inherited_count; i++) {
     if (const int fd = number_at(p, p.inherited[i]); fd >= 0) text.add(inherited_words[i]).add_decimal(fd).add(' ');
   }
+  text.add(umask_word).add_decimal(p.umask.load()).add(' ');
   if (cwd >= 0) text.add(cwd_word).add_decimal(cwd).add(' ');
   if (const int root = p.virtual_root.fd; root >= 0) text.add(virtual_root_word).add_decimal(root).add(' ');
   if (possible.virtual_file) text.add(virtual_word).add(' ');

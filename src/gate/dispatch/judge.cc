@@ -5,6 +5,7 @@
 #include "gate/dispatch/async_calls.h"
 #include "gate/dispatch/descriptors.h"
 #include "gate/dispatch/file_call.h"
+#include "gate/dispatch/known_descriptors.h"
 #include "gate/dispatch/polling_calls.h"
 #include "gate/dispatch/process.h"
 #include "gate/native.h"
@@ -264,6 +265,7 @@ long judge_descriptors(const CallFrame& f, uint64_t times) {
     VirtualFile file;
     const int fd = descriptor_of(f, use);
     if (is_virtual(fd, file)) {
+      expect_virtual(fd, true);
       const long here = error_on_file(use);
       if (here != 0) error = unless_path(file, f.nr, here);
       continue;

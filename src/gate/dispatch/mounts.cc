@@ -124,6 +124,8 @@ void use_mounts(const MountTable* other) { table = other; }
 
 uint32_t leader_pid() { return table == nullptr ? 0 : table->leader_pid; }
 
+uint64_t memory_device() { return table == nullptr ? 0 : table->memory_device; }
+
 uint64_t leaders_mount_namespace() { return table == nullptr ? 0 : table->mount_namespace; }
 
 bool anything_mounted() { return table != nullptr && table->mounted != 0; }

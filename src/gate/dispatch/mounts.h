@@ -25,6 +25,8 @@ void use_mounts(const abi::MountTable* table);
 
 // The leader of the namespace, as its table has it; part of the names of its shadows.
 uint32_t leader_pid();
+// st_dev of this kernel's memfds; 0: not known.
+uint64_t memory_device();
 // The mount namespace that it stands in; 0: not known.
 uint64_t leaders_mount_namespace();
 // Whether anything is mounted at all.

@@ -4,6 +4,7 @@
 #include <sys/sysmacros.h>
 
 #include "gate/dispatch/descriptors.h"
+#include "gate/dispatch/known_descriptors.h"
 #include "gate/dispatch/mounts.h"
 #include "gate/dispatch/path_engine.h"
 #include "gate/dispatch/process.h"
@@ -151,12 +152,7 @@ long statx_first(const NativeLook& look, long at_flags, long mask, struct statx&
   const long r = raw_syscall(SYS_statx, look.dirfd, native::of(look.text.c_str()), at_flags & ~long{AT_EMPTY_PATH},
                              mask | STATX_TYPE | STATX_MODE | STATX_NLINK | STATX_INO, native::of(&st));
   if (r < 0) return is_true_error(look, follows(at_flags), r) ? r : unsure;
-  struct stat told {};
-  told.st_dev = makedev(st.stx_dev_major, st.stx_dev_minor);
-  told.st_ino = st.stx_ino;
-  told.st_nlink = st.stx_nlink;
-  told.st_mode = st.stx_mode;
-  return is_plainly_native(told) ? 0 : unsure;
+  return is_plainly_native(identity_of(st)) ? 0 : unsure;
 }
 
 long access_first(const NativeLook& look, long mode, long at_flags) {
@@ -180,8 +176,12 @@ long open_first(const NativeLook& look, uint64_t flags, uint64_t mode) {
   const bool changes = (flags & (creating | O_TRUNC)) != 0;
   if (starts_with_link(look)) return changes ? unsure : open_by_links(look, follow);
   const open_how how = how_without_symlinks(flags & known, (flags & creating) != 0 ? mode : 0);
+  const uint32_t begun = look_begins();
   const long fd = raw_sleep(SYS_openat2, look.dirfd, native::of(look.text.c_str()), native::of(&how), sizeof how);
-  if (fd >= 0) return fd;
+  if (fd >= 0) {
+    opened_native(static_cast<int>(fd), begun);
+    return fd;
+  }
   switch (fd) {
     case -EINTR:
       return open_after_signal(look);

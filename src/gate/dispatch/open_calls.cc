@@ -4,6 +4,7 @@
 
 #include "gate/dispatch/device_calls.h"
 #include "gate/dispatch/handlers.h"
+#include "gate/dispatch/known_descriptors.h"
 #include "gate/dispatch/leader.h"
 #include "gate/dispatch/mounts.h"
 #include "gate/dispatch/native_first.h"
@@ -123,6 +124,8 @@ class VirtualOpen {
     const bool special = result == abi::opened_special;
     result = opened_descriptor(call, result, special || (open_.flags & O_CLOEXEC) != 0);
     if (special && result >= 0) behind_ = static_cast<int>(result);
+    if (!special && result >= 0)
+      opened_virtual(static_cast<int>(result), {call.connection(), call.opened_token()}, call.begun());
     return result;
   }
   // When the ring's slot is free again.

@@ -20,7 +20,7 @@ Process own_record;  // of the process that owns the memory
 std::atomic<Process*> guest_records{nullptr};
 std::atomic<int> guest_count{0};  // living, or not known to be gone
 std::atomic<uint64_t> generations{0};
-PathText directory;
+const char* directory = "";
 
 struct ProcessStatus {
   bool dead = false;
@@ -193,8 +193,11 @@ bool virtual_cwd(const Process& p, VirtualFile& where) {
   }
 }
 
+bool is_alone_in_memory() { return guest_count.load(std::memory_order_acquire) == 0; }
+
 Process& process() {
   if (guest_count.load(std::memory_order_acquire) == 0) return own_record;
+  if (void* known = process_of_call(); known != nullptr) return *static_cast<Process*>(known);
   const int pid = native::getpid();
   if (Process* known = find(pid)) return *known;
   if (Process* fresh = claim(pid)) return *fresh;
@@ -223,13 +226,13 @@ void process_exits() {
 
 int native::proc_directory() { return inherited_descriptor(process(), Inherited::proc); }
 
-const char* namespace_directory() { return directory.c_str(); }
+const char* namespace_directory() { return directory; }
 
-void set_namespace_directory(const char* path) { directory.assign(path); }
+void set_namespace_directory(const char* path) { directory = path; }
 
-void process_start() {
-  Process& p = own_record;
-  p.pid = native::getpid();
+void process_start() { own_record.pid = native::getpid(); }
+
+void read_umask(Process& p) {
   const long mask = raw_syscall(SYS_umask, 0);
   raw_syscall(SYS_umask, mask);
   p.umask = static_cast<uint32_t>(mask) & 0777;

@@ -52,13 +52,15 @@ class CwdChange {
 enum class Inherited : uint8_t { line, mount_table, gate_file, proc };
 inline constexpr size_t inherited_count = 4;
 
+inline constexpr uint32_t unknown_umask = UINT32_MAX;
+
 struct Process {
   std::atomic<int> pid{0};
   Process* next = nullptr;         // records are never freed, and serve again
   std::atomic<int> awaited_by{0};  // the process whose thread waits for this guest, and ends it; 0: nobody
   uint64_t generation = 0;         // of two with one pid, the later one lives
   uint64_t start_time = 0;         // of the process as first seen, in clock ticks since boot; 0: not seen yet
-  std::atomic<uint32_t> umask{022};
+  std::atomic<uint32_t> umask{unknown_umask};
   std::atomic<uint32_t> root{0};  // of roots.h
   Views views;
   FileSizeLimit file_size;
@@ -86,6 +88,8 @@ struct Possible {
 };
 extern Possible possible;
 
+// Whether no guest is in this memory.
+bool is_alone_in_memory();
 // The record of the calling process; never fails.
 Process& process();
 
@@ -99,7 +103,7 @@ inline int inherited_descriptor(const Process& p, Inherited which) {
 
 // The namespace's directory, absolute.
 const char* namespace_directory();
-void set_namespace_directory(const char* directory);
+void set_namespace_directory(const char* directory);  // it stays
 // dir + "/" + name
 inline PathText in_namespace(std::string_view name) {
   PathText path;
@@ -109,6 +113,7 @@ inline PathText in_namespace(std::string_view name) {
 
 // First use in this image.
 void process_start();
+void read_umask(Process& p);
 // In the child of fork; parent: the record of the process that forked.
 void process_after_fork(Process& parent, bool shares_descriptors);
 

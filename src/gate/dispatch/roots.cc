@@ -12,7 +12,7 @@ namespace {
 
 // Index 0 is the namespace's root.
 constexpr uint32_t roots_max = 256;
-std::atomic<PathText*> roots[roots_max];
+GATE_LARGE std::atomic<PathText*> roots[roots_max];
 std::atomic<uint32_t> root_count{1};
 
 // No path is below it: where a root cannot be named, no mount is seen.

@@ -4,6 +4,7 @@
 
 #include "abi/types.h"
 #include "gate/dispatch/handlers.h"
+#include "gate/dispatch/known_descriptors.h"
 #include "gate/dispatch/mounts.h"
 #include "gate/dispatch/native_first.h"
 #include "gate/dispatch/path_engine.h"
@@ -129,6 +130,16 @@ long stat_file(const CallFrame& f, VirtualFile file, long to) {
   call.set_file(file.token);
   call.set_arg(0, STATX_BASIC_STATS);
   return give_stat(call, call.run(), to);
+}
+
+// statx(2) of a descriptor, likewise; or unsure.
+long statx_descriptor(const CallFrame& f, int fd) {
+  if (is_known_native(fd)) return pass_on;
+  struct statx st;
+  const long mask = f.arg[3] | STATX_TYPE | STATX_MODE | STATX_NLINK | STATX_INO;
+  const long r = raw_syscall(f.nr, f.arg[0], f.arg[1], f.arg[2], mask, native::of(&st));
+  if (r < 0) return r;
+  return stands_for_virtual(identity_of(st)) ? unsure : copy_to_program(pointer(f.arg[4]), &st, sizeof st);
 }
 
 // fstat(2). A native file's answer is that of the very look which found it native: a second one might meet a shadow.
@@ -268,10 +279,9 @@ long call_statx(const CallFrame& f) {
     return call_statx(empty);
   }
   const int dirfd = static_cast<int>(f.arg[0]);
-  VirtualFile file;
-  if (possible.virtual_file && dirfd != AT_FDCWD && is_plain_fstat(f.arg[1], f.arg[2]) &&
-      !has_virtual_inode(dirfd, file)) {
-    return look_natively(f);
+  if (dirfd != AT_FDCWD && is_plain_fstat(f.arg[1], f.arg[2])) {
+    if (!possible.virtual_file) return pass_on;
+    if (const long told = statx_descriptor(f, dirfd); told != unsure) return told;
   }
   const PathArgument argument{0, 1, how_of(f.arg[2])};
   struct statx st;

@@ -143,6 +143,12 @@ extern "C" void gate_call(StackRecord& record) {
   if (on_pool) record.owner.store(nullptr, std::memory_order_relaxed);
 }
 
+void* process_of_call() {
+  const char here = 0;
+  return on_gate_stack(address_of(&here)) ? record_of_stack(address_of(&here)).owner.load(std::memory_order_relaxed)
+                                          : nullptr;
+}
+
 void catch_number(long nr) { entry_table[nr] = KIND_CALL; }
 
 void catch_every_call() {

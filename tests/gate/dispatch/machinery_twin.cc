@@ -48,6 +48,7 @@ long map_aside(size_t bytes, int protection, int flags, int fd) {
 const char* exe_path() { return "/opt/program/of/the/test"; }
 
 uint64_t vdso_address() { return ::getauxval(AT_SYSINFO_EHDR); }
+void* process_of_call() { return nullptr; }
 
 // Nothing runs on stacks of the machinery here.
 void release_stacks_of(const void*) {}

@@ -14,6 +14,7 @@
 
 #include "abi/mount_table.h"
 #include "abi/ring.h"
+#include "gate/dispatch/known_descriptors.h"
 #include "gate/dispatch/mounts.h"
 #include "gate/dispatch/path_engine.h"
 #include "gate/dispatch/process.h"
@@ -41,6 +42,7 @@ class NativeFirst : public testing::Test {
     set_namespace_directory("/run/fusewire-test");
     process_start();
     descriptors_start();
+    forget_known_descriptors();
     possible.virtual_file = true;
     ASSERT_EQ(::chdir(root_.c_str()), 0);
   }

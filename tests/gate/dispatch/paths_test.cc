@@ -16,6 +16,7 @@
 
 #include "abi/mount_rules.h"
 #include "abi/ring.h"
+#include "gate/dispatch/known_descriptors.h"
 #include "gate/dispatch/mounts.h"
 #include "gate/dispatch/places.h"
 #include "gate/dispatch/process.h"
@@ -43,6 +44,7 @@ class Paths : public testing::Test {
     mount(at("mnt/m"), connection);
     process_start();
     descriptors_start();
+    forget_known_descriptors();
     possible.virtual_file = true;
     ASSERT_EQ(::chdir(root_.c_str()), 0);
   }

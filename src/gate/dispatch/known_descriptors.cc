@@ -1,0 +1,128 @@
+#include "gate/dispatch/known_descriptors.h"
+
+#include <atomic>
+#include <cstddef>
+
+#include "gate/dispatch/process.h"
+
+namespace fusewire::gate {
+
+namespace {
+
+constexpr size_t numbers = 4096;
+
+enum Kind : uint32_t { unknown, native, virtual_file, being_written, closed };
+constexpr uint32_t kinds = 8, changes_unit = kinds, ages_unit = 1u << 26, ages = 64;
+
+struct Known {
+  // Kind; how often numbers had changed hands when this one did; the age, which forgetting all begins anew.
+  std::atomic<uint32_t> word;
+  std::atomic<uint32_t> connection;
+  std::atomic<uint64_t> token;
+  std::atomic<uint32_t> changing;  // so many calls put something else there
+  std::atomic<bool> expected_virtual;
+};
+GATE_LARGE Known known[numbers];
+std::atomic<uint32_t> changes{0};
+std::atomic<uint32_t> age{0};
+std::atomic<bool> is_shared{false};
+
+bool is_kept(int fd) { return fd >= 0 && static_cast<size_t>(fd) < numbers; }
+
+Kind kind_of(uint32_t word) {
+  return word / ages_unit == age.load(std::memory_order_relaxed) ? static_cast<Kind>(word % kinds) : unknown;
+}
+
+uint32_t word_of(uint32_t change, Kind kind) {
+  return age.load(std::memory_order_relaxed) * ages_unit + change * changes_unit % ages_unit + kind;
+}
+
+// What is known at this moment.
+Kind kind_at(int fd) {
+  if (is_shared.load(std::memory_order_relaxed) || !is_alone_in_memory()) return unknown;
+  const Kind kind = kind_of(known[fd].word.load(std::memory_order_acquire));
+  return known[fd].changing.load(std::memory_order_acquire) == 0 ? kind : unknown;
+}
+
+// Puts kind in the place of what stands there, unless a number has changed hands since the look.
+bool put(int fd, uint32_t look, Kind kind, bool opened) {
+  if (is_shared.load(std::memory_order_relaxed) || !is_alone_in_memory()) return false;
+  uint32_t seen = known[fd].word.load(std::memory_order_acquire);
+  const Kind before = kind_of(seen);
+  if (before == being_written || (before == closed && !opened)) return false;
+  if (changes.load(std::memory_order_acquire) != look) return false;
+  return known[fd].word.compare_exchange_strong(seen, word_of(look, kind));
+}
+
+void put_native(int fd, uint32_t look, bool opened) {
+  if (is_kept(fd) && kind_at(fd) != native) put(fd, look, native, opened);
+}
+
+void put_virtual(int fd, const VirtualFile& file, uint32_t look, bool opened) {
+  if (!is_kept(fd)) return;
+  expect_virtual(fd, true);
+  if (kind_at(fd) == virtual_file || !put(fd, look, being_written, opened)) return;
+  known[fd].connection.store(file.connection, std::memory_order_relaxed);
+  known[fd].token.store(file.token, std::memory_order_relaxed);
+  uint32_t mine = word_of(look, being_written);
+  known[fd].word.compare_exchange_strong(mine, word_of(look, virtual_file), std::memory_order_release);
+}
+
+// Of this number something else is known from now on, if at all.
+void change(int fd, Kind kind) {
+  if (is_kept(fd)) known[fd].word.store(word_of(changes.fetch_add(1) + 1, kind), std::memory_order_release);
+}
+
+}  // namespace
+
+bool is_known_native(int fd) { return is_kept(fd) && kind_at(fd) == native; }
+
+bool is_known_virtual(int fd, VirtualFile& file) {
+  if (!is_kept(fd) || kind_at(fd) != virtual_file) return false;
+  const Known& k = known[fd];
+  const uint32_t before = k.word.load(std::memory_order_acquire);
+  const VirtualFile there{k.connection.load(std::memory_order_relaxed), k.token.load(std::memory_order_relaxed)};
+  std::atomic_thread_fence(std::memory_order_acquire);
+  if (kind_at(fd) != virtual_file || k.word.load(std::memory_order_relaxed) != before) return false;
+  file = there;
+  return true;
+}
+
+bool is_expected_virtual(int fd) { return !is_kept(fd) || known[fd].expected_virtual.load(std::memory_order_relaxed); }
+
+void expect_virtual(int fd, bool is_virtual) {
+  if (!is_kept(fd) || known[fd].expected_virtual.load(std::memory_order_relaxed) == is_virtual) return;
+  known[fd].expected_virtual.store(is_virtual, std::memory_order_relaxed);
+}
+
+uint32_t look_begins() { return changes.load(std::memory_order_acquire); }
+
+void found_native(int fd, uint32_t look) { put_native(fd, look, false); }
+
+void opened_native(int fd, uint32_t look) { put_native(fd, look, true); }
+
+void found_virtual(int fd, const VirtualFile& file, uint32_t look) { put_virtual(fd, file, look, false); }
+
+void opened_virtual(int fd, const VirtualFile& file, uint32_t look) { put_virtual(fd, file, look, true); }
+
+void closes(int fd) {
+  if (!is_kept(fd)) return;
+  expect_virtual(fd, false);
+  change(fd, closed);
+}
+
+ChangesHands::ChangesHands(int fd) : fd_(fd) {
+  if (is_kept(fd_)) known[fd_].changing++;
+  change(fd_, unknown);
+}
+
+ChangesHands::~ChangesHands() {
+  change(fd_, unknown);
+  if (is_kept(fd_)) known[fd_].changing--;
+}
+
+void forget_known_descriptors() { age = (age + 1) % ages; }
+
+void share_known_descriptors(bool are_shared) { is_shared = are_shared; }
+
+}  // namespace fusewire::gate
