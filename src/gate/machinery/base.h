@@ -24,6 +24,7 @@ template <class T>
 long argument(T* p) {
   return reinterpret_cast<long>(p);
 }
+
 constexpr bool failed(long result) { return result < 0 && result > -4096; }
 
 // Fresh zeroed memory, or nullptr.

@@ -86,7 +86,13 @@ bool can_vfork(const StackRecord& record, uint64_t flags) {
   return (flags & CLONE_VM) != 0 && (flags & CLONE_VFORK) != 0 && is_new_process(flags) && record.index < GATE_STACKS;
 }
 
+// A parent that waits for its vfork child runs no code meanwhile.
+void note_sharing(uint64_t flags) {
+  if ((flags & CLONE_VM) != 0 && (flags & CLONE_VFORK) == 0) code_runs_at_once();
+}
+
 void old_clone(StackRecord& record, const CallFrame& call) {
+  note_sharing(static_cast<uint64_t>(call.arg[0]));
   record.call = call;
   const auto flags = static_cast<uint64_t>(call.arg[0]);
   const auto stack_top = static_cast<uint64_t>(call.arg[1]);
@@ -126,6 +132,7 @@ void new_clone(StackRecord& record, const CallFrame& call) {
     return;
   }
   auto& args = *reinterpret_cast<clone_args*>(record.clone_arguments);
+  note_sharing(args.flags);
   // It would take our own handlers away. Callers know kernels without it (before 5.5) and reset signals themselves.
   if ((args.flags & CLONE_CLEAR_SIGHAND) != 0) {
     record.result = -22;  // EINVAL

@@ -5,6 +5,7 @@
 #include <linux/mman.h>
 
 #include "gate/machinery/base.h"
+#include "gate/machinery/machinery.h"
 
 namespace fusewire::gate {
 
@@ -12,23 +13,34 @@ namespace {
 
 constexpr size_t max_program_headers = 128;
 
+// Where headers, the interpreter's name and notes stand as a rule: one read serves for all.
+constexpr size_t front_bytes = 1024;
+
 struct Headers {
   Elf64_Ehdr file;
   Elf64_Phdr program[max_program_headers];
+  unsigned char front[front_bytes];
+  size_t in_front = 0;
+
+  bool read(int fd, void* to, size_t bytes, uint64_t offset) const {
+    if (offset < in_front && bytes <= in_front - offset) {
+      __builtin_memcpy(to, front + offset, bytes);
+      return true;
+    }
+    return raw_syscall(__NR_pread64, fd, argument(to), static_cast<long>(bytes), static_cast<long>(offset)) ==
+           static_cast<long>(bytes);
+  }
 };
 
-bool read_all(int fd, void* to, size_t bytes, uint64_t offset) {
-  return raw_syscall(__NR_pread64, fd, argument(to), static_cast<long>(bytes), static_cast<long>(offset)) ==
-         static_cast<long>(bytes);
-}
-
 bool read_headers(int fd, Headers& h) {
-  if (!read_all(fd, &h.file, sizeof h.file, 0)) return false;
+  const long n = raw_syscall(__NR_pread64, fd, argument(h.front), front_bytes, 0);
+  h.in_front = n > 0 ? static_cast<size_t>(n) : 0;
+  if (!h.read(fd, &h.file, sizeof h.file, 0)) return false;
   if (elf_kind(h.file.e_ident, sizeof h.file) != ElfKind::ours) return false;
   if (h.file.e_phentsize != sizeof(Elf64_Phdr) || h.file.e_phnum == 0 || h.file.e_phnum > max_program_headers) {
     return false;
   }
-  return read_all(fd, h.program, h.file.e_phnum * sizeof(Elf64_Phdr), h.file.e_phoff);
+  return h.read(fd, h.program, h.file.e_phnum * sizeof(Elf64_Phdr), h.file.e_phoff);
 }
 
 struct Extent {
@@ -96,6 +108,7 @@ int map_segment(int fd, const Elf64_Phdr& p, uint64_t bias) {
     const uint64_t offset = p.p_offset - (start - first_page);
     const long r = map(first_page, mapped_end - first_page, protection, MAP_PRIVATE | MAP_FIXED, fd, offset);
     if (failed(r)) return static_cast<int>(r);
+    if (protection == (PROT_READ | PROT_EXEC)) note_code(first_page, mapped_end);
     // The rest of the last page holds whatever follows in the file, where zeros belong.
     if (memory_end > file_end && (protection & PROT_WRITE) != 0) {
       __builtin_memset(reinterpret_cast<void*>(file_end), 0, mapped_end - file_end);
@@ -120,18 +133,18 @@ void note_segment(const Headers& h, const Elf64_Phdr& p, uint64_t bias, Image& i
   if (holds_headers && image.program_headers == 0) image.program_headers = low + (h.file.e_phoff - p.p_offset);
 }
 
-bool is_go_note(int fd, const Elf64_Phdr& p) {
+bool is_go_note(int fd, const Headers& h, const Elf64_Phdr& p) {
   struct {
     Elf64_Nhdr head;
     char name[4];
   } note;
-  if (p.p_filesz < sizeof note || !read_all(fd, &note, sizeof note, p.p_offset)) return false;
+  if (p.p_filesz < sizeof note || !h.read(fd, &note, sizeof note, p.p_offset)) return false;
   return note.head.n_namesz == 4 && __builtin_memcmp(note.name, "Go\0\0", 4) == 0;
 }
 
-int read_interpreter(int fd, const Elf64_Phdr& p, char (&interpreter)[path_room]) {
+int read_interpreter(int fd, const Headers& h, const Elf64_Phdr& p, char (&interpreter)[path_room]) {
   if (p.p_filesz < 2 || p.p_filesz > sizeof interpreter) return -ENOEXEC;
-  if (!read_all(fd, interpreter, p.p_filesz, p.p_offset)) return -EIO;
+  if (!h.read(fd, interpreter, p.p_filesz, p.p_offset)) return -EIO;
   return interpreter[p.p_filesz - 1] == 0 ? 0 : -ENOEXEC;
 }
 
@@ -140,8 +153,6 @@ int take_segment(int fd, const Headers& h, const Elf64_Phdr& p, uint64_t bias, I
     case PT_LOAD:
       note_segment(h, p, bias, image);
       return map_segment(fd, p, bias);
-    case PT_INTERP:
-      return read_interpreter(fd, p, image.interpreter);
     case PT_PHDR:
       image.program_headers = bias + p.p_vaddr;
       return 0;
@@ -149,7 +160,7 @@ int take_segment(int fd, const Headers& h, const Elf64_Phdr& p, uint64_t bias, I
       image.executable_stack = (p.p_flags & PF_X) != 0;
       return 0;
     case PT_NOTE:
-      if (is_go_note(fd, p)) image.is_go = true;
+      if (is_go_note(fd, h, p)) image.is_go = true;
       return 0;
     default:
       return 0;
@@ -175,7 +186,7 @@ int check_elf(int fd, char (&interpreter)[path_room]) {
   Extent e;
   if (!extent_of(h, e)) return -ENOEXEC;
   for (int i = 0; i < h.file.e_phnum; i++) {
-    if (h.program[i].p_type == PT_INTERP) return read_interpreter(fd, h.program[i], interpreter);
+    if (h.program[i].p_type == PT_INTERP) return read_interpreter(fd, h, h.program[i], interpreter);
   }
   return 0;
 }

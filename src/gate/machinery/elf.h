@@ -17,7 +17,6 @@ struct Image {
   uint64_t data_low = 0, data_high = 0;
   bool executable_stack = false;
   bool is_go = false;  // its runtime reads its own code
-  char interpreter[path_room] = {};
 };
 
 enum class ElfKind { none, foreign, ours };

@@ -25,7 +25,8 @@ struct Plan {
   char name[path_room + 64];  // as the program will be told (AT_EXECFN, a script's argument)
   char resolved[path_room];
   ProgramFile file;
-  SetId ids;  // that the program takes
+  int interpreter = -1;  // that it names, opened
+  SetId ids;             // that the program takes
   unsigned char head[head_bytes];
   size_t head_length = 0;
   // What takes the place of argv[0] when scripts are in play; points into texts.
@@ -73,10 +74,11 @@ bool read_head(Plan& plan) {
 }
 
 void close_plan(Plan& plan) {
-  for (const int fd : {plan.file.fd, plan.file.held}) {
+  for (const int fd : {plan.file.fd, plan.file.held, plan.interpreter}) {
     if (fd >= 0) raw_syscall(__NR_close, fd);
   }
   plan.file = {};
+  plan.interpreter = -1;
 }
 
 // The argument in front of a script's own is its interpreter's; the script's name follows.
@@ -136,13 +138,12 @@ void log_about(const char* what, const Plan& plan) {
 }
 
 // Whether the next image will be able to load the program: afterwards there is nobody left to tell.
-int check_program(int fd) {
+int check_program(Plan& plan) {
   char interpreter[path_room];
-  if (const int r = check_elf(fd, interpreter); r < 0 || interpreter[0] == 0) return r;
-  const int opened = open_for_load(interpreter, true);
-  if (opened < 0) return opened;
-  const int r = check_elf(opened, interpreter);
-  raw_syscall(__NR_close, opened);
+  if (const int r = check_elf(plan.file.fd, interpreter); r < 0 || interpreter[0] == 0) return r;
+  plan.interpreter = open_for_load(interpreter, true);
+  if (plan.interpreter < 0) return plan.interpreter;
+  const int r = check_elf(plan.interpreter, interpreter);
   return r == -ENOEXEC ? -ELIBBAD : r;
 }
 
@@ -155,7 +156,7 @@ void tell_without_rights(const Plan& plan) {
 }
 
 Verdict load(Plan& plan, const SetId& gains, int& error) {
-  error = check_program(plan.file.fd);
+  error = check_program(plan);
   if (error < 0) return Verdict::refused;
   if (!gains.any()) return Verdict::load;
   if (may_take(gains)) {
@@ -284,7 +285,7 @@ int execute_gate(StackRecord* record, const Plan& plan, uint64_t argv, uint64_t 
   Vectors v;
   int r = build_vectors(plan, argv, envp, state.c_str(), file.c_str(), v);
   if (r == 0) {
-    for (const int fd : {plan.file.fd, plan.file.held, closing}) keep_open(fd);
+    for (const int fd : {plan.file.fd, plan.file.held, plan.interpreter, closing}) keep_open(fd);
     leave_to_parent(record, v);
     ask_to_be_traced();
     r = execute_gate_file(v);
@@ -304,11 +305,16 @@ int become_gate(StackRecord* record, const Plan& plan, uint64_t argv, uint64_t e
   i.state = {text, before_exec(text, sizeof text, closing)};
   i.descriptor = plan.file.fd;
   i.held = plan.file.held;
+  i.interpreter = plan.interpreter;
   i.ids = plan.ids;
   i.trap = trap_mode();
-  i.ignored[0] = program_ignores(sig_segv);
-  i.ignored[1] = program_ignores(sig_bus);
-  i.ignored[2] = program_ignores(sig_sys);
+  // The first program has its signals from before the gate.
+  const auto ignores = [record](int signal) {
+    return record == nullptr ? kernel_ignores(signal) : program_ignores(signal);
+  };
+  i.ignored[0] = ignores(sig_segv);
+  i.ignored[1] = ignores(sig_bus);
+  i.ignored[2] = ignores(sig_sys);
   i.name_space = start_namespace();
   i.exe = plan.resolved;
   i.file_name = plan.name;

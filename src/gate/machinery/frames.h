@@ -49,7 +49,7 @@ struct StackRecord {
   void* left_memory;  // what a guest leaves in this memory when its execve succeeds
   size_t left_bytes;
   ProgramFrame parents_frame;  // with outcome vfork: the child runs over the one on the program's stack
-  int held_signal;  // with SIGNAL_HELD
+  int held_signal;             // with SIGNAL_HELD
 };
 
 static_assert(offsetof(ProgramFrame, resume) == F_RESUME && offsetof(ProgramFrame, return_address) == F_RETURN);

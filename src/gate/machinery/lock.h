@@ -21,7 +21,8 @@ class SpinLock {
   bool lock() {
     const auto self = static_cast<int>(raw_syscall(__NR_gettid));
     int holder = 0;
-    for (int waits = 1; !holder_.compare_exchange_strong(holder, self, std::memory_order_acquire); waits++, holder = 0) {
+    for (int waits = 1; !holder_.compare_exchange_strong(holder, self, std::memory_order_acquire);
+         waits++, holder = 0) {
       for (int i = 0; i < 100 && holder_.load(std::memory_order_relaxed) != 0; i++) __builtin_ia32_pause();
       if (holder_.load(std::memory_order_relaxed) == 0) continue;
       if (waits % patience == 0 && take_over(holder, self)) return true;

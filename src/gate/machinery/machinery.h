@@ -42,6 +42,10 @@ uint64_t resume_address(uint64_t site, long nr);
 // Brings an interrupted context that stands in a trampoline back to an address of the program, where it can.
 void leave_trampoline(Registers& r);
 void patch_after_fork();
+// A private mapping of a file that is code and cannot be written.
+void note_code(uint64_t low, uint64_t high);
+// From now on other processors may run this program's code: a clone shares its memory.
+void code_runs_at_once();
 // The range of code whose sites are rewritten only for the one pattern that was verified for it (Go reads its own
 // text).
 void set_cautious_range(uint64_t low, uint64_t high);
@@ -51,6 +55,7 @@ void signals_start(bool ignored_segv, bool ignored_bus, bool ignored_sys);
 void signals_after_fork();
 // Whether the program has it ignored: execve keeps that, and the kernel's own disposition says otherwise.
 bool program_ignores(int signal);
+bool kernel_ignores(int signal);  // as this process does, the gate or not
 // Handlers that a guest has set in place of those of the process that owns this memory are put back.
 void signals_after_guest();
 // rt_sigaction for the program.

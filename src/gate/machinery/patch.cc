@@ -70,8 +70,10 @@ struct Site {
   bool tried = false;                 // to make a trampoline; under the lock
   std::atomic<Trampoline*> trampoline{nullptr};
 };
-constexpr uint64_t max_sites = 2048;
-Site sites[max_sites];
+// The first ones stand close together: each page that a short program touches costs it as much as several calls.
+constexpr uint64_t first_sites_max = 128, max_sites = 2048, probes = 32;
+Site first_sites[first_sites_max];
+GATE_LARGE Site sites[max_sites];
 
 SpinLock patch_lock;
 uint64_t cautious_low = 0, cautious_high = 0;
@@ -85,13 +87,17 @@ struct {
 
 Site* find_site(uint64_t address) {
   const uint64_t start = (address * 0x9e3779b97f4a7c15ull) >> 53;
-  for (uint64_t i = 0; i < 32; i++) {
-    Site& s = sites[(start + i) % max_sites];
-    uint64_t seen = s.address.load(std::memory_order_acquire);
-    if (seen == 0 && s.address.compare_exchange_strong(seen, address)) return &s;
-    if (seen == address) return &s;
-  }
-  return nullptr;
+  const auto find_in = [&](Site* table, uint64_t size) -> Site* {
+    for (uint64_t i = 0; i < probes; i++) {
+      Site& s = table[(start + i) % size];
+      uint64_t seen = s.address.load(std::memory_order_acquire);
+      if (seen == 0 && s.address.compare_exchange_strong(seen, address)) return &s;
+      if (seen == address) return &s;
+    }
+    return nullptr;
+  };
+  Site* first = find_in(first_sites, first_sites_max);
+  return first != nullptr ? first : find_in(sites, max_sites);
 }
 
 bool in_reach(uint64_t a, uint64_t b) {
@@ -226,6 +232,9 @@ void serialise(const Pages& pages) {
   protect(pages, writable_code);
 }
 
+// Whether other processors may run this program's code at this moment.
+std::atomic<bool> runs_at_once{false};
+
 // Two bytes in one step; they lie in one cache line.
 void write_head(uint64_t at, uint16_t head) {
   asm volatile("xchgw %w0, %1" : "+r"(head), "+m"(*reinterpret_cast<uint16_t*>(at))::"memory");
@@ -235,6 +244,10 @@ void write_head(uint64_t at, uint16_t head) {
 void write_jump(uint64_t at, int32_t distance, const Pages& pages) {
   uint8_t bytes[jump_bytes] = {0xe9};
   __builtin_memcpy(bytes + 1, &distance, sizeof distance);
+  if (!runs_at_once) {
+    __builtin_memcpy(reinterpret_cast<void*>(at), bytes, jump_bytes);
+    return;
+  }
   constexpr uint64_t word = sizeof(uint64_t);
   if (at % word <= word - jump_bytes) {
     auto* whole = reinterpret_cast<uint64_t*>(at & ~(word - 1));
@@ -273,7 +286,8 @@ void finish_rewrite() {
 
 // Makes the five bytes at `at` a jump to t. They stay as they are when the code may not be written.
 void rewrite(uint64_t at, const Trampoline& t) {
-  if (at % cache_line == cache_line - 1) return;
+  // Two bytes of two cache lines cannot be changed in one step.
+  if (at % cache_line == cache_line - 1 && runs_at_once) return;
   Mapping m;
   const uint64_t last = at + jump_bytes - 1;
   if (!find_mapping(at, m) || !is_library_code(m) || last >= m.high) return;
@@ -320,18 +334,34 @@ void rewrite_number(uint64_t site, long nr) {
   if (t != nullptr) rewrite(site - number_bytes, *t);
 }
 
-// The mapping of code that first hits found last: they come in clusters.
-Mapping last_code;
+// Mappings of code that are known without a look: what the loader has mapped, what the program has mapped as code, and
+// what first hits found last. What is known may be stale; rewrite() looks anew.
+struct Code {
+  std::atomic<uint64_t> low, high;
+};
+Code known_code[8];
+std::atomic<uint32_t> known_codes{0};
 
-// At a site's first hit. What is remembered of the mapping may be stale; rewrite() looks anew.
+// The end of the known code around a site, 0: it is in none.
+uint64_t known_code_end(uint64_t site) {
+  for (const Code& code : known_code) {
+    const uint64_t high = code.high.load(std::memory_order_relaxed);
+    if (site >= code.low.load(std::memory_order_relaxed) && site < high) return high;
+  }
+  return 0;
+}
+
+// At a site's first hit.
 void first_trampoline(Site& s, uint64_t site) {
   constexpr uint64_t longest_displaced = 16;
-  if (site < last_code.low || site >= last_code.high) {
+  uint64_t end = known_code_end(site);
+  if (end == 0) {
     Mapping m;
     if (!find_mapping(site, m) || !is_library_code(m)) return;
-    last_code = m;
+    note_code(m.low, m.high);
+    end = m.high;
   }
-  if (site + syscall_bytes + longest_displaced > last_code.high) return;
+  if (site + syscall_bytes + longest_displaced > end) return;
   const uint64_t n = displaceable(site);
   if (n != 0) s.trampoline.store(build_trampoline(site, n), std::memory_order_release);
 }
@@ -347,7 +377,29 @@ Trampoline* trampoline_at(uint64_t pc) {
   return nullptr;
 }
 
+// Alone, nobody is to be kept out; a rewrite that was left behind is finished all the same.
+class PatchLocked {
+ public:
+  PatchLocked() : locks_(runs_at_once) {
+    if (!locks_ || patch_lock.lock()) finish_rewrite();
+  }
+  ~PatchLocked() {
+    if (locks_) patch_lock.unlock();
+  }
+  PatchLocked(const PatchLocked&) = delete;
+
+ private:
+  const bool locks_;
+};
+
 }  // namespace
+
+void note_code(uint64_t low, uint64_t high) {
+  Code& code = known_code[known_codes.fetch_add(1) % (sizeof known_code / sizeof *known_code)];
+  code.high.store(0, std::memory_order_relaxed);
+  code.low.store(low, std::memory_order_relaxed);
+  code.high.store(high, std::memory_order_relaxed);
+}
 
 uint64_t resume_address(uint64_t site, long nr) {
   const uint64_t after = site + syscall_bytes;
@@ -360,8 +412,7 @@ uint64_t resume_address(uint64_t site, long nr) {
     // Rewritten by another thread meanwhile, or still as it was; not something else that was mapped there since.
     return !is_syscall(site) || still_the_same(*t, site) ? resume_of(*t) : after;
   }
-  const Locked lock(patch_lock);
-  if (lock.taken_over()) finish_rewrite();
+  const PatchLocked lock;
   // Whoever comes first, so that nobody returns to the bytes behind the site that a trampoline stands for.
   if (!s->tried) {
     s->tried = true;
@@ -398,8 +449,11 @@ void leave_trampoline(Registers& r) {
   }
 }
 
+void code_runs_at_once() { runs_at_once = true; }
+
 void patch_after_fork() {
   finish_rewrite();
+  runs_at_once = false;
   patch_lock.reset();
 }
 

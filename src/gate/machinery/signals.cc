@@ -33,7 +33,7 @@ struct Disposition {
 Disposition dispositions[signal_count + 1];
 SpinLock dispositions_lock;
 // What a guest has put handlers of its own in place of, by signal.
-KernelSigaction lent[signal_count + 1];
+GATE_LARGE KernelSigaction lent[signal_count + 1];
 std::atomic<uint64_t> lent_signals{0};
 uint64_t lent_handled = 0;  // of those, which had a handler
 // The signals that the program has a handler for; the kernel does by itself what the others call for.
@@ -280,10 +280,8 @@ void signals_start(bool ignored_segv, bool ignored_bus, bool ignored_sys) {
   const int handled[] = {sig_segv, sig_bus, sig_sys};
   const bool ignored[] = {ignored_segv, ignored_bus, ignored_sys};
   for (int i = 0; i < 3; i++) {
-    KernelSigaction before{};
-    set_kernel_action(handled[i], nullptr, &before);
     KernelSigaction program{};
-    program.handler = ignored[i] || before.handler == handler_ignore ? handler_ignore : handler_default;
+    program.handler = ignored[i] ? handler_ignore : handler_default;
     write_disposition(handled[i], program);
     const KernelSigaction ours = always_handled_action(handled[i], program);
     set_kernel_action(handled[i], &ours, nullptr);
@@ -324,6 +322,12 @@ long interrupted_sleep() {
   if (record.deferred.load(std::memory_order_relaxed) != SIGNAL_HELD) return interrupted;
   const KernelSigaction action = read_disposition(record.held_signal);
   return action.handler <= handler_ignore || (action.flags & sa_restart) != 0 ? pass_on : interrupted;
+}
+
+bool kernel_ignores(int signal) {
+  KernelSigaction action{};
+  set_kernel_action(signal, nullptr, &action);
+  return action.handler == handler_ignore;
 }
 
 bool program_ignores(int signal) { return read_disposition(signal).handler == handler_ignore; }

@@ -19,8 +19,19 @@ extern "C" [[noreturn]] void enter_program(uint64_t stack, uint64_t entry);
 namespace {
 
 uint64_t vdso = 0;
-char program_path[path_room];
-char namespace_path[path_room];
+// Texts that stay, close together: each is some dozen bytes as a rule, and could be as long as a path.
+GATE_LARGE char texts[3 * path_room];
+size_t text_bytes = 0;
+const char* program_path = "";
+const char* namespace_path = "";
+
+const char* keep_text(std::string_view text) {
+  const size_t room = sizeof texts - text_bytes - 1, n = text.size() < room ? text.size() : room;
+  char* kept = texts + text_bytes;
+  __builtin_memcpy(kept, text.data(), n);
+  text_bytes += n + 1;
+  return kept;
+}
 
 // The block the kernel puts on a new stack.
 struct StartBlock {
@@ -41,16 +52,11 @@ StartBlock start_block(uint64_t* stack) {
   return b;
 }
 
-void copy_text(char (&to)[path_room], std::string_view from) {
-  const size_t n = from.size() < path_room ? from.size() : path_room - 1;
-  __builtin_memcpy(to, from.data(), n);
-  to[n] = 0;
-}
-
 // Until there is a program, the gate is what /proc/self/exe shows.
 void find_own_path() {
-  const long n = raw_syscall(__NR_readlink, argument("/proc/self/exe"), argument(program_path), path_room - 1);
-  program_path[n > 0 ? n : 0] = 0;
+  char path[path_room];
+  const long n = raw_syscall(__NR_readlink, argument("/proc/self/exe"), argument(path), path_room - 1);
+  program_path = keep_text({path, n > 0 ? static_cast<size_t>(n) : 0});
 }
 
 std::string_view take_field(std::string_view& rest, size_t bytes) {
@@ -103,15 +109,13 @@ bool is_randomised() {
 
 void load_program(const Inheritance& i) {
   const uint64_t hint = program_base + (is_randomised() ? (random_bits() & random_pages) << 12 : 0);
-  if (const int r = load_elf(i.descriptor, hint, loaded.program); r < 0) {
+  if (load_elf(i.descriptor, hint, loaded.program) < 0)
     die("cannot map the program (is it damaged, or is there no memory left?):", program_path);
-  }
   raw_syscall(__NR_close, i.descriptor);
-  if (loaded.program.interpreter[0] == 0) return;
-  const int fd = open_for_load(loaded.program.interpreter, false);
-  if (fd < 0) die("cannot open the program's interpreter:", loaded.program.interpreter);
-  if (load_elf(fd, 0, loaded.interpreter) < 0) die("cannot map the program's interpreter:", loaded.program.interpreter);
-  raw_syscall(__NR_close, fd);
+  if (i.interpreter < 0) return;
+  if (load_elf(i.interpreter, 0, loaded.interpreter) < 0)
+    die("cannot map the interpreter (is it damaged, or is there no memory left?) of", program_path);
+  raw_syscall(__NR_close, i.interpreter);
   loaded.has_interpreter = true;
 }
 
@@ -196,8 +200,8 @@ void allow_executable_stack(uint64_t* stack) {
 }
 
 [[noreturn]] void start_program(uint64_t* stack, Inheritance& i) {
-  copy_text(namespace_path, i.name_space);
-  copy_text(program_path, i.exe);
+  namespace_path = keep_text(i.name_space);
+  program_path = keep_text(i.exe);
   if (take_ids(i.ids) < 0) die("cannot take the ids that the program's set-id bits give:", program_path);
   // The strings are the environment's, each with a NUL; the state's is where the string ends.
   dispatch_start(namespace_path, i.state.data());
@@ -258,7 +262,7 @@ std::string_view reason(long error) {
     if (*b.count < words_before_arguments + 1) usage();
     own = b.arguments[4];
   }
-  copy_text(namespace_path, b.arguments[2]);
+  namespace_path = keep_text(b.arguments[2]);
   find_own_path();
   dispatch_start(namespace_path, own);
   const char* program = b.arguments[words_before_arguments - 1];
@@ -279,6 +283,7 @@ void write_inheritance(const Inheritance& from, StateText& state, FileText& file
   state.add_decimal(from.descriptor).add(' ').add_decimal(flags).add(' ');
   state.add_decimal(from.filters + 1).add(' ');
   state.add_decimal(from.held + 1).add(' ');
+  state.add_decimal(from.interpreter + 1).add(' ');
   // In halves: parse_decimal takes no more than 30 bits.
   for (const uint32_t id : {from.ids.uid, from.ids.gid})
     state.add_digits(id >> 16).add(' ').add_digits(id & 0xffff).add(' ');
@@ -291,10 +296,10 @@ bool read_inheritance(const char* state, const char* file, Inheritance& to) {
   std::string_view rest(state), name(file);
   if (!rest.starts_with(state_variable) || !name.starts_with(file_variable)) return false;
   rest.remove_prefix(state_variable.size());
-  uint64_t descriptor, flags, filters, held, name_space_bytes, exe_bytes;
+  uint64_t descriptor, flags, filters, held, interpreter, name_space_bytes, exe_bytes;
   if (!take_number(rest, descriptor) || !take_number(rest, flags) || !take_number(rest, filters) ||
-      !take_number(rest, held) || !take_id(rest, to.ids.uid) || !take_id(rest, to.ids.gid) ||
-      !take_number(rest, name_space_bytes) || !take_number(rest, exe_bytes) ||
+      !take_number(rest, held) || !take_number(rest, interpreter) || !take_id(rest, to.ids.uid) ||
+      !take_id(rest, to.ids.gid) || !take_number(rest, name_space_bytes) || !take_number(rest, exe_bytes) ||
       rest.size() < name_space_bytes + exe_bytes) {
     return false;
   }
@@ -304,6 +309,7 @@ bool read_inheritance(const char* state, const char* file, Inheritance& to) {
   to.ids.group = (flags & 32) != 0;
   to.filters = static_cast<int>(filters) - 1;
   to.held = static_cast<int>(held) - 1;
+  to.interpreter = static_cast<int>(interpreter) - 1;
   for (int i = 0; i < 3; i++) to.ignored[i] = (flags & (2u << i)) != 0;
   to.name_space = take_field(rest, name_space_bytes);
   to.exe = take_field(rest, exe_bytes);

@@ -13,6 +13,7 @@ namespace fusewire::gate {
 struct Inheritance {
   int descriptor = -1;          // of the file to load
   int held = -1;                // ProgramFile::held
+  int interpreter = -1;         // that the program's file names, opened; -1: it names none
   SetId ids;                    // that the program gets
   bool trap = false;            // the seccomp filter is installed
   int filters = -1;             // a descriptor of the seccomp filters, -1: there are none
