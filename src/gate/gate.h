@@ -19,9 +19,16 @@ struct CallFrame {
 
 // ---- implemented by the dispatcher ----
 
-// Whether nr goes through dispatch at all (else the entry passes it on). Indexed by number, 512 entries, 0 or 1;
+// Whether nr goes through dispatch at all (else the entry passes it on). Indexed by number, 512 entries: 0, 1, or
+// dispatched_by_descriptor: the entry passes it on while descriptors_at_entry allows it for its first argument;
 // clone, fork, vfork, clone3, rt_sigreturn, execve, execveat and the signal calls belong to the machinery.
 extern "C" uint8_t dispatch_table[512];
+inline constexpr uint8_t dispatched_by_descriptor = 2;
+// Descriptors below this number are passed on by the entry when no file of a mount is expected there; EBADF of such a
+// call comes to judge_call. 0: none are.
+extern "C" uint32_t descriptors_at_entry;
+inline constexpr uint32_t expected_descriptors = 4096;
+extern "C" uint8_t expected_virtual[expected_descriptors];
 // The call, done or passed on. Runs on a gate stack of 128 KiB; signals wait until it returns. (Only when all
 // gate stacks are taken does it run on the program's own stack, and a signal handler may then enter it again.)
 extern "C" long dispatch_call(const CallFrame& frame);

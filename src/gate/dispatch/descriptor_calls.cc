@@ -189,7 +189,7 @@ void note_receiving(const void* header) {
   if (copy_from_program(&copy, header, sizeof copy) != 0) return;
   if (copy.msg_control == nullptr || copy.msg_controllen == 0) return;
   possible.virtual_file = true;
-  possible.device = true;
+  device_is_possible();
 }
 
 void flush_descriptors() {
@@ -301,7 +301,7 @@ long call_dup3(const CallFrame& f) { return duplicate_onto(f); }
 
 long call_pidfd_getfd(const CallFrame&) {
   possible.virtual_file = true;
-  possible.device = true;
+  device_is_possible();
   return pass_on;
 }
 

@@ -78,7 +78,7 @@ long open_device(uint64_t flags) {
   if ((flags & O_PATH) != 0) return refuse(-ENXIO, "open", "/dev/fuse", "O_PATH on the device is not served");
   abi::LeaderRequest request;
   start_request(request, abi::LeaderOperation::open_device);
-  possible.device = true;
+  device_is_possible();
   int fd = -1;
   const long r = ask_leader(request, -1, &fd);
   if (r < 0) {

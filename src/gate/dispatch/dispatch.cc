@@ -200,7 +200,7 @@ bool takes_directory(int fd, VirtualFile& file) {
 
 void take_word(std::string_view word) {
   if (word == virtual_word) possible.virtual_file = true;
-  if (word == device_word) possible.device = true;
+  if (word == device_word) device_is_possible();
   if (word == abi::native_setid_word) native_setid = true;
   if (const int view = number_of(word, abi::view_word); view > 0) process().views.enter(static_cast<uint32_t>(view));
   Process& p = process();
@@ -261,7 +261,10 @@ long dispatch_call(const CallFrame& frame) {
 }
 
 void dispatch_start(const char* directory, const char* inherited) {
-  for (size_t i = 0; i < table_size; i++) dispatch_table[i] = table.handler[i] != nullptr ? 1 : 0;
+  for (size_t i = 0; i < table_size; i++) {
+    dispatch_table[i] = table.handler[i] != nullptr ? 1 : 0;
+    if (native_first_table.argument[i] == 1) dispatch_table[i] = dispatched_by_descriptor;
+  }
   set_namespace_directory(directory);
   process_start();
   std::string_view words = inherited == nullptr ? std::string_view() : std::string_view(inherited);
@@ -277,6 +280,7 @@ void dispatch_start(const char* directory, const char* inherited) {
   descriptors_start();
   for_each_word(words, take_word);
   if (process().umask == unknown_umask) read_umask(process());
+  set_descriptors_at_entry();
   for_each_word(words, [](std::string_view word) {
     if (const int fd = number_of(word, closing_word); fd >= 0) flush_kept(fd);
   });

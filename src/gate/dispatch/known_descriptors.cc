@@ -9,7 +9,7 @@ namespace fusewire::gate {
 
 namespace {
 
-constexpr size_t numbers = 4096;
+constexpr size_t numbers = expected_descriptors;
 
 enum Kind : uint32_t { unknown, native, virtual_file, being_written, closed };
 constexpr uint32_t kinds = 8, changes_unit = kinds, ages_unit = 1u << 26, ages = 64;
@@ -20,7 +20,6 @@ struct Known {
   std::atomic<uint32_t> connection;
   std::atomic<uint64_t> token;
   std::atomic<uint32_t> changing;  // so many calls put something else there
-  std::atomic<bool> expected_virtual;
 };
 GATE_LARGE Known known[numbers];
 std::atomic<uint32_t> changes{0};
@@ -75,6 +74,8 @@ void change(int fd, Kind kind) {
 
 }  // namespace
 
+constinit uint8_t expected_virtual[expected_descriptors] = {};
+
 bool is_known_native(int fd) { return is_kept(fd) && kind_at(fd) == native; }
 
 bool is_known_virtual(int fd, VirtualFile& file) {
@@ -88,11 +89,13 @@ bool is_known_virtual(int fd, VirtualFile& file) {
   return true;
 }
 
-bool is_expected_virtual(int fd) { return !is_kept(fd) || known[fd].expected_virtual.load(std::memory_order_relaxed); }
+bool is_expected_virtual(int fd) {
+  return !is_kept(fd) || __atomic_load_n(&expected_virtual[fd], __ATOMIC_RELAXED) != 0;
+}
 
 void expect_virtual(int fd, bool is_virtual) {
-  if (!is_kept(fd) || known[fd].expected_virtual.load(std::memory_order_relaxed) == is_virtual) return;
-  known[fd].expected_virtual.store(is_virtual, std::memory_order_relaxed);
+  if (!is_kept(fd) || is_expected_virtual(fd) == is_virtual) return;
+  __atomic_store_n(&expected_virtual[fd], is_virtual ? 1 : 0, __ATOMIC_RELAXED);
 }
 
 uint32_t look_begins() { return changes.load(std::memory_order_acquire); }

@@ -109,9 +109,7 @@ long duplicate_high(Process& p, int fd, int above, bool close_on_exec) {
 }
 
 int place_in(OwnDescriptors& table, int fd) {
-  int lowest = possible.lowest_internal;
-  while (fd < lowest && !possible.lowest_internal.compare_exchange_weak(lowest, fd)) {
-  }
+  has_internal(fd);
   for (size_t i = 0; i < own_room; i++) {
     int none = 0;
     if (table.number[i].compare_exchange_strong(none, fd + 1)) return static_cast<int>(i);
@@ -131,9 +129,7 @@ void move(Process& p, OwnDescriptors& table, int place, int above) {
   const int fd = table.number[place] - 1;
   const long copy = duplicate_high(p, fd, above, (native::fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0);
   const int moved = copy < 0 ? -1 : static_cast<int>(copy);
-  int lowest = possible.lowest_internal;
-  while (moved >= 0 && moved < lowest && !possible.lowest_internal.compare_exchange_weak(lowest, moved)) {
-  }
+  if (moved >= 0) has_internal(moved);
   table.number[place] = moved + 1;
   if (p.cwd.fd == fd) p.cwd.fd = moved;
   if (p.virtual_root.fd == fd) p.virtual_root.fd = moved;

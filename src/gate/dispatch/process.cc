@@ -5,6 +5,7 @@
 #include <new>
 
 #include "abi/leader_protocol.h"
+#include "gate/dispatch/mounts.h"
 #include "gate/dispatch/places.h"
 #include "gate/native.h"
 
@@ -191,6 +192,26 @@ bool virtual_cwd(const Process& p, VirtualFile& where) {
     where = {p.cwd.connection, p.cwd.token};
     if ((before & 1) == 0 && p.cwd.version == before) return is_virtual;
   }
+}
+
+constinit uint32_t descriptors_at_entry = 0;
+
+void set_descriptors_at_entry() {
+  const auto lowest = static_cast<uint32_t>(possible.lowest_internal.load());
+  const uint32_t all = lowest < expected_descriptors ? lowest : expected_descriptors;
+  __atomic_store_n(&descriptors_at_entry, possible.device || reporting() ? 0 : all, __ATOMIC_RELAXED);
+}
+
+void device_is_possible() {
+  possible.device = true;
+  set_descriptors_at_entry();
+}
+
+void has_internal(int fd) {
+  int lowest = possible.lowest_internal;
+  while (fd < lowest && !possible.lowest_internal.compare_exchange_weak(lowest, fd)) {
+  }
+  set_descriptors_at_entry();
 }
 
 bool is_alone_in_memory() { return guest_count.load(std::memory_order_acquire) == 0; }

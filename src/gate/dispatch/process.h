@@ -87,6 +87,12 @@ struct Possible {
   std::atomic<bool> no_exec_mapping{false};     // of a file that may not be executed
 };
 extern Possible possible;
+// The process may hold a device from now on.
+void device_is_possible();
+// A descriptor of the gate's has this number.
+void has_internal(int fd);
+// What the entry may pass on by itself, by these and by whether refusals are reported.
+void set_descriptors_at_entry();
 
 // Whether no guest is in this memory.
 bool is_alone_in_memory();

@@ -153,13 +153,14 @@ void catch_number(long nr) { entry_table[nr] = KIND_CALL; }
 
 void catch_every_call() {
   for (uint8_t& kind : entry_table) {
-    if (kind == KIND_PASS) kind = KIND_CALL;
+    if (kind == KIND_PASS || kind == KIND_DESCRIPTOR) kind = KIND_CALL;
   }
 }
 
 void build_entry_table() {
   for (long nr = 0; nr < 512; nr++) {
     entry_table[nr] = dispatch_table[nr] != 0 || belongs_to_machinery(nr) ? KIND_CALL : KIND_PASS;
+    if (dispatch_table[nr] == dispatched_by_descriptor) entry_table[nr] = KIND_DESCRIPTOR;
   }
   entry_table[__NR_rt_sigreturn] = KIND_SIGRETURN;
 }

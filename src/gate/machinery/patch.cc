@@ -290,7 +290,9 @@ void rewrite(uint64_t at, const Trampoline& t) {
   if (at % cache_line == cache_line - 1 && runs_at_once) return;
   Mapping m;
   const uint64_t last = at + jump_bytes - 1;
-  if (!find_mapping(at, m) || !is_library_code(m) || last >= m.high) return;
+  if (!find_mapping(at, m) || !is_library_code(m)) return;
+  // A page that was rewritten before is a mapping of its own.
+  if (last >= m.high && (!find_mapping(last, m) || !is_library_code(m))) return;
   parked.distance = static_cast<int32_t>(static_cast<int64_t>(address_of(&t) - (at + jump_bytes)));
   std::atomic_signal_fence(std::memory_order_release);
   parked.at = at;

@@ -42,6 +42,8 @@ std::atomic<int> guests{0};
 
 extern "C" {
 uint8_t dispatch_table[512] = {};
+uint32_t descriptors_at_entry = 0;
+uint8_t expected_virtual[expected_descriptors] = {};
 }
 
 extern "C" long dispatch_call(const CallFrame& f) {
@@ -68,6 +70,11 @@ void dispatch_start(const char* directory, const char*) {
   for (const int nr : path_calls) dispatch_table[nr] = 1;
   inside_reads = std::string_view(directory).ends_with("/inside");
   dispatch_table[__NR_read] = inside_reads ? 1 : 0;
+  // By the entry, and by the dispatcher where a file of a mount is expected.
+  constexpr int from_here = 5;
+  for (const int nr : {__NR_lseek, __NR_pread64}) dispatch_table[nr] = dispatched_by_descriptor;
+  descriptors_at_entry = expected_descriptors;
+  for (uint32_t fd = from_here; fd < expected_descriptors; fd++) expected_virtual[fd] = 1;
 }
 
 // A record is its process's number; unnumbered: the kernel has not told it.

@@ -147,6 +147,15 @@ const Thing things[] = {
        const int fd = dup(0);
        expect(fd > 2 && close(fd) == 0);
      }},
+    {"a_call_on_a_descriptor",
+     [] {
+       constexpr int native = 3, where_a_mounts_file_is_expected = 200;
+       for (const int fd : {native, where_a_mounts_file_is_expected}) {
+         expect(dup2(0, fd) == fd);
+         char byte;
+         expect(pread(fd, &byte, 1, 0) <= 1);
+       }
+     }},
     {"a_change_of_the_mask",
      [] {
        sigset_t some, old;

@@ -154,7 +154,7 @@ INSTANTIATE_TEST_SUITE_P(Things, Stepping,
                                          "a_call_that_fails", "a_call_that_is_judged", "a_call_made_inside",
                                          "a_change_of_the_mask", "a_change_of_a_disposition",
                                          "a_handler_and_its_return", "a_call_on_the_alternate_stack", "a_fork",
-                                         "a_vfork", "a_new_thread"),
+                                         "a_vfork", "a_call_on_a_descriptor", "a_new_thread"),
                          [](const auto& thing) { return thing.param; });
 
 }  // namespace

@@ -88,6 +88,16 @@ label pass_leave
 
 label not_passed
 2:
+  cmp $KIND_DESCRIPTOR, %r11d
+  jne 20f
+  cmp descriptors_at_entry(%rip), %edi
+  jae 3f
+  lea expected_virtual(%rip), %rcx
+  mov %edi, %r11d
+  cmpb $0, (%rcx, %r11)
+  je pass_call
+  jmp 3f
+20:
   cmp $KIND_SIGRETURN, %r11d
   jne 3f
   lea ENTRY_GAP(%rsp), %rsp

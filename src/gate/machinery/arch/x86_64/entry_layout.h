@@ -5,6 +5,7 @@
 #define KIND_PASS 0
 #define KIND_CALL 1       // gate_call decides
 #define KIND_SIGRETURN 2  // needs the program's exact stack pointer
+#define KIND_DESCRIPTOR 3  // passed on at once, unless a file of a mount is expected at its first argument
 
 // ProgramFrame: lies below the red zone of the program's stack while a call is in the gate.
 #define RED_ZONE 128
