@@ -24,16 +24,29 @@ std::array<uint64_t, columns> values_of(const Counts& c) {
   return {c.calls, c.sigsys, c.sleeps, c.hand_overs, c.bytes, c.faults};
 }
 
-// One that happens once in a while, but less than once in ten times, is not told.
-std::array<int64_t, columns> typical(const std::vector<PartyCounts>& each, int party, bool in_whole_numbers) {
+double median(const std::vector<PartyCounts>& each, int party, int column) {
+  std::vector<uint64_t> values;
+  for (const PartyCounts& once : each) values.push_back(values_of(once[party])[column]);
+  std::ranges::sort(values);
+  return static_cast<double>(values[values.size() / 2]);
+}
+
+double mean(const std::vector<PartyCounts>& each, int party, int column) {
+  double sum = 0;
+  for (const PartyCounts& once : each) sum += static_cast<double>(values_of(once[party])[column]);
+  return sum / static_cast<double>(each.size());
+}
+
+// The mean, where what happens less than once in ten times is not told. Of what was done a few times only, and for
+// programs, the median: one that went otherwise would be too much of a mean.
+std::array<int64_t, columns> typical(const std::vector<PartyCounts>& each, int party, bool is_program) {
+  constexpr size_t few = 16;
   std::array<int64_t, columns> typical{};
   for (int i = 0; i < columns && !each.empty(); i++) {
-    double sum = 0;
-    for (const PartyCounts& once : each) sum += static_cast<double>(values_of(once[party])[i]);
-    const double mean = sum / static_cast<double>(each.size());
-    const double whole = std::round(mean);
-    const bool is_rounded = in_whole_numbers || std::abs(mean - whole) < 0.1;
-    typical[i] = std::llround((is_rounded ? whole : mean) * tenth);
+    const bool by_median = is_program || each.size() < few;
+    const double value = by_median ? median(each, party, i) : mean(each, party, i);
+    const double whole = std::round(value);
+    typical[i] = std::llround((std::abs(value - whole) < 0.1 ? whole : value) * tenth);
   }
   return typical;
 }
