@@ -151,15 +151,32 @@ bool may(Look look) {
 
 }  // namespace
 
+// The sets say yes too often: what they say is looked up.
 bool may_be_mount_name(std::string_view name) {
-  return may([name](const abi::Covered& covered) { return covered.names.may_have(abi::hash_of(name)); });
+  return may([name](const abi::Covered& covered) {
+    if (!covered.names.may_have(abi::hash_of(name))) return false;
+    bool is_name = false;
+    for_mounted([&](const MountEntry& e) {
+      const size_t length = e.path_length;
+      if (e.parent != 0 || length >= abi::mount_path_max) return;
+      is_name |= last_component({table->path[&e - table->entry], length}) == name;
+    });
+    return is_name;
+  });
 }
 
 bool may_be_covered(uint64_t device, uint64_t inode) {
   if (inode == table->gate_inode && device == table->gate_device) return true;
   return may([=](const abi::Covered& covered) {
-    return covered.native_first == 0 || covered.inodes.may_have(abi::hash_of(inode)) ||
-           covered.devices.may_have(abi::hash_of(device));
+    if (covered.native_first == 0) return true;
+    const bool is_inode = covered.inodes.may_have(abi::hash_of(inode));
+    if (!is_inode && !covered.devices.may_have(abi::hash_of(device))) return false;
+    bool is_covered = false;
+    for_mounted([&](const MountEntry& e) {
+      if (e.parent != 0 || e.covered_device != device) return;
+      is_covered |= e.covered_inode == inode || e.cover == abi::Cover::own_device;
+    });
+    return is_covered;
   });
 }
 

@@ -60,6 +60,12 @@ class NativeFirst : public testing::Test {
   void cover(const std::string& name) {
     struct stat st {};
     ASSERT_EQ(::stat(at(name).c_str(), &st), 0);
+    abi::MountEntry& entry = table_->entry[table_->mounted];
+    entry.state = static_cast<uint32_t>(abi::MountState::mounted);
+    entry.id = table_->mounted + 1;
+    entry.path_length = static_cast<uint32_t>(at(name).size());
+    entry.covered_device = st.st_dev, entry.covered_inode = st.st_ino;
+    std::strcpy(table_->path[table_->mounted++], at(name).c_str());
     table_->covered.native_first = 1;
     table_->covered.inodes.add(abi::hash_of(uint64_t{st.st_ino}));
     table_->covered.names.add(abi::hash_of(last_component(name)));
@@ -211,6 +217,14 @@ TEST_F(NativeFirst, while_the_table_changes_nothing_is_the_truth) {
   EXPECT_EQ(stat("other/file"), unsure);
 }
 
+TEST_F(NativeFirst, what_only_looks_like_a_mount_point_is_tried) {
+  for (auto& word : table_->covered.names.word) word = ~uint64_t{0};
+  for (auto& word : table_->covered.inodes.word) word = ~uint64_t{0};
+  EXPECT_EQ(stat("other/file"), 0);
+  EXPECT_EQ(stat("to-covered"), unsure);
+  EXPECT_EQ(stat("parent/covered"), unsure);
+}
+
 TEST_F(NativeFirst, where_something_lies_at_a_mount_point_nothing_is_tried) {
   table_->covered.native_first = 0;
   EXPECT_EQ(stat("other/file"), unsure);
@@ -221,6 +235,8 @@ TEST_F(NativeFirst, a_file_system_that_lies_at_mount_points_alone_is_known_by_it
   struct stat st;
   ASSERT_EQ(::stat(at("other").c_str(), &st), 0);
   table_->covered.devices.add(abi::hash_of(uint64_t{st.st_dev}));
+  EXPECT_EQ(stat("to-file"), 0);
+  table_->entry[0].cover = abi::Cover::own_device;
   EXPECT_EQ(stat("to-file"), unsure);
 }
 
