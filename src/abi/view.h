@@ -241,7 +241,9 @@ class ViewWalk {
     if (entry.epoch != static_cast<uint32_t>(header(offsetof(ViewHeader, epoch)))) return ViewAnswer::miss;
     if ((entry.flags & view_name::mounted_on) != 0 || !holds(entry.valid_until)) return ViewAnswer::miss;
     if (entry.child == 0) return ViewAnswer::absent;
-    const bool usable = read_inode(entry.child, row) && (row.flags & (view_inode::bad | view_inode::counts)) == 0;
+    // One use of what a READDIRPLUS brought is enough for the next to be one: the others need not be told.
+    const uint32_t misses = view_inode::bad | ((row.flags & view_inode::advised) != 0 ? 0 : view_inode::counts);
+    const bool usable = read_inode(entry.child, row) && (row.flags & misses) == 0;
     return usable ? ViewAnswer::found : ViewAnswer::miss;
   }
 

@@ -71,7 +71,8 @@ static_assert(sizeof(ViewInode) == 2 * view_cell_bytes && offsetof(ViewInode, li
 namespace view_inode {
 inline constexpr uint32_t bad = 1;        // another file took its nodeid
 inline constexpr uint32_t dead = 2;       // a directory that was removed
-inline constexpr uint32_t counts = 4;     // the half wants to know of its next use (readdirplus)
+inline constexpr uint32_t counts = 4;     // the half wants to know of its next use (readdirplus), unless the
+inline constexpr uint32_t advised = 32;   // directory's next READDIR will be a READDIRPLUS already
 inline constexpr uint32_t has_btime = 8;  // which is not in the row
 inline constexpr uint32_t root = 16;      // the file system's
 }  // namespace view_inode

@@ -17,12 +17,18 @@ Task<Result<size_t>> send_lookup(Superblock& sb, Caller& caller, Dentry& dentry,
   co_return sent;
 }
 
+void advise_readdirplus(Inode& directory) {
+  if (directory.advise_readdirplus) return;
+  directory.advise_readdirplus = true;
+  directory.sb.changed(directory);
+}
+
 // A cached dentry whose attributes came with READDIRPLUS is used: the next READDIR shall be one again (K192).
 void note_use(Dentry& dentry) {
   if (!dentry.inode || !dentry.inode->made_by_readdirplus) return;
   dentry.inode->made_by_readdirplus = false;
   dentry.sb.changed(*dentry.inode);
-  if (dentry.parent) dentry.parent->inode->advise_readdirplus = true;
+  if (dentry.parent) advise_readdirplus(*dentry.parent->inode);
 }
 
 // Whether it may be used without a question to the daemon.
@@ -93,7 +99,7 @@ Task<Result<Ref<Dentry>>> lookup_fresh(Superblock& sb, Caller& caller, Dentry& p
   if (!found) co_return error(found.error());
   sb.set_timeout(**found, out);
   (*found)->epoch = dentry.epoch;
-  if (parent.inode) parent.inode->advise_readdirplus = true;
+  if (parent.inode) advise_readdirplus(*parent.inode);
   co_return *found;
 }
 

@@ -124,6 +124,7 @@ bool wants_plus(File& file) {
   if (!sb.has(wire::init_flag::readdirplus_auto)) return true;
   const bool advised = file.inode->advise_readdirplus;
   file.inode->advise_readdirplus = false;
+  if (advised) sb.changed(*file.inode);
   return advised || file.position == 0;
 }
 

@@ -20,6 +20,7 @@ uint32_t flags_of(const Inode& inode) {
   if (inode.bad) flags |= view_inode::bad;
   if (inode.dead) flags |= view_inode::dead;
   if (inode.made_by_readdirplus) flags |= view_inode::counts;
+  if (inode.advise_readdirplus) flags |= view_inode::advised;
   if (inode.has_btime) flags |= view_inode::has_btime;
   if (inode.sb.root().inode == &inode) flags |= view_inode::root;
   return flags;

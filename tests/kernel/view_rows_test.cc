@@ -241,6 +241,16 @@ TEST_F(ViewTest, bad_dead_and_counted_inodes_are_misses) {
   EXPECT_EQ(at("d/f"), miss) << "READDIRPLUS made it, and its first use is to be noted (K192)";
 }
 
+TEST_F(ViewTest, one_use_of_what_a_readdirplus_brought_stands_for_all) {
+  ViewInode row = inode_row(a_file, 3);
+  row.flags = view_inode::counts;
+  rows.write_inode(the_file, row, {});
+  ViewInode parent = inode_row(a_directory, 2);
+  parent.flags = view_inode::advised;
+  rows.write_inode(directory, parent, {});
+  EXPECT_EQ(at("d/f"), file(3)) << "the directory's next READDIR is a READDIRPLUS already";
+}
+
 TEST_F(ViewTest, an_ended_view_says_nothing) {
   rows.set_flags(view_flag::ended);
   EXPECT_EQ(at("d/f"), miss);
