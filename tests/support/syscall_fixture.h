@@ -3,6 +3,8 @@
 // names, I/O) a test adds with daemon->on(); a request that nobody expected fails the test.
 #pragma once
 
+#include <sys/mman.h>
+
 #include <map>
 #include <memory>
 #include <optional>
@@ -18,20 +20,27 @@
 
 namespace fusewire::test {
 
-// Memory for a view, which a test may read as a client would.
+// Memory for a view, which a test may read as a client would. Pages that are not written cost nothing: there are
+// tests with thousands of mounts.
 class TestViewMemory final : public kernel::ViewMemory {
  public:
-  explicit TestViewMemory(size_t bytes) : ViewMemory(nullptr, bytes), words_(bytes / 8) { use(words_.data(), bytes); }
+  explicit TestViewMemory(size_t bytes) : ViewMemory(nullptr, bytes), bytes_(bytes) {
+    memory_ = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    use(memory_, bytes);
+  }
+  ~TestViewMemory() { ::munmap(memory_, bytes_); }
+  TestViewMemory(const TestViewMemory&) = delete;
   bool back(uint64_t offset, uint64_t bytes) override {
     if (offset + bytes > limit) return false;
     return true;
   }
-  abi::MappedView mapped() const { return {words_.data(), words_.size() * 8}; }
+  abi::MappedView mapped() const { return {memory_, bytes_}; }
 
   uint64_t limit = UINT64_MAX;  // no memory from here on
 
  private:
-  std::vector<uint64_t> words_;
+  const size_t bytes_;
+  void* memory_;
 };
 
 using kernel::Errno;
