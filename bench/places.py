@@ -113,14 +113,18 @@ class Place:
             os.sched_setaffinity(0, self.cpus)
 
 
-def end(process):
-    """Lets it end by the end of its input."""
-    process.stdin.close()
+def wait_or_kill(process, seconds):
     try:
-        process.wait(SECONDS_TO_END)
+        process.wait(seconds)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+def end(process):
+    """Lets it end by the end of its input."""
+    process.stdin.close()
+    wait_or_kill(process, SECONDS_TO_END)
     process.stdout.close()
 
 
@@ -159,11 +163,7 @@ class Kernel(Place):
         if is_mounted(directory):
             unmount = ["umount", directory] if os.geteuid() == 0 else ["fusermount3", "-u", directory]
             subprocess.run(unmount, check=False)
-        try:
-            daemon.wait(SECONDS_TO_MOUNT)
-        except subprocess.TimeoutExpired:
-            daemon.kill()
-            daemon.wait()
+        wait_or_kill(daemon, SECONDS_TO_MOUNT)
         daemon.stderr.close()
 
     @staticmethod

@@ -8,7 +8,6 @@
 #include "gate/dispatch/mounts.h"
 #include "gate/dispatch/path_engine.h"
 #include "gate/dispatch/process.h"
-#include "gate/dispatch/roots.h"
 #include "gate/native.h"
 
 namespace fusewire::gate {
@@ -38,12 +37,8 @@ open_how how_without_symlinks(uint64_t flags, uint64_t mode) {
   return how;
 }
 
-// Where a walk without symlinks ends: 0 or -errno, ELOOP when it meets one.
 long walk_without_symlinks(const NativeLook& look, bool follow) {
-  const open_how how = how_without_symlinks(O_PATH | O_CLOEXEC | (follow ? 0 : O_NOFOLLOW), 0);
-  const long fd = raw_syscall(SYS_openat2, look.dirfd, native::of(look.text.c_str()), native::of(&how), sizeof how);
-  if (fd >= 0) native::close(static_cast<int>(fd));
-  return fd < 0 ? fd : 0;
+  return gate::walk_without_symlinks(look.dirfd, look.text.c_str(), follow);
 }
 
 // Not in a mount, not covered by one, and nothing that the gate shows differently: its own file, a shadow or what else
@@ -74,7 +69,7 @@ bool is_missing_natively(const NativeLook& look, bool follow) {
 
 // Whether an error of the call made natively is the true one.
 bool is_true_error(const NativeLook& look, bool follow, long error) {
-  if ((error != -ENOENT && error != -ENOTDIR && error != -EACCES) || may_be_of_start(look, error)) return false;
+  if (!ends_a_walk(error) || may_be_of_start(look, error)) return false;
   const long walked = starts_with_link(look) ? -ELOOP : walk_without_symlinks(look, follow);
   if (walked == error) return true;
   return walked == -ELOOP && error == -ENOENT && !look.in_proc && is_missing_natively(look, follow);
@@ -108,6 +103,13 @@ bool ends_in_name(std::string_view path) {
 }
 
 }  // namespace
+
+long walk_without_symlinks(int dirfd, const char* path, bool follow) {
+  const open_how how = how_without_symlinks(O_PATH | O_CLOEXEC | (follow ? 0 : O_NOFOLLOW), 0);
+  const long fd = raw_syscall(SYS_openat2, dirfd, native::of(path), native::of(&how), sizeof how);
+  if (fd >= 0) native::close(static_cast<int>(fd));
+  return fd < 0 ? fd : 0;
+}
 
 NativeLook::NativeLook(const CallFrame& frame, const PathArgument& argument) {
   if (!native_first()) return;
@@ -214,7 +216,7 @@ long readlink_first(const NativeLook& look, char* to, size_t room) {
 long xattr_first(const NativeLook& look, const CallFrame& call) {
   if (!look.allowed || look.in_proc || !ends_in_name(look.text.view())) return unsure;
   const long r = native::call(call);
-  const bool says_where = r == -ENOENT || r == -ENOTDIR || r == -EACCES || r == -ELOOP;
+  const bool says_where = ends_a_walk(r) || r == -ELOOP;
   return !says_where || is_true_error(look, false, r) ? r : unsure;
 }
 
@@ -223,7 +225,7 @@ bool is_native_path(const NativeLook& look, bool follow, bool makes) {
   if (makes && !starts_with_link(look)) {
     const long walked = walk_without_symlinks(look, follow);
     if (walked == 0) return true;
-    if ((walked == -ENOENT || walked == -ENOTDIR || walked == -EACCES) && !may_be_of_start(look, walked)) return true;
+    if (ends_a_walk(walked) && !may_be_of_start(look, walked)) return true;
   }
   struct stat st;
   const long r = fstatat(look, look.text.c_str(), follow ? 0 : AT_SYMLINK_NOFOLLOW, st);

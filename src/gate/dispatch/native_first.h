@@ -7,6 +7,7 @@
 // Thread rule: any thread.
 #pragma once
 
+#include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 
@@ -33,6 +34,12 @@ struct NativeLook {
  private:
   void look();
 };
+
+// Where a walk of the kernel without symlinks ends, of a path in the gate's memory: 0 or -errno, ELOOP when it meets
+// one.
+long walk_without_symlinks(int dirfd, const char* path, bool follow);
+// Errors that say where a walk ended: something is not there, is no directory, or may not be searched.
+inline bool ends_a_walk(long error) { return error == -ENOENT || error == -ENOTDIR || error == -EACCES; }
 
 // A result that tells nothing.
 inline constexpr long unsure = -4002;

@@ -104,13 +104,8 @@ Scan scan_literally(Walk& walk, Where& where) {
 
 // Whether the kernel finds no symlink on the way, so that the literal path is the whole truth.
 bool has_no_symlink(int dirfd, const Walk& walk, bool follow) {
-  open_how how{};
-  how.flags = O_PATH | O_CLOEXEC | (follow ? 0 : O_NOFOLLOW);
-  how.resolve = RESOLVE_NO_SYMLINKS;
-  const char* path = walk.pending.c_str() + walk.at;
-  const long fd = raw_syscall(SYS_openat2, dirfd, native::of(path), native::of(&how), sizeof how);
-  if (fd >= 0) native::close(static_cast<int>(fd));
-  return fd >= 0 || fd == -ENOENT || fd == -ENOTDIR || fd == -EACCES;
+  const long walked = walk_without_symlinks(dirfd, walk.pending.c_str() + walk.at, follow);
+  return walked == 0 || ends_a_walk(walked);
 }
 
 struct ProcLink {

@@ -18,54 +18,37 @@
 #include "gate/dispatch/mounts.h"
 #include "gate/dispatch/path_engine.h"
 #include "gate/dispatch/process.h"
+#include "support/name_tree.h"
 
 namespace fusewire::gate {
 namespace {
 
-class NativeFirst : public testing::Test {
+class NativeFirst : public NameTree {
  protected:
   void SetUp() override {
-    char name[] = "/tmp/native-first-test-XXXXXX";
-    ASSERT_NE(::mkdtemp(name), nullptr);
-    root_ = std::filesystem::canonical(name);
-    for (const char* dir : {"parent", "parent/covered", "other"}) ::mkdir(at(dir).c_str(), 0755);
+    make_tree({"parent", "parent/covered", "other"});
     std::ofstream(at("other/file")) << "text";
     link(at("parent/covered"), "to-covered");
     link("parent/covered/inside", "into-covered");
     link("parent", "to-parent");
     link("other", "to-other");
     link("other/file", "to-file");
-    table_ = std::make_unique<abi::MountTable>();
-    std::memset(static_cast<void*>(table_.get()), 0, sizeof *table_);
     cover("parent/covered");
-    use_mounts(table_.get());
     set_namespace_directory("/run/fusewire-test");
-    process_start();
-    descriptors_start();
-    forget_known_descriptors();
-    possible.virtual_file = true;
-    ASSERT_EQ(::chdir(root_.c_str()), 0);
+    enter_tree();
   }
   void TearDown() override {
     process().cwd.fd = -1;
     possible.virtual_cwd = false;
-    use_mounts(nullptr);
-    ASSERT_EQ(::chdir("/"), 0);
-    std::filesystem::remove_all(root_);
+    NameTree::TearDown();
   }
 
-  std::string at(const std::string& name) const { return root_ + "/" + name; }
-  void link(const std::string& target, const char* name) { ASSERT_EQ(::symlink(target.c_str(), at(name).c_str()), 0); }
   // As the leader writes it for a mount there.
   void cover(const std::string& name) {
     struct stat st {};
     ASSERT_EQ(::stat(at(name).c_str(), &st), 0);
-    abi::MountEntry& entry = table_->entry[table_->mounted];
-    entry.state = static_cast<uint32_t>(abi::MountState::mounted);
-    entry.id = table_->mounted + 1;
-    entry.path_length = static_cast<uint32_t>(at(name).size());
+    abi::MountEntry& entry = mount_at_path(at(name));
     entry.covered_device = st.st_dev, entry.covered_inode = st.st_ino;
-    std::strcpy(table_->path[table_->mounted++], at(name).c_str());
     table_->covered.native_first = 1;
     table_->covered.inodes.add(abi::hash_of(uint64_t{st.st_ino}));
     table_->covered.names.add(abi::hash_of(last_component(name)));
@@ -86,8 +69,6 @@ class NativeFirst : public testing::Test {
   bool exists(const std::string& name) const { return ::access(at(name).c_str(), F_OK) == 0; }
 
   static constexpr long opened = 1;
-  std::string root_;
-  std::unique_ptr<abi::MountTable> table_;
 };
 
 TEST_F(NativeFirst, what_is_beside_a_mount_is_the_truth) {

@@ -21,50 +21,26 @@
 #include "gate/dispatch/places.h"
 #include "gate/dispatch/process.h"
 #include "gate/native.h"
+#include "support/name_tree.h"
 
 namespace fusewire::gate {
 namespace {
 
 constexpr uint32_t connection = 7;
 
-class Paths : public testing::Test {
+class Paths : public NameTree {
  protected:
   void SetUp() override {
-    char name[] = "/tmp/paths-test-XXXXXX";
-    ASSERT_NE(::mkdtemp(name), nullptr);
-    root_ = std::filesystem::canonical(name);
-    for (const char* dir : {"mnt", "mnt/m", "other", "other/sub"}) ::mkdir(at(dir).c_str(), 0755);
+    make_tree({"mnt", "mnt/m", "other", "other/sub"});
     link(at("mnt"), "absolute");
     link("mnt/m", "to-mount");
     link("../mnt", "other/up");
     link("loop", "loop");
-    table_ = std::make_unique<abi::MountTable>();
-    std::memset(static_cast<void*>(table_.get()), 0, sizeof *table_);
-    use_mounts(table_.get());
     mount(at("mnt/m"), connection);
-    process_start();
-    descriptors_start();
-    forget_known_descriptors();
-    possible.virtual_file = true;
-    ASSERT_EQ(::chdir(root_.c_str()), 0);
-  }
-  void TearDown() override {
-    use_mounts(nullptr);
-    ASSERT_EQ(::chdir("/"), 0);
-    std::filesystem::remove_all(root_);
+    enter_tree();
   }
 
-  std::string at(const std::string& name) const { return root_ + "/" + name; }
-  void link(const std::string& target, const char* name) { ASSERT_EQ(::symlink(target.c_str(), at(name).c_str()), 0); }
-  void mount(const std::string& path, uint32_t id) {
-    const uint32_t index = table_->mounted++;
-    abi::MountEntry& e = table_->entry[index];
-    e.state = static_cast<uint32_t>(abi::MountState::mounted);
-    e.id = index + 1;
-    e.connection = id;
-    e.path_length = static_cast<uint32_t>(path.size());
-    std::strcpy(table_->path[index], path.c_str());
-  }
+  void mount(const std::string& path, uint32_t id) { mount_at_path(path).connection = id; }
   // On the root of the one that was mounted last.
   void cover(uint32_t id) {
     mount(at("mnt/m"), id);
@@ -101,8 +77,6 @@ class Paths : public testing::Test {
     return text + ":" + w.text.c_str();
   }
 
-  std::string root_;
-  std::unique_ptr<abi::MountTable> table_;
   static constexpr How no_follow{.follow = false};
 };
 
