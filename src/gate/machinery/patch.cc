@@ -165,9 +165,14 @@ Trampoline* build_trampoline(uint64_t site, uint64_t displaced) {
 }
 
 // Whether the bytes at the site are still those that the trampoline was made from: code may have been unmapped and
-// something else mapped in its place.
+// something else mapped in its place. Another thread may be rewriting it at this moment.
 bool still_the_same(const Trampoline& t, uint64_t site) {
   return __builtin_memcmp(reinterpret_cast<void*>(site + syscall_bytes), t.code + resume_offset, t.displaced) == 0;
+}
+
+bool is_syscall(uint64_t site) {
+  const auto* p = reinterpret_cast<const uint8_t*>(site);
+  return p[0] == 0x0f && p[1] == 0x05;
 }
 
 Trampoline* build_number_trampoline(uint64_t site) {
@@ -256,15 +261,13 @@ void write_jump(uint64_t at, int32_t distance, const Pages& pages) {
     __atomic_store_n(whole, value, __ATOMIC_SEQ_CST);
     return;
   }
-  // In steps: first a jump to itself holds whoever comes by, then the tail, then the head. Within one cache line other
-  // processors see them in this order by themselves.
-  const bool one_line = at % cache_line <= cache_line - jump_bytes;
+  // In steps: first a jump to itself holds whoever comes by, then the tail, then the head.
   constexpr uint16_t jump_to_itself = 0xfeeb;
   write_head(at, jump_to_itself);
-  if (!one_line) serialise(pages);
+  serialise(pages);
   auto* p = reinterpret_cast<uint8_t*>(at);
   for (uint64_t i = 2; i < jump_bytes; i++) __atomic_store_n(p + i, bytes[i], __ATOMIC_SEQ_CST);
-  if (!one_line) serialise(pages);
+  serialise(pages);
   uint16_t head;
   __builtin_memcpy(&head, bytes, sizeof head);
   write_head(at, head);
@@ -297,11 +300,6 @@ void rewrite(uint64_t at, const Trampoline& t) {
   std::atomic_signal_fence(std::memory_order_release);
   parked.at = at;
   write_parked();
-}
-
-bool is_syscall(uint64_t site) {
-  const auto* p = reinterpret_cast<const uint8_t*>(site);
-  return p[0] == 0x0f && p[1] == 0x05;
 }
 
 // The code around an address that can be read, as far as `reach` bytes both ways and as it is in one piece. Rewritten
@@ -411,8 +409,11 @@ uint64_t resume_address(uint64_t site, long nr) {
   const bool time_to_rewrite = hits == hot || hits == hot_for_the_unsure;
   Trampoline* t = s->trampoline.load(std::memory_order_acquire);
   if (t != nullptr && !time_to_rewrite) {
-    // Rewritten by another thread meanwhile, or still as it was; not something else that was mapped there since.
-    return !is_syscall(site) || still_the_same(*t, site) ? resume_of(*t) : after;
+    // Still as it was, or rewritten by another thread meanwhile; not something else that was mapped there since. In
+    // this order: a rewrite changes the `syscall` first and the bytes behind it afterwards.
+    if (still_the_same(*t, site)) return resume_of(*t);
+    std::atomic_thread_fence(std::memory_order_acquire);
+    return is_syscall(site) ? after : resume_of(*t);
   }
   const PatchLocked lock;
   // Whoever comes first, so that nobody returns to the bytes behind the site that a trampoline stands for.
