@@ -119,6 +119,10 @@ int copy_to_program(void* to, const void* from, size_t bytes);
 long copy_string_from_program(char* to, const char* from, size_t room);
 // The dispatcher's record of the process that makes the call which runs here, where that is known already.
 void* process_of_call();
+// Whether signals wait for the end of the call that runs here (see dispatch_call).
+bool holds_signals_back();
+// Whether no other thread or process has been in this memory since the process began, but children of vfork.
+bool is_single_threaded();
 // Maps memory of the gate's own where programs, sanitizers and runtimes do not look for theirs; flags and fd as
 // mmap(2). The address, or -errno.
 long map_aside(size_t bytes, int protection, int flags, int fd = -1);

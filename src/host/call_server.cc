@@ -98,8 +98,6 @@ void CallServer::release_locks(uint64_t owner) {
 void CallServer::take(uint64_t key) {
   const std::shared_ptr<Client> client = clients_.at(key);
   uint64_t submitted = client->take_submitted();
-  // Files closed before these calls were made are released first: a daemon expects RELEASE before the UNLINK.
-  if (submitted != 0 && files_.size() > 0) files_.take_events();
   for (; submitted != 0; submitted &= submitted - 1) begin(client, static_cast<uint32_t>(std::countr_zero(submitted)));
   if (client->calls == 0) return;
   for (Call* call : client->in_flight) {
@@ -120,6 +118,8 @@ bool CallServer::look() {
   spin_.until([this] { return is_anything_submitted(); }, [] { ::sched_yield(); });
   for (const auto& [key, client] : clients_) client->set_watching(false);
   if (!is_anything_submitted()) return false;
+  // As HostProcess::turn.
+  if (files_.size() > 0) files_.take_events();
   for (const auto& [key, client] : clients_) take(key);
   return true;
 }

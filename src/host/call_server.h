@@ -28,7 +28,8 @@ class CallServer final : CallEnd {
   uint64_t add(UniqueFd socket);
   Client& client(uint64_t key) { return *clients_.at(key); }
   bool has(uint64_t key) const { return clients_.contains(key); }
-  // The doorbell rang: begins what is submitted, and passes interrupts on.
+  // The doorbell rang: begins what is submitted, and passes interrupts on. Closes that were made before must have been
+  // taken.
   void take(uint64_t key);
   // While no call is under way: looks for the next one for a moment (Spin), and begins what is submitted. True when
   // anything was. Otherwise the doorbells ring.

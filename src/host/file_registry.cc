@@ -12,6 +12,7 @@
 #include <cstring>
 #include <fstream>
 #include <set>
+#include <utility>
 #include <vector>
 
 #include "abi/ring.h"
@@ -23,13 +24,6 @@ namespace {
 
 // A memfd is never moved: of its watch nothing is told but its end, when the file itself is gone (IN_IGNORED).
 constexpr uint32_t watched = IN_MOVE_SELF;
-
-uint64_t random_token() {
-  uint64_t token = 0;
-  // Without random numbers 0, which no file has: the open fails.
-  while (random_bits(token) && token == 0) continue;
-  return token;
-}
 
 std::string own_link(int fd) { return fmt::format("/proc/self/fd/{}", fd); }
 
@@ -44,6 +38,16 @@ bool seal(int fd) {
 int FileRegistry::start() {
   inotify_.reset(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
   return inotify_ ? 0 : -errno;
+}
+
+// Without random numbers 0, which no file has: the open fails.
+uint64_t FileRegistry::random_token() {
+  for (;;) {
+    if (tokens_left_ == 0 && !random_bits(tokens_)) return 0;
+    if (tokens_left_ == 0) tokens_left_ = tokens_.size();
+    const uint64_t token = std::exchange(tokens_[--tokens_left_], 0);
+    if (token != 0) return token;
+  }
 }
 
 std::expected<UniqueFd, int> FileRegistry::add(syscall::OpenFile& file, uint64_t& token) {

@@ -8,6 +8,7 @@
 // Thread rule: one thread, outside Connection::Entry (release takes it itself).
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <expected>
 #include <memory>
@@ -65,6 +66,7 @@ class FileRegistry final : public kernel::LeaseHolders {
   uint64_t overflows() const { return overflows_; }
 
  private:
+  uint64_t random_token();
   void close(RegisteredFile& file);  // its watch is gone
   void unwatch(RegisteredFile& file);
   void close_unwatched();
@@ -77,6 +79,8 @@ class FileRegistry final : public kernel::LeaseHolders {
   std::unordered_map<uint64_t, RegisteredFile> files_;  // by token
   std::unordered_map<int, uint64_t> watches_;           // token by watch
   uint64_t overflows_ = 0;
+  std::array<uint64_t, 32> tokens_{};  // random ones, asked for together; each is used once
+  size_t tokens_left_ = 0;
 };
 
 }  // namespace fusewire::host

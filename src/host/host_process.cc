@@ -95,9 +95,13 @@ void HostProcess::turn() {
   std::array<epoll_event, events_per_turn> events;
   const int count = ::epoll_wait(epoll_.get(), events.data(), events_per_turn, timeout);
   if (count == 0 && must_look) calls_.lock_owners().take_deaths();
-  for (int i = 0; i < count; ++i) {
-    const uint64_t tag = events[static_cast<size_t>(i)].data.u64;
-    handle(static_cast<Source>(tag & 0xff), tag >> 8, events[static_cast<size_t>(i)].events);
+  // Files closed before a call was made are released first: a daemon expects RELEASE before the UNLINK.
+  for (const bool are_files : {true, false}) {
+    for (int i = 0; i < count; ++i) {
+      const epoll_event& event = events[static_cast<size_t>(i)];
+      const auto source = static_cast<Source>(event.data.u64 & 0xff);
+      if ((source == Source::files) == are_files) handle(source, event.data.u64 >> 8, event.events);
+    }
   }
   settle();
 }

@@ -46,8 +46,9 @@ void drop_received(uint64_t word) {
 }
 
 // A message belongs to the slot's call when it carries the token that the host wrote into the slot before it sent it.
-// A late one, of a call that was given up, is closed, and never replaces what the slot waits for.
-void keep_received(Ring& ring, uint32_t slot, uint64_t word) {
+// A late one, of a call that was given up, is closed, and never replaces what the slot waits for. mine: the slot of who
+// received it, who need not be woken.
+void keep_received(Ring& ring, uint32_t slot, uint64_t word, uint32_t mine) {
   const uint64_t wanted = std::atomic_ref<uint64_t>(abi::ring_slot(ring.memory, slot).token).load();
   auto& kept = ring.received[slot];
   uint64_t before = kept.load();
@@ -55,14 +56,34 @@ void keep_received(Ring& ring, uint32_t slot, uint64_t word) {
     if (!is_of_token(word, wanted) || (before != 0 && is_of_token(before, wanted))) return drop_received(word);
   } while (!kept.compare_exchange_weak(before, word));
   drop_received(before);
-  native::futex_wake_all(&kept);
+  if (slot != mine) native::futex_wake_all(&kept);
 }
+
+// No signal comes while it lives: its handler would run in the middle of what stands here.
+class WithoutSignals {
+ public:
+  WithoutSignals() : held_back_(holds_signals_back()) {
+    uint64_t all = ~uint64_t{0};
+    if (!held_back_) set(all, &old_);
+  }
+  ~WithoutSignals() {
+    if (!held_back_) set(old_, nullptr);
+  }
+  WithoutSignals(const WithoutSignals&) = delete;
+
+ private:
+  static void set(uint64_t mask, uint64_t* old) {
+    raw_syscall(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, native::of(&mask), native::of(old), sizeof mask);
+  }
+
+  const bool held_back_;
+  uint64_t old_ = 0;
+};
 
 // Receives one FileMessage, for whichever slot it is. No signal may come between taking the descriptor off the socket
 // and storing it: a handler's own open would wait for it for ever.
-long receive_file(Ring& ring) {
-  uint64_t all = ~uint64_t{0}, old = 0;
-  raw_syscall(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, native::of(&all), native::of(&old), sizeof old);
+long receive_file(Ring& ring, uint32_t mine) {
+  const WithoutSignals without_signals;
   abi::FileMessage message{};
   int fds[2] = {-1, -1};
   const Received m = [&] {
@@ -72,18 +93,17 @@ long receive_file(Ring& ring) {
   if (fds[1] >= 0) native::close(fds[1]);
   const bool whole = m.bytes == sizeof message && message.slot < abi::slot_count;
   if (whole && (fds[0] >= 0 || m.cut)) {
-    keep_received(ring, message.slot, received_word(message.token, fds[0] >= 0 ? fds[0] + 1 : none_left));
+    keep_received(ring, message.slot, received_word(message.token, fds[0] >= 0 ? fds[0] + 1 : none_left), mine);
   } else if (fds[0] >= 0) {
     native::close(fds[0]);
   }
-  raw_syscall(SYS_rt_sigprocmask, 2, native::of(&old), 0, sizeof old);
   return m.bytes;
 }
 
 }  // namespace
 
 RingCall::RingCall(uint32_t connection, abi::CallNumber number, long nr)
-    : tid_(static_cast<uint32_t>(native::gettid())), begun_(look_begins()) {
+    : tid_(static_cast<uint32_t>(thread_number())), begun_(look_begins()) {
   const TakenSlot taken = take_slot(process(), connection, tid_);
   ring_ = taken.ring;
   index_ = taken.index;
@@ -286,7 +306,7 @@ int RingCall::wait_descriptor() {
       return got == none_left ? -EMFILE : got - 1;
     }
     drop_received(word);
-    const long r = receive_file(*ring_);
+    const long r = receive_file(*ring_, index_);
     if (r == 0 || (r < 0 && r != -EAGAIN && r != -EINTR)) return r == -EMFILE ? -EMFILE : -ENOTCONN;
     if (r == -EAGAIN) native::futex_wait(&received, 0, false, {0, 10'000'000});
   }

@@ -216,6 +216,11 @@ void has_internal(int fd) {
 
 bool is_alone_in_memory() { return guest_count.load(std::memory_order_acquire) == 0; }
 
+int thread_number() {
+  return is_single_threaded() && is_alone_in_memory() ? own_record.pid.load(std::memory_order_relaxed)
+                                                      : static_cast<int>(native::gettid());
+}
+
 Process& process() {
   if (guest_count.load(std::memory_order_acquire) == 0) return own_record;
   if (void* known = process_of_call(); known != nullptr) return *static_cast<Process*>(known);

@@ -96,6 +96,8 @@ void set_descriptors_at_entry();
 
 // Whether no guest is in this memory.
 bool is_alone_in_memory();
+// The number of the calling thread; no system call where it is the only one.
+int thread_number();
 // The record of the calling process; never fails.
 Process& process();
 

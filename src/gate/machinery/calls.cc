@@ -149,6 +149,11 @@ void* process_of_call() {
                                           : nullptr;
 }
 
+bool holds_signals_back() {
+  const char here = 0;
+  return on_gate_stack(address_of(&here));
+}
+
 void catch_number(long nr) { entry_table[nr] = KIND_CALL; }
 
 void catch_every_call() {

@@ -454,6 +454,8 @@ void leave_trampoline(Registers& r) {
 
 void code_runs_at_once() { runs_at_once = true; }
 
+bool is_single_threaded() { return !runs_at_once.load(std::memory_order_relaxed); }
+
 void patch_after_fork() {
   finish_rewrite();
   runs_at_once = false;

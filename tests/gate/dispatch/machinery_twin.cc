@@ -49,6 +49,8 @@ const char* exe_path() { return "/opt/program/of/the/test"; }
 
 uint64_t vdso_address() { return ::getauxval(AT_SYSINFO_EHDR); }
 void* process_of_call() { return nullptr; }
+bool holds_signals_back() { return false; }
+bool is_single_threaded() { return false; }
 
 // Nothing runs on stacks of the machinery here.
 void release_stacks_of(const void*) {}
