@@ -23,7 +23,7 @@
 namespace fusewire::abi {
 
 inline constexpr uint32_t call_magic = 0x46575243;  // "FWRC"
-inline constexpr uint32_t call_version = 5;
+inline constexpr uint32_t call_version = 6;
 inline constexpr uint32_t slot_count = 64;
 inline constexpr uint32_t slot_data_bytes = 128 * 1024 + 16 * 1024;  // paths, then data
 inline constexpr uint32_t io_bytes_max = 128 * 1024;                 // of one read or write call, in the slot
@@ -44,7 +44,8 @@ enum class CallNumber : uint32_t {
   none = 0,
   // path calls: file + path1
   // arg0 flags, arg1 mode, arg2 RESOLVE_ flags. Result 0; `token` names the open file; its descriptor came as
-  // FileMessage. Result opened_special: a fifo or a device; the descriptor is an O_PATH one of what the client opens in
+  // FileMessage. shadow: of one that the client keeps, which serves if the result says so; then no message comes.
+  // Result opened_special: a fifo or a device; the descriptor is an O_PATH one of what the client opens in
   // its place.
   openat = 1,
   open_exec,    // as openat, arg0 0 or O_NOFOLLOW; readable for execve. While it is open nobody may write
@@ -98,7 +99,8 @@ enum class CallNumber : uint32_t {
   setlk,         // data: syscall::Lock; arg0 1: wait; arg1 1: of the open file (F_OFD_*)
   getlk,         // data: syscall::Lock, in and out; arg1 as for setlk
   flock,         // arg0 operation
-  flush,         // one close(2) of one descriptor. Result 0, or flushed_watched: files are watched
+  flush,         // one close(2) of one descriptor. Result 0, or flushed_watched: files are watched. arg0 1: it was the
+                 // last one, and the client keeps the shadow for another file, if the result's `shadow` is not 0
   path,          // arg0 room; token 0 too. Result: length; data: path from the root of the mount `leave_mount`, or with
                  // arg1 1 from the root of the file system
   ioctl,         // arg0 cmd, arg1 argument, data in place, data_length. Result: the ioctl's
@@ -152,6 +154,7 @@ struct alignas(128) Slot {
   // 0: the first mount of the connection.
   uint32_t mount, mount2;
   uint32_t leave_links;  // symlinks that a walk which left had followed
+  uint64_t shadow;       // of a shadow that the client keeps: what is in its name. Result: that it serves, or 0
 };
 
 struct RingHeader {
@@ -199,6 +202,7 @@ inline constexpr int64_t flushed_watched = 1;
 inline constexpr char objects_name[] = "objects";
 
 // A virtual descriptor is a memfd with this name and mode; the token is the right to use the open file, unguessable.
+// A shadow that has served another file before is known by its name's token all the same: that of the first one.
 // Name: "fusewire:<leader's pid>:<connection id>:<token, 16 hex digits>"; st_mode & 07777 == shadow_mode. The leader's
 // pid (MountTable::leader_pid) tells namespaces apart: one may run inside another.
 inline constexpr char shadow_name_prefix[] = "fusewire:";

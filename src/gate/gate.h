@@ -54,6 +54,8 @@ void dispatch_start(const char* namespace_directory, const char* inherited);
 void* dispatch_process();
 // The child of fork (its memory a copy): forget rings and sockets of the parent, whose record dispatch_process() gave.
 void dispatch_after_fork(void* parent, bool shares_descriptors);
+// Before a clone that shares neither the memory nor the descriptors.
+void dispatch_before_copying_descriptors();
 // Before a clone that shares the descriptors and not the memory.
 void dispatch_before_sharing_descriptors();
 struct GuestPlan {

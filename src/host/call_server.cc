@@ -72,7 +72,7 @@ uint64_t CallServer::add(UniqueFd socket) {
   std::shared_ptr<Client> client = Client::welcome(std::move(socket), std::move(peer), connection_id_);
   if (!client) return 0;
   client->lock_owner = lock_owners_.join(client->credentials(), client->socket(), host_.random());
-  const uint64_t key = next_key_++;
+  const uint64_t key = client->key = next_key_++;
   clients_.emplace(key, std::move(client));
   return key;
 }
@@ -157,11 +157,12 @@ int CallServer::prepare(Call& call) {
   if (!call.info) return -EINVAL;
   if (const int error = copy_arguments(call); error < 0) return error;
   if (!take_files(call)) return static_cast<int>(abi::stale_token);
-  if (call.fields.root != 0 && !(call.root = files_.use(call.fields.root))) return -ENOENT;
+  if (call.fields.root != 0 && !(call.root = files_.use(call.fields.root, call.client->key))) return -ENOENT;
   call.leave = {};
   call.leave.storage = call.leave_storage;
   call.output = 0;
   call.opened = nullptr;
+  call.shadow = 0;
   call.mount = mount_;
   call.special = &special_;
   call.watches = &watches_;
@@ -178,8 +179,8 @@ int CallServer::prepare(Call& call) {
   return 0;
 }
 
-RegisteredFile* CallServer::use_file(uint64_t token) {
-  RegisteredFile* file = files_.use(token);
+RegisteredFile* CallServer::use_file(const Call& call, uint64_t token) {
+  RegisteredFile* file = files_.use(token, call.client->key);
   return file || special_.empty() ? file : special_.use(token);
 }
 
@@ -189,11 +190,11 @@ bool CallServer::take_files(Call& call) {
   if (on == StandsOn::connection) return true;
   const bool is_pair = on == StandsOn::two_files;
   if (fields.file != 0 || on == StandsOn::open_file || is_pair) {
-    call.file = use_file(fields.file);
+    call.file = use_file(call, fields.file);
     if (!call.file) return false;
   }
   if (!is_pair && (on != StandsOn::two_paths || fields.file2 == 0)) return true;
-  call.file2 = use_file(fields.file2);
+  call.file2 = use_file(call, fields.file2);
   return call.file2 != nullptr;
 }
 
@@ -230,6 +231,7 @@ void CallServer::answer(Call& call) {
   host_.forget_traced_call(call.caller.pid);
   notices_.tell();
   if (call.opened) hand_over_file(call);
+  if (call.fields.number == abi::CallNumber::flush) keep_shadow(call);
   if (call.memory) hand_over_memory(call);
   if (call.handed) hand_over_descriptor(call);
   put_result(call);
@@ -247,7 +249,13 @@ void CallServer::answer(Call& call) {
 
 void CallServer::hand_over_file(Call& call) {
   uint64_t token = 0;
-  auto shadow = files_.add(*call.opened, token);
+  if (call.fields.shadow != 0) token = files_.use_kept(call.fields.shadow, call.client->key, *call.opened);
+  if (token != 0) {
+    call.client->slot(call.slot).token = token;
+    call.shadow = call.fields.shadow;
+    return;
+  }
+  auto shadow = files_.add(*call.opened, call.client->key, token);
   if (!shadow) {
     call.result = shadow.error();
     kernel::Connection::Entry entry(call.mount->connection());
@@ -261,6 +269,11 @@ void CallServer::hand_over_file(Call& call) {
   // Nobody has the descriptor: no close will ever tell of it.
   call.result = -ENFILE;
   files_.abandon(token);
+}
+
+void CallServer::keep_shadow(Call& call) {
+  constexpr int64_t is_last = 1;
+  if (call.fields.arg[0] == is_last && call.file) call.shadow = files_.keep(*call.file, call.client->key);
 }
 
 void CallServer::hand_over_memory(Call& call) {
@@ -283,6 +296,7 @@ void CallServer::put_result(Call& call) {
   abi::Slot& slot = call.client->slot(call.slot);
   slot.over_file_size = call.caller.over_file_size ? 1 : 0;
   slot.leave_mount = call.leave.mount;
+  slot.shadow = call.shadow;
   const std::span<std::byte> area = call.slot_data();
   if (call.result >= 0 && call.output > 0) std::memcpy(area.data(), call.data.data(), call.output);
   if (call.result == -static_cast<int64_t>(kernel::Errno::eleave)) {
@@ -299,6 +313,7 @@ void CallServer::put_result(Call& call) {
 
 void CallServer::answer_at_once(Client& client, uint32_t slot, int64_t result) {
   client.slot(slot).result = result;
+  client.slot(slot).shadow = 0;
   client.finish(slot);
 }
 

@@ -67,7 +67,8 @@ class CallServer final : CallEnd {
   void hand_over_file(Call& call);
   void hand_over_memory(Call& call);
   void hand_over_descriptor(Call& call);
-  RegisteredFile* use_file(uint64_t token);
+  void keep_shadow(Call& call);
+  RegisteredFile* use_file(const Call& call, uint64_t token);
   void put_result(Call& call);
   bool has_room_for(uint32_t uid) const;
   void forget(const Client& client);

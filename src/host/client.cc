@@ -153,7 +153,8 @@ CallFields Client::copy_fields(uint32_t i) const {
                     .nr = once(from.nr),
                     .file_size_limit = once(from.file_size_limit),
                     .mount = once(from.mount),
-                    .mount2 = once(from.mount2)};
+                    .mount2 = once(from.mount2),
+                    .shadow = once(from.shadow)};
   for (size_t a = 0; a < std::size(fields.arg); ++a) fields.arg[a] = once(from.arg[a]);
   return fields;
 }

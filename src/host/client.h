@@ -30,6 +30,7 @@ struct CallFields {
   uint32_t nr;
   uint64_t file_size_limit;
   uint32_t mount, mount2;
+  uint64_t shadow;
 };
 
 class Client {
@@ -72,6 +73,7 @@ class Client {
   // The socket that came for the call in this slot; none when none came.
   UniqueFd take_socket(uint32_t slot);
 
+  uint64_t key = 0;                                // of the server; no other client ever has it
   bool gone = false;                               // the process hung up
   std::array<Call*, abi::slot_count> in_flight{};  // by slot
   uint32_t calls = 0;                              // of them not null

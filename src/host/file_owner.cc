@@ -7,11 +7,21 @@
 #include <cerrno>
 #include <system_error>
 #include <thread>
+#include <utility>
 
 namespace fusewire::host {
 
+FileOwner& FileOwner::operator=(FileOwner&& other) {
+  end();
+  end_ = std::move(other.end_);
+  other_end_ = std::move(other.other_end_);
+  return *this;
+}
+
+FileOwner::~FileOwner() { end(); }
+
 // The end of the pipe is no signal.
-FileOwner::~FileOwner() {
+void FileOwner::end() {
   if (end_) ::fcntl(end_.get(), F_SETFL, O_NONBLOCK);
 }
 

@@ -14,6 +14,7 @@ class FileOwner {
  public:
   FileOwner() = default;
   FileOwner(FileOwner&&) = default;
+  FileOwner& operator=(FileOwner&& other);
   ~FileOwner();
   // A descriptor whose owner is the file's; -errno.
   std::expected<UniqueFd, int> reach();
@@ -24,6 +25,7 @@ class FileOwner {
 
  private:
   int make();
+  void end();
 
   UniqueFd end_, other_end_;
 };

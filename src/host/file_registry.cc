@@ -50,7 +50,7 @@ uint64_t FileRegistry::random_token() {
   }
 }
 
-std::expected<UniqueFd, int> FileRegistry::add(syscall::OpenFile& file, uint64_t& token) {
+std::expected<UniqueFd, int> FileRegistry::add(syscall::OpenFile& file, uint64_t client, uint64_t& token) {
   token = random_token();
   if (token == 0) return std::unexpected(-EIO);
   const std::string name = fmt::format("{}{}:{}:{:016x}", abi::shadow_name_prefix, leader_pid_, connection_, token);
@@ -66,9 +66,32 @@ std::expected<UniqueFd, int> FileRegistry::add(syscall::OpenFile& file, uint64_t
     ::inotify_rm_watch(inotify_.get(), watch);
     return std::unexpected(-error);
   }
-  files_.emplace(token, RegisteredFile{.file = &file, .token = token, .watch = watch});
+  files_.emplace(token,
+                 RegisteredFile{.file = &file, .token = token, .file_token = token, .client = client, .watch = watch});
   watches_.emplace(watch, token);
   return shadow;
+}
+
+uint64_t FileRegistry::use_kept(uint64_t shadow, uint64_t client, syscall::OpenFile& file) {
+  const auto found = files_.find(shadow);
+  if (found == files_.end() || found->second.file || found->second.client != client) return 0;
+  const uint64_t token = random_token();
+  if (token == 0) return 0;
+  found->second.file = &file;
+  found->second.file_token = token;
+  later_files_.emplace(token, shadow);
+  --kept_;
+  return token;
+}
+
+uint64_t FileRegistry::keep(RegisteredFile& file, uint64_t client) {
+  if (file.closed || file.shared || file.client != client || file.uses != 1) return 0;
+  release(file);
+  file.file_token = 0;
+  file.owner = {};
+  file.notice = {};
+  ++kept_;
+  return file.token;
 }
 
 void FileRegistry::abandon(uint64_t token) {
@@ -82,16 +105,19 @@ void FileRegistry::lease_broken(syscall::OpenFile& file) {
 
 bool FileRegistry::any_writable(uint32_t mount) const {
   return std::any_of(files_.begin(), files_.end(), [mount](const auto& each) {
-    const syscall::OpenFile& file = *each.second.file;
-    return file.writable() && (mount == 0 || file.mount == mount);
+    const syscall::OpenFile* file = each.second.file;
+    return file && file->writable() && (mount == 0 || file->mount == mount);
   });
 }
 
-RegisteredFile* FileRegistry::use(uint64_t token) {
-  auto found = files_.find(token);
-  if (found == files_.end() || found->second.closed) return nullptr;
-  ++found->second.uses;
-  return &found->second;
+RegisteredFile* FileRegistry::use(uint64_t token, uint64_t client) {
+  const auto later = later_files_.find(token);
+  const auto found = files_.find(later == later_files_.end() ? token : later->second);
+  if (found == files_.end() || found->second.closed || !found->second.file) return nullptr;
+  RegisteredFile& file = found->second;
+  if (file.client != client || file.file_token != token) file.shared = true;
+  ++file.uses;
+  return &file;
 }
 
 void FileRegistry::unuse(RegisteredFile& file) {
@@ -148,8 +174,16 @@ void FileRegistry::close(RegisteredFile& file) {
 
 void FileRegistry::drop(RegisteredFile& file) {
   if (file.uses > 0) return;
-  syscall::OpenFile& open_file = *file.file;
+  if (file.file)
+    release(file);
+  else
+    --kept_;
   files_.erase(file.token);
+}
+
+void FileRegistry::release(RegisteredFile& file) {
+  later_files_.erase(file.file_token);
+  syscall::OpenFile& open_file = *std::exchange(file.file, nullptr);
   kernel::Connection::Entry entry(mount_->connection());
   mount_->release(open_file);
 }

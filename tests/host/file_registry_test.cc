@@ -39,6 +39,22 @@ class FileRegistry : public testing::Test {
     EXPECT_EQ(client->call({.number = abi::CallNumber::read, .file = file.token, .arg = {0, 7}}), abi::stale_token);
   }
 
+  // The client closes `file` and keeps its shadow. The name of that, or 0: the host does not let it.
+  uint64_t keep(uint64_t token) {
+    const int64_t r = client->call({.number = CallNumber::flush, .file = token, .arg = {1}});
+    EXPECT_GE(r, 0);
+    return client->slot(0).shadow;
+  }
+  // Another open of the file, by a shadow that is kept: its token, or 0.
+  uint64_t open_by(RingClient& who, uint64_t shadow) {
+    const int64_t r = who.call({.number = CallNumber::openat, .path1 = "file", .arg = {0, 0}, .shadow = shadow});
+    EXPECT_EQ(r, 0);
+    return who.slot(0).shadow == shadow ? who.slot(0).token : 0;
+  }
+  int64_t read(RingClient& who, uint64_t token) {
+    return who.call({.number = CallNumber::read, .file = token, .arg = {0, 7}});
+  }
+
   HostRig rig;
   std::unique_ptr<RingClient> client;
   RingClient::Opened file;
@@ -99,6 +115,60 @@ TEST_F(FileRegistry, a_forked_child_keeps_it_open_until_it_ends) {
   ::close(end[1]);
   ::waitpid(child, nullptr, 0);
   expect_released();
+}
+
+TEST_F(FileRegistry, a_close_that_keeps_the_shadow_releases_the_file_at_once) {
+  EXPECT_EQ(keep(file.token), file.token);
+  rig.daemon->wait_for(Opcode::release);
+  EXPECT_EQ(read(*client, file.token), abi::stale_token);
+}
+
+TEST_F(FileRegistry, a_kept_shadow_serves_the_next_file_under_a_token_of_its_own) {
+  const uint64_t shadow = keep(file.token);
+  const uint64_t token = open_by(*client, shadow);
+  ASSERT_NE(token, 0u);
+  EXPECT_NE(token, file.token);
+  EXPECT_EQ(read(*client, token), 7);
+  EXPECT_EQ(keep(token), shadow);
+  EXPECT_EQ(read(*client, token), abi::stale_token);
+}
+
+TEST_F(FileRegistry, the_last_close_of_a_shadow_that_serves_again_releases) {
+  const uint64_t token = open_by(*client, keep(file.token));
+  ASSERT_NE(token, 0u);
+  const size_t before = rig.daemon->count(Opcode::release);
+  file.fd.reset();
+  rig.daemon->wait_for(Opcode::release, before + 1);
+  EXPECT_EQ(read(*client, token), abi::stale_token);
+}
+
+TEST_F(FileRegistry, who_has_a_kept_shadow_by_its_name_has_the_file_that_it_stands_for) {
+  const std::unique_ptr<RingClient> other = rig.client();
+  const uint64_t shadow = keep(file.token);
+  EXPECT_EQ(read(*other, shadow), abi::stale_token);
+  const uint64_t token = open_by(*client, shadow);
+  ASSERT_NE(token, 0u);
+  EXPECT_EQ(read(*other, shadow), 7);
+}
+
+TEST_F(FileRegistry, a_shadow_that_another_client_has_used_is_not_kept) {
+  const std::unique_ptr<RingClient> other = rig.client();
+  EXPECT_EQ(read(*other, file.token), 7);
+  EXPECT_EQ(keep(file.token), 0u);
+  EXPECT_EQ(read(*other, file.token), 7);
+  EXPECT_EQ(rig.daemon->count(Opcode::release), 0u);
+}
+
+TEST_F(FileRegistry, a_kept_shadow_serves_nobody_but_who_keeps_it) {
+  const std::unique_ptr<RingClient> other = rig.client();
+  const uint64_t shadow = keep(file.token);
+  EXPECT_EQ(open_by(*other, shadow), 0u);
+  EXPECT_NE(open_by(*client, shadow), 0u);
+}
+
+TEST_F(FileRegistry, a_shadow_that_stands_for_a_file_serves_no_other) {
+  EXPECT_EQ(open_by(*client, file.token), 0u);
+  EXPECT_EQ(read(*client, file.token), 7);
 }
 
 // What reaches the shadow by mistake, or in a race, changes nothing and says so.

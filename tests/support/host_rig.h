@@ -215,6 +215,7 @@ class RingClient {
     uint64_t file = 0, file2 = 0;
     std::string path1{}, path2{}, data{};
     std::vector<int64_t> arg{};
+    uint64_t shadow = 0;
   };
 
   // door: where the host takes clients' sockets, as the leader hands them on.
@@ -249,7 +250,7 @@ class RingClient {
     s.number = static_cast<uint32_t>(call.number);
     s.tid = static_cast<uint32_t>(::gettid());
     s.umask = 022;
-    s.file = call.file, s.file2 = call.file2;
+    s.file = call.file, s.file2 = call.file2, s.shadow = call.shadow;
     for (size_t a = 0; a < 6; ++a) s.arg[a] = a < call.arg.size() ? call.arg[a] : 0;
     s.path1_length = static_cast<uint32_t>(call.path1.size());
     s.path2_length = static_cast<uint32_t>(call.path2.size());

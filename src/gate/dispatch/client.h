@@ -35,6 +35,8 @@ class RingCall {
   void set_path1(std::string_view path);
   void set_path2(std::string_view path);
   std::span<char> data_area();  // where the call's data goes; then set_data_length
+  // Of an open: a shadow that this process keeps, by the token in its name; 0: none.
+  void offer_shadow(uint64_t name) { slot().shadow = name; }
   void set_data_length(size_t bytes) { slot().data_length = static_cast<uint32_t>(bytes); }
 
   // For a call that transfers more than io_bytes_max: makes sure of an area, and says how many of `bytes` it has room
@@ -55,6 +57,8 @@ class RingCall {
   // After run(): the result's data, at most `bytes` of it.
   std::span<const char> result_data(size_t bytes) const;
   uint64_t opened_token() const { return opened_; }
+  // After run(): the kept shadow that stands for what was opened, or that may be kept; 0: none.
+  uint64_t shadow() const { return shadow_; }
   uint32_t begun() const { return begun_; }  // as look_begins() had it
   // The descriptor of the file opened, its close-on-exec flag as asked; -errno when the host sent none.
   int take_descriptor(bool close_on_exec);
@@ -86,6 +90,7 @@ class RingCall {
   bool too_long_ = false;
   size_t area_used_ = 0;  // bytes of the area that this call may have filled
   uint64_t opened_ = 0;
+  uint64_t shadow_ = 0;
 };
 
 }  // namespace fusewire::gate

@@ -3,6 +3,7 @@
 
 #include "gate/dispatch/file_call.h"
 #include "gate/dispatch/handlers.h"
+#include "gate/dispatch/kept_shadows.h"
 #include "gate/dispatch/known_descriptors.h"
 #include "gate/dispatch/messages.h"
 #include "gate/dispatch/process.h"
@@ -119,6 +120,8 @@ long duplicate_onto(const CallFrame& f) {
   }
   if (from == to || (is_known_native(from) && is_known_native(to))) return pass_on;
   if (!possible.virtual_file && !possible.device) return pass_on;
+  give_up_shadow_at(process(), from);
+  give_up_shadow_at(process(), to);
   if (native::fcntl(from, F_GETFD) < 0) return pass_on;
   // Linux flushes the file that is replaced, and forgets its error. Before the call: after it, this may have been the
   // file's last descriptor.
@@ -202,7 +205,8 @@ void flush_descriptors() {
 
 int keep_closing() {
   if (!possible.virtual_file) return -1;
-  const Process& p = process();
+  Process& p = process();
+  give_up_shadows(p);
   Kept kept;
   for_each_descriptor([&](int fd) {
     VirtualFile file;
@@ -230,6 +234,7 @@ void flush_kept(int socket) {
 long call_dup(const CallFrame& f) {
   if (!possible.virtual_file && !possible.device) return pass_on;
   const auto from = static_cast<int>(f.arg[0]);
+  give_up_shadow_at(process(), from);
   const uint32_t begun = look_begins();
   VirtualFile file;
   const bool native = is_known_native(from), is_file = is_known_virtual(from, file);
@@ -261,6 +266,10 @@ long call_close(const CallFrame& f) {
     return pass_on;
   }
   uint32_t watched = none_watched;
+  if (long alone = 0; close_alone(process(), fd, alone, watched)) {
+    let_host_see(watched);
+    return alone;
+  }
   const long flushed = flush(fd, watched);
   closes(fd);
   if (flushed >= 0 && watched == none_watched) return pass_on;
@@ -274,11 +283,12 @@ long call_close_range(const CallFrame& f) {
   const long last = static_cast<uint32_t>(f.arg[1]);
   constexpr long close_on_exec = 4;  // CLOSE_RANGE_CLOEXEC
   if (first > last) return pass_on;
-  const Process& p = process();
+  Process& p = process();
   uint32_t watched = none_watched;
   if ((f.arg[2] & close_on_exec) == 0 && possible.virtual_file) {
     for_each_descriptor([&](int fd) {
       if (fd < first || fd > last || is_internal(p, fd)) return;
+      give_up_shadow_at(p, fd);
       flush(fd, watched);
       closes(fd);
     });
@@ -299,10 +309,28 @@ long call_close_range(const CallFrame& f) {
 long call_dup2(const CallFrame& f) { return duplicate_onto(f); }
 long call_dup3(const CallFrame& f) { return duplicate_onto(f); }
 
-long call_pidfd_getfd(const CallFrame&) {
+// The process that has the file may keep its shadow for another one (kept_shadows.h) until the host has heard of us: so
+// it is what stands there after that.
+long call_pidfd_getfd(const CallFrame& f) {
+  constexpr int looks = 8;
   possible.virtual_file = true;
   device_is_possible();
-  return pass_on;
+  give_up_shadows(process());
+  VirtualFile before;
+  long last = -EBADF;
+  for (int i = 0; i < looks; i++) {
+    const long fd = native::call(f);
+    if (i > 0) {
+      closes(static_cast<int>(last));
+      native::close(static_cast<int>(last));
+    }
+    VirtualFile file;
+    if (fd < 0 || !is_virtual(static_cast<int>(fd), file) || (i > 0 && file.token == before.token)) return fd;
+    file_call(file, abi::CallNumber::getfl, f.nr);
+    before = file;
+    last = fd;
+  }
+  return last;
 }
 
 // Linux flushes each file of an exiting process, as close(2) does.

@@ -293,7 +293,10 @@ int gate_descriptor() { return inherited_descriptor(process(), Inherited::gate_f
 
 void* dispatch_process() { return &process(); }
 
+void dispatch_before_copying_descriptors() { give_up_shadows(process()); }
+
 void dispatch_before_sharing_descriptors() {
+  keep_no_shadows(process());
   share_known_descriptors(true);
   share_own_descriptors(process());
 }

@@ -4,6 +4,7 @@
 
 #include "gate/dispatch/device_calls.h"
 #include "gate/dispatch/handlers.h"
+#include "gate/dispatch/kept_shadows.h"
 #include "gate/dispatch/known_descriptors.h"
 #include "gate/dispatch/leader.h"
 #include "gate/dispatch/mounts.h"
@@ -112,7 +113,8 @@ class VirtualOpen {
  public:
   VirtualOpen(const Open& open, const char* path) : open_(open), path_(path) {}
 
-  long fill(RingCall& call) const {
+  long fill(RingCall& call) {
+    call.offer_shadow(offered_ = shadow_to_offer(process(), call.connection()));
     call.set_arg(0, static_cast<int64_t>(open_.flags));
     call.set_arg(1, static_cast<int64_t>(open_.mode));
     call.set_arg(2, static_cast<int64_t>(open_.resolve));
@@ -122,18 +124,29 @@ class VirtualOpen {
   long finish(RingCall& call, long result) {
     if (result == -EEXIST && demands_directory(path_)) return -static_cast<long>(EISDIR);
     const bool special = result == abi::opened_special;
-    result = opened_descriptor(call, result, special || (open_.flags & O_CLOEXEC) != 0);
+    result = result == 0 ? virtual_descriptor(call) : opened_descriptor(call, result, true);
     if (special && result >= 0) behind_ = static_cast<int>(result);
-    if (!special && result >= 0)
-      opened_virtual(static_cast<int>(result), {call.connection(), call.opened_token()}, call.begun());
     return result;
   }
   // When the ring's slot is free again.
   long descriptor(long opened) const { return behind_ >= 0 ? open_behind(behind_, open_.flags) : opened; }
 
  private:
+  long virtual_descriptor(RingCall& call) {
+    Process& p = process();
+    const VirtualFile file{call.connection(), call.opened_token()};
+    const bool close_on_exec = (open_.flags & O_CLOEXEC) != 0, serves = offered_ != 0 && call.shadow() == offered_;
+    if (offered_ != 0 && !serves) drop_shadow(p, offered_);
+    const long fd = serves ? serve_shadow(p, offered_, file, close_on_exec) : opened_descriptor(call, 0, close_on_exec);
+    if (fd >= 0) opened_virtual(static_cast<int>(fd), file, call.begun());
+    if (serves && fd < 0) drop_shadow(p, offered_);
+    if (!serves) opened_alone(p, static_cast<int>(fd), file);
+    return fd;
+  }
+
   const Open& open_;
   const char* path_;
+  uint64_t offered_ = 0;
   int behind_ = -1;  // of a fifo or device
 };
 

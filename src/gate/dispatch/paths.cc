@@ -1,7 +1,7 @@
 #include "gate/dispatch/paths.h"
 
 #include "abi/mount_rules.h"
-#include "gate/dispatch/client.h"
+#include "gate/dispatch/file_call.h"
 #include "gate/dispatch/mounts.h"
 #include "gate/dispatch/native_first.h"
 #include "gate/dispatch/process.h"
@@ -177,6 +177,23 @@ Step enter_itself(const Walk& walk, VirtualFile file, Where& where) {
 // The directory of the process whose link stands at the end of prefix.
 std::string_view process_of(const Walk& walk) { return walk.prefix.view().substr(0, walk.prefix.view().rfind('/')); }
 
+// The virtual file that another process's link names, whose text is in walk.scratch. That process may keep the shadow
+// for another file (kept_shadows.h) until the host has heard of us; so the link is read once more after that.
+bool is_file_of_other(Walk& walk, VirtualFile& file) {
+  constexpr int looks = 8;
+  for (int i = 0; i < looks; i++) {
+    VirtualFile seen;
+    if (!parse_shadow_link(walk.scratch.view(), seen)) return false;
+    const bool confirmed = i > 0 && seen.token == file.token;
+    file = seen;
+    if (confirmed) return true;
+    file_call(file, abi::CallNumber::getfl, SYS_readlink);
+    const long n = native::readlink(walk.prefix.c_str(), walk.scratch.data(), path_room - 1);
+    walk.scratch.set_length(n > 0 ? static_cast<size_t>(n) : 0);
+  }
+  return true;
+}
+
 // A magic link goes to the object itself; its text is the canonical path, where it has one.
 Step follow_magic(Walk& walk, const ProcLink& link, Where& where) {
   VirtualFile file;
@@ -197,8 +214,9 @@ Step follow_magic(Walk& walk, const ProcLink& link, Where& where) {
     walk.rewritten = true;
     return follow_text(walk) ? Step::on : Step::native;
   }
+  if (is_file_of_other(walk, file)) return enter_itself(walk, file, where);
   const std::string_view text = walk.scratch.view();
-  if (parse_shadow_link(text, file) || parse_nowhere_link(text, file)) return enter_itself(walk, file, where);
+  if (parse_nowhere_link(text, file)) return enter_itself(walk, file, where);
   if (!text.starts_with('/') || text.ends_with(" (deleted)") || walk.rest().empty()) return Step::native;
   walk.prefix.assign(text == "/" ? std::string_view() : text);
   return Step::on;

@@ -235,6 +235,7 @@ Process* prepare_guest(const GuestPlan& plan) {
   for_each_guest([&](Process& record) {
     if (&record != &self && is_gone(record)) end(record, true);
   });
+  give_up_shadows(self);
   Process* record = make_guest(self, plan.shares_descriptors);
   if (record == nullptr) return nullptr;
   if (plan.is_awaited) record->awaited_by = native::getpid();
@@ -274,6 +275,7 @@ void process_after_fork(Process& parent, bool shares_descriptors) {
   forget_places();
   settle_cwd(parent);
   if (!shares_descriptors) own_descriptors_of_a_copy(parent);
+  forget_kept_shadows(parent, !shares_descriptors);
   forget_rings(parent, !shares_descriptors);
   if (&parent != &own_record) {
     forget_rings(own_record, false);

@@ -12,6 +12,7 @@
 
 #include "gate/dispatch/descriptors.h"
 #include "gate/dispatch/file_size.h"
+#include "gate/dispatch/kept_shadows.h"
 #include "gate/dispatch/mapped_views.h"
 #include "gate/dispatch/own_descriptors.h"
 #include "gate/dispatch/rings.h"
@@ -72,6 +73,7 @@ struct Process {
   OwnDescriptors descriptors;
   std::atomic<OwnDescriptors*> shared_descriptors{nullptr};  // in place of `descriptors`, when others share them
   RaisedState limit;
+  KeptShadows kept_shadows;
 };
 
 // Whether any descriptor of any process in this memory can be a shadow, or a device, and whether any stands in a

@@ -214,6 +214,7 @@ constexpr long clone_new_time = 0x80;
 
 // A virtual cwd is the process's. A thread that gets one of its own would share it, and lead others to wrong files.
 long call_unshare(const CallFrame& f) {
+  if ((f.arg[0] & CLONE_FILES) != 0) give_up_shadows(process());
   if ((f.arg[0] & CLONE_NEWUSER) != 0) retire_rings(process());
   if ((f.arg[0] & clone_new_time) != 0) use_no_views(process());
   if ((f.arg[0] & CLONE_NEWNS) != 0 && !has_threads()) return leave_mount_namespace(f);

@@ -372,7 +372,14 @@ long call_sendto(const CallFrame& f) {
   return after_sleep(raw_sleep(SYS_sendmsg, f.arg[0], native::of(&header), f.arg[3]));
 }
 
+// Descriptors that are sent are the receiver's too.
+void note_sending(const msghdr* header) {
+  msghdr copy;
+  if (copy_from_program(&copy, header, sizeof copy) == 0 && copy.msg_controllen != 0) give_up_shadows(process());
+}
+
 long call_sendmsg(const CallFrame& f) {
+  if (possible.virtual_file) note_sending(reinterpret_cast<const msghdr*>(f.arg[1]));
   if (!anything_mounted()) return pass_on;
   bool changed = false;
   const long r = send_named(f, reinterpret_cast<const msghdr*>(f.arg[1]), f.arg[2], changed);
@@ -380,10 +387,11 @@ long call_sendmsg(const CallFrame& f) {
 }
 
 long call_sendmmsg(const CallFrame& f) {
-  if (!anything_mounted()) return pass_on;
   auto* messages = reinterpret_cast<mmsghdr*>(f.arg[1]);
   const uint32_t asked = static_cast<uint32_t>(f.arg[2]);
   const uint32_t count = asked < messages_max ? asked : messages_max;
+  for (uint32_t i = 0; i < count && possible.virtual_file; i++) note_sending(&messages[i].msg_hdr);
+  if (!anything_mounted()) return pass_on;
   bool any = false;
   for (uint32_t i = 0; i < count && !any; i++) any = names_a_path(messages[i]);
   if (!any) return pass_on;

@@ -44,7 +44,10 @@ void refuse(StackRecord& record, long error) {
 // A new process that shares no memory starts on its copy of our gate stack like a fork, and leaves to the stack that
 // it was given.
 void fork_onto(StackRecord& record, uint64_t stack_top, bool shares_descriptors) {
-  if (shares_descriptors) dispatch_before_sharing_descriptors();
+  if (shares_descriptors)
+    dispatch_before_sharing_descriptors();
+  else
+    dispatch_before_copying_descriptors();
   record.process = dispatch_process();
   record.new_stack = stack_top;
   record.outcome = OUTCOME_FORK;

@@ -86,6 +86,7 @@ void* dispatch_process() {
   }
   return &own_number;
 }
+void dispatch_before_copying_descriptors() {}
 void dispatch_before_sharing_descriptors() {}
 void dispatch_after_fork(void*, bool) {
   guests = 0;
