@@ -154,6 +154,8 @@ struct alignas(128) Slot {
   // 0: the first mount of the connection.
   uint32_t mount, mount2;
   uint32_t leave_links;  // symlinks that a walk which left had followed
+  uint64_t inode;        // result of openat and fstat: the file's inode in the connection's view; 0: it is not there
+  uint32_t position;     // result of openat: the file's position (RingPosition), + 1; 0: it has none
   uint64_t shadow;       // of a shadow that the client keeps: what is in its name. Result: that it serves, or 0
 };
 
@@ -166,6 +168,26 @@ struct RingHeader {
 };
 
 inline constexpr size_t ring_slots_offset = 4096;
+
+// The position of a regular file that no other client has used, where its client may read and change it itself. The
+// host takes it back (away) for the time of each call that is about the file; who finds it away makes the call. A
+// position belongs to one file at a time: which one, the turn tells. Both sides change it in one step.
+using RingPosition = std::atomic<uint64_t>;
+inline constexpr size_t ring_positions = 256, ring_positions_offset = 2048;
+inline constexpr uint64_t position_away = uint64_t{1} << 63;
+inline constexpr uint32_t position_bits = 47;  // of the offset; the turn lies above
+inline constexpr uint64_t position_max = (uint64_t{1} << position_bits) - 1;
+inline constexpr uint64_t position_word(uint32_t turn, uint64_t offset) {
+  return uint64_t{turn & 0xffff} << position_bits | offset;
+}
+static_assert(sizeof(RingHeader) <= ring_positions_offset);
+static_assert(ring_positions_offset + ring_positions * sizeof(RingPosition) <= ring_slots_offset);
+// Slot::position: the number of the position, and its turn above these bits; + 1.
+inline constexpr uint32_t position_number_bits = 8;
+
+inline RingPosition& ring_position(void* ring, uint32_t number) {
+  return reinterpret_cast<RingPosition*>(static_cast<char*>(ring) + ring_positions_offset)[number % ring_positions];
+}
 inline constexpr size_t ring_data_offset = ring_slots_offset + slot_count * sizeof(Slot);
 inline constexpr size_t ring_bytes = (ring_data_offset + size_t{slot_count} * slot_data_bytes + 4095) & ~size_t{4095};
 // Where a call's data stands in the slot's data area: behind both paths and their NULs (an empty path is one NUL too).

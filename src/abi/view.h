@@ -117,6 +117,9 @@ class ViewWalk {
     return demands_directory && !is_directory ? ViewAnswer::miss : ViewAnswer::found;
   }
 
+  // The row of an inode by its handle; false: it is not there any more.
+  bool find_inode(uint64_t handle, ViewInode& row) const { return usable() && read_inode(handle, row); }
+
   // Whether stat may show a row that was found: its values hold good, or the caller does not mind. mask: STATX_ bits.
   // exact: statx(2), which would tell of btime too.
   bool shows(const ViewInode& row, uint32_t mask, bool exact, bool may_be_old) const {

@@ -45,8 +45,10 @@ struct Call {
   RegisteredFile* file2 = nullptr;
   RegisteredFile* root = nullptr;  // the caller's root directory, where it lies in this mount
   syscall::OpenFile* opened = nullptr;
-  uint64_t shadow = 0;  // out: a kept one that stands for what was opened, or that is kept from now on
-  UniqueFd memory;      // for the client, with the answer
+  uint32_t position = 0;   // out: Slot::position
+  uint64_t inode_row = 0;  // out: in the view
+  uint64_t shadow = 0;     // out: a kept one that stands for what was opened, or that is kept from now on
+  UniqueFd memory;         // for the client, with the answer
   syscall::Mount* mount = nullptr;
   SpecialFiles* special = nullptr;
   Watches* watches = nullptr;

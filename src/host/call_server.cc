@@ -138,8 +138,7 @@ void CallServer::begin(const std::shared_ptr<Client>& client, uint32_t slot) {
   if (error < 0) {
     ++refused_;
     answer_at_once(*client, slot, error);
-    for (RegisteredFile* file : {call->file, call->file2, call->root})
-      if (file) files_.unuse(*file);
+    for (RegisteredFile* file : {call->file, call->file2, call->root}) unuse(file);
     call->client.reset();
     call->socket.reset();
     blank_.push_back(std::move(call));
@@ -162,7 +161,7 @@ int CallServer::prepare(Call& call) {
   call.leave.storage = call.leave_storage;
   call.output = 0;
   call.opened = nullptr;
-  call.shadow = 0;
+  call.shadow = call.inode_row = call.position = 0;
   call.mount = mount_;
   call.special = &special_;
   call.watches = &watches_;
@@ -181,6 +180,7 @@ int CallServer::prepare(Call& call) {
 
 RegisteredFile* CallServer::use_file(const Call& call, uint64_t token) {
   RegisteredFile* file = files_.use(token, call.client->key);
+  if (file) take_back_position(*file);
   return file || special_.empty() ? file : special_.use(token);
 }
 
@@ -235,23 +235,24 @@ void CallServer::answer(Call& call) {
   if (call.memory) hand_over_memory(call);
   if (call.handed) hand_over_descriptor(call);
   put_result(call);
+  // Before the answer: who has it finds the position there.
+  for (RegisteredFile* file : {call.file, call.file2, call.root}) unuse(file);
   const std::shared_ptr<Client> client = std::move(call.client);
   client->in_flight[call.slot] = nullptr;
   --client->calls;
   --calls_;
   client->finish(call.slot);
-  if (call.file) files_.unuse(*call.file);
-  if (call.file2) files_.unuse(*call.file2);
-  if (call.root) files_.unuse(*call.root);
   if (blank_.size() < blank_calls_kept) blank_.push_back(std::move(owned));
   if (client->gone && client->calls == 0) forget(*client);
 }
 
 void CallServer::hand_over_file(Call& call) {
+  call.inode_row = call.opened->inode->view_row;
   uint64_t token = 0;
   if (call.fields.shadow != 0) token = files_.use_kept(call.fields.shadow, call.client->key, *call.opened);
   if (token != 0) {
     call.client->slot(call.slot).token = token;
+    call.position = give_position(*call.client, token);
     call.shadow = call.fields.shadow;
     return;
   }
@@ -265,10 +266,37 @@ void CallServer::hand_over_file(Call& call) {
   // Before the message: whoever receives it compares them.
   std::atomic_ref<uint64_t>(call.client->slot(call.slot).token).store(token);
   const int sent = call.client->gone ? -EPIPE : call.client->send_file(token, call.slot, shadow->get());
+  if (sent == 0) call.position = give_position(*call.client, token);
   if (sent == 0) return;
   // Nobody has the descriptor: no close will ever tell of it.
   call.result = -ENFILE;
   files_.abandon(token);
+}
+
+// The client may move in the file itself from now on.
+uint32_t CallServer::give_position(Client& client, uint64_t token) {
+  RegisteredFile* file = files_.find(token);
+  if (!file || client.gone) return 0;
+  constexpr uint32_t fixed = wire::fopen_flag::nonseekable | wire::fopen_flag::stream;
+  if (!file->file->inode->is_reg() || file->file->is_path() || file->file->has_flag(fixed)) return 0;
+  file->position = client.take_position(token, [this](uint64_t other) { return files_.find(other) != nullptr; });
+  if (file->position != 0) client.lend_position(file->position, file->file->position);
+  return file->position;
+}
+
+void CallServer::take_back_position(RegisteredFile& file) {
+  const auto client = file.position == 0 ? clients_.end() : clients_.find(file.client);
+  if (client == clients_.end()) return;
+  file.file->position = client->second->take_back_position(file.position, file.file->position);
+}
+
+// A file that others have used is nobody's alone any more.
+void CallServer::unuse(RegisteredFile* file) {
+  if (!file) return;
+  const bool lends = file->position != 0 && file->uses == 1 && file->file && !file->closed && !file->shared;
+  const auto client = lends ? clients_.find(file->client) : clients_.end();
+  if (client != clients_.end()) client->second->lend_position(file->position, file->file->position);
+  files_.unuse(*file);
 }
 
 void CallServer::keep_shadow(Call& call) {
@@ -297,6 +325,8 @@ void CallServer::put_result(Call& call) {
   slot.over_file_size = call.caller.over_file_size ? 1 : 0;
   slot.leave_mount = call.leave.mount;
   slot.shadow = call.shadow;
+  slot.inode = call.inode_row;
+  slot.position = call.position;
   const std::span<std::byte> area = call.slot_data();
   if (call.result >= 0 && call.output > 0) std::memcpy(area.data(), call.data.data(), call.output);
   if (call.result == -static_cast<int64_t>(kernel::Errno::eleave)) {
@@ -319,6 +349,12 @@ void CallServer::answer_at_once(Client& client, uint32_t slot, int64_t result) {
 
 void CallServer::hang_up(uint64_t key) {
   const std::shared_ptr<Client> client = clients_.at(key);
+  for (const uint64_t token : client->files_with_positions()) {
+    RegisteredFile* file = token == 0 ? nullptr : files_.find(token);
+    if (!file || file->client != key || file->position == 0) continue;
+    take_back_position(*file);
+    file->position = 0;
+  }
   clients_.erase(key);
   client->gone = true;
   if (client->calls == 0) return forget(*client);

@@ -68,6 +68,9 @@ class CallServer final : CallEnd {
   void hand_over_memory(Call& call);
   void hand_over_descriptor(Call& call);
   void keep_shadow(Call& call);
+  uint32_t give_position(Client& client, uint64_t token);
+  void take_back_position(RegisteredFile& file);
+  void unuse(RegisteredFile* file);
   RegisteredFile* use_file(const Call& call, uint64_t token);
   void put_result(Call& call);
   bool has_room_for(uint32_t uid) const;

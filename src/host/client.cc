@@ -178,6 +178,18 @@ int Client::send_file(uint64_t token, uint32_t slot, int fd) const {
   return sent < 0 ? static_cast<int>(sent) : 0;
 }
 
+void Client::lend_position(uint32_t position, uint64_t offset) const {
+  const uint32_t number = (position - 1) % abi::ring_positions;
+  if (offset > abi::position_max) return;
+  abi::ring_position(ring_, number).store(abi::position_word(turn_[number], offset));
+}
+
+uint64_t Client::take_back_position(uint32_t position, uint64_t otherwise) const {
+  const uint32_t number = (position - 1) % abi::ring_positions;
+  const uint64_t word = abi::ring_position(ring_, number).exchange(abi::position_away);
+  return (word & abi::position_away) != 0 ? otherwise : word & abi::position_max;
+}
+
 UniqueFd Client::take_socket(uint32_t slot) {
   for (;;) {
     abi::SocketMessage message{};

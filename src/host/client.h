@@ -70,6 +70,25 @@ class Client {
   // Hands the descriptor of an opened file over. 0 or -errno.
   int send_file(uint64_t token, uint32_t slot, int fd) const;
 
+  // A position (abi::RingPosition) for a file, which is_open tells by its token; 0: all are in use. Slot::position.
+  template <typename IsOpen>
+  uint32_t take_position(uint64_t file_token, IsOpen is_open) {
+    for (uint32_t looked = 0; looked < positions_looked_at; ++looked) {
+      const uint32_t i = next_position_++ % abi::ring_positions;
+      if (position_of_[i] != 0 && is_open(position_of_[i])) continue;
+      position_of_[i] = file_token;
+      turn_[i] = static_cast<uint16_t>(turn_[i] + 1);
+      return (uint32_t{turn_[i]} << abi::position_number_bits | i) + 1;
+    }
+    return 0;
+  }
+  // What stands there is the client's to change.
+  void lend_position(uint32_t position, uint64_t offset) const;
+  // It comes back: its offset, or `otherwise` where it was away, or is no offset.
+  uint64_t take_back_position(uint32_t position, uint64_t otherwise) const;
+  // The files that have one.
+  const std::array<uint64_t, abi::ring_positions>& files_with_positions() const { return position_of_; }
+
   // The socket that came for the call in this slot; none when none came.
   UniqueFd take_socket(uint32_t slot);
 
@@ -90,6 +109,10 @@ class Client {
   Threads threads_;
   std::map<uint32_t, UniqueFd> sockets_;  // received, by slot
   bool called_ = false;
+  static constexpr uint32_t positions_looked_at = 8;
+  std::array<uint64_t, abi::ring_positions> position_of_{};  // tokens of files
+  std::array<uint16_t, abi::ring_positions> turn_{};
+  uint32_t next_position_ = 0;
 };
 
 }  // namespace fusewire::host

@@ -88,6 +88,7 @@ uint64_t FileRegistry::keep(RegisteredFile& file, uint64_t client) {
   if (file.closed || file.shared || file.client != client || file.uses != 1) return 0;
   release(file);
   file.file_token = 0;
+  file.position = 0;
   file.owner = {};
   file.notice = {};
   ++kept_;
@@ -110,14 +111,18 @@ bool FileRegistry::any_writable(uint32_t mount) const {
   });
 }
 
-RegisteredFile* FileRegistry::use(uint64_t token, uint64_t client) {
+RegisteredFile* FileRegistry::find(uint64_t token) {
   const auto later = later_files_.find(token);
   const auto found = files_.find(later == later_files_.end() ? token : later->second);
-  if (found == files_.end() || found->second.closed || !found->second.file) return nullptr;
-  RegisteredFile& file = found->second;
-  if (file.client != client || file.file_token != token) file.shared = true;
-  ++file.uses;
-  return &file;
+  return found == files_.end() || found->second.closed || !found->second.file ? nullptr : &found->second;
+}
+
+RegisteredFile* FileRegistry::use(uint64_t token, uint64_t client) {
+  RegisteredFile* file = find(token);
+  if (!file) return nullptr;
+  if (file->client != client || file->file_token != token) file->shared = true;
+  ++file->uses;
+  return file;
 }
 
 void FileRegistry::unuse(RegisteredFile& file) {

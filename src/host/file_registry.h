@@ -35,6 +35,7 @@ struct RegisteredFile {
   uint64_t file_token = 0;            // the file's own; the first one's is `token`
   uint64_t client = 0;                // for whom it was opened
   bool shared = false;                // others may have a descriptor
+  uint32_t position = 0;              // Slot::position; the client has it while no call uses the file
   int watch = -1;
   uint32_t uses = 0;  // calls in flight that stand on it
   bool closed = false;
@@ -64,6 +65,7 @@ class FileRegistry final : public kernel::LeaseHolders {
   void lease_broken(syscall::OpenFile& file) override;
   // Releases a file that nobody got the descriptor of.
   void abandon(uint64_t token);
+  RegisteredFile* find(uint64_t token);
   // nullptr when there is no such file. Held until unuse. client: who uses it; 0: nobody that may keep shadows.
   RegisteredFile* use(uint64_t token, uint64_t client = 0);
   void unuse(RegisteredFile& file);

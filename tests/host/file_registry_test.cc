@@ -51,6 +51,17 @@ class FileRegistry : public testing::Test {
     EXPECT_EQ(r, 0);
     return who.slot(0).shadow == shadow ? who.slot(0).token : 0;
   }
+  // Slot::position: the offset there, or -1: it is with the host.
+  int64_t offset_of(uint32_t position) {
+    const uint64_t word = position_at(position).load();
+    const bool is_here = (word & ~abi::position_max) == turn_of(position);
+    return is_here ? static_cast<int64_t>(word & abi::position_max) : -1;
+  }
+  void move_to(uint32_t position, uint64_t offset) { position_at(position).store(turn_of(position) | offset); }
+  static uint64_t turn_of(uint32_t position) {
+    return abi::position_word((position - 1) >> abi::position_number_bits, 0);
+  }
+  abi::RingPosition& position_at(uint32_t position) { return abi::ring_position(client->ring(), position - 1); }
   int64_t read(RingClient& who, uint64_t token) {
     return who.call({.number = CallNumber::read, .file = token, .arg = {0, 7}});
   }
@@ -169,6 +180,49 @@ TEST_F(FileRegistry, a_kept_shadow_serves_nobody_but_who_keeps_it) {
 TEST_F(FileRegistry, a_shadow_that_stands_for_a_file_serves_no_other) {
   EXPECT_EQ(open_by(*client, file.token), 0u);
   EXPECT_EQ(read(*client, file.token), 7);
+}
+
+// ---- positions
+
+TEST_F(FileRegistry, a_client_finds_the_position_where_its_calls_have_left_it) {
+  const uint32_t position = client->slot(0).position;
+  ASSERT_NE(position, 0u);
+  EXPECT_EQ(offset_of(position), 0);
+  EXPECT_EQ(client->call({.number = CallNumber::read, .file = file.token, .arg = {-1, 4}}), 4);
+  EXPECT_EQ(offset_of(position), 4);
+}
+
+TEST_F(FileRegistry, a_call_begins_where_the_client_has_moved_the_position) {
+  const uint32_t position = client->slot(0).position;
+  move_to(position, 5);
+  EXPECT_EQ(client->call({.number = CallNumber::lseek, .file = file.token, .arg = {1, SEEK_CUR}}), 6);
+  EXPECT_EQ(offset_of(position), 6);
+}
+
+TEST_F(FileRegistry, a_position_that_another_client_uses_is_with_the_host_from_then_on) {
+  const std::unique_ptr<RingClient> other = rig.client();
+  const uint32_t position = client->slot(0).position;
+  move_to(position, 3);
+  EXPECT_EQ(other->call({.number = CallNumber::lseek, .file = file.token, .arg = {0, SEEK_CUR}}), 3);
+  EXPECT_EQ(offset_of(position), -1);
+  EXPECT_EQ(client->call({.number = CallNumber::lseek, .file = file.token, .arg = {9, SEEK_SET}}), 9);
+  EXPECT_EQ(offset_of(position), -1);
+  EXPECT_EQ(other->call({.number = CallNumber::lseek, .file = file.token, .arg = {0, SEEK_CUR}}), 9);
+}
+
+TEST_F(FileRegistry, a_position_stays_where_a_client_left_it_that_is_gone) {
+  const std::unique_ptr<RingClient> other = rig.client();
+  move_to(client->slot(0).position, 6);
+  client.reset();
+  while (other->call({.number = CallNumber::lseek, .file = file.token, .arg = {0, SEEK_CUR}}) != 6) continue;
+}
+
+TEST_F(FileRegistry, a_position_belongs_to_one_file_at_a_time) {
+  const uint32_t position = client->slot(0).position;
+  const uint64_t token = open_by(*client, keep(file.token));
+  ASSERT_NE(token, 0u);
+  EXPECT_NE(client->slot(0).position, position);
+  EXPECT_EQ(offset_of(position), -1);
 }
 
 // What reaches the shadow by mistake, or in a race, changes nothing and says so.

@@ -127,8 +127,8 @@ void RingCall::begin(CallNumber number, long nr) {
   s.root = virtual_root(root) && root.connection == ring_->connection ? root.token : 0;
   for (auto& a : s.arg) a = 0;
   s.result = 0;
-  s.token = s.shadow = 0;
-  s.mount = s.mount2 = 0;
+  s.token = s.shadow = s.inode = 0;
+  s.mount = s.mount2 = s.position = 0;
   s.leave_which = s.leave_to = s.leave_mount = s.leave_length = s.leave_links = s.over_file_size = 0;
   s.file_size_limit = file_size_limit_for(p, number) + 1;
   s.entered = tracing() ? monotonic_ns() : 0;
@@ -277,6 +277,8 @@ long RingCall::run() {
   }
   opened_ = s.token;
   shadow_ = s.shadow;
+  inode_ = s.inode;
+  position_ = s.position == 0 ? 0 : uint64_t{ring_->serial} << 32 | s.position;
   if (s.over_file_size == 1) send_file_size_signal();
   return s.result;
 }

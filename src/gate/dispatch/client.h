@@ -59,6 +59,10 @@ class RingCall {
   uint64_t opened_token() const { return opened_; }
   // After run(): the kept shadow that stands for what was opened, or that may be kept; 0: none.
   uint64_t shadow() const { return shadow_; }
+  // After run(): the inode's row in the view (view_layout.h), of what was opened or asked.
+  uint64_t inode_row() const { return inode_; }
+  // Of what was opened: Slot::position, and the ring's serial above it; 0: it has none.
+  uint64_t position() const { return position_; }
   uint32_t begun() const { return begun_; }  // as look_begins() had it
   // The descriptor of the file opened, its close-on-exec flag as asked; -errno when the host sent none.
   int take_descriptor(bool close_on_exec);
@@ -91,6 +95,8 @@ class RingCall {
   size_t area_used_ = 0;  // bytes of the area that this call may have filled
   uint64_t opened_ = 0;
   uint64_t shadow_ = 0;
+  uint64_t inode_ = 0;
+  uint64_t position_ = 0;
 };
 
 }  // namespace fusewire::gate

@@ -14,12 +14,27 @@ constexpr size_t numbers = expected_descriptors;
 enum Kind : uint32_t { unknown, native, virtual_file, being_written, closed };
 constexpr uint32_t kinds = 8, changes_unit = kinds, ages_unit = 1u << 26, ages = 64;
 
+// A word, and the same with the token of its file upon it: what belongs to another file is not mistaken.
+struct OfFile {
+  std::atomic<uint64_t> word, word_and_token;
+
+  uint64_t get(uint64_t token) const {
+    const uint64_t there = word.load(std::memory_order_relaxed);
+    return (there ^ word_and_token.load(std::memory_order_relaxed)) == token ? there : 0;
+  }
+  void put(uint64_t token, uint64_t value) {
+    word.store(value, std::memory_order_relaxed);
+    word_and_token.store(value ^ token, std::memory_order_relaxed);
+  }
+};
+
 struct Known {
   // Kind; how often numbers had changed hands when this one did; the age, which forgetting all begins anew.
   std::atomic<uint32_t> word;
   std::atomic<uint32_t> connection;
   std::atomic<uint64_t> token;
   std::atomic<uint32_t> changing;  // so many calls put something else there
+  OfFile row, position;
 };
 GATE_LARGE Known known[numbers];
 std::atomic<uint32_t> changes{0};
@@ -87,6 +102,18 @@ bool is_known_virtual(int fd, VirtualFile& file) {
   if (kind_at(fd) != virtual_file || k.word.load(std::memory_order_relaxed) != before) return false;
   file = there;
   return true;
+}
+
+uint64_t known_inode(int fd, uint64_t token) { return is_kept(fd) ? known[fd].row.get(token) : 0; }
+
+void learn_inode(int fd, uint64_t token, uint64_t row) {
+  if (is_kept(fd)) known[fd].row.put(token, row);
+}
+
+uint64_t known_position(int fd, uint64_t token) { return is_kept(fd) ? known[fd].position.get(token) : 0; }
+
+void learn_position(int fd, uint64_t token, uint64_t position) {
+  if (is_kept(fd)) known[fd].position.put(token, position);
 }
 
 bool is_expected_virtual(int fd) {

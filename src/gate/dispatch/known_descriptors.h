@@ -17,6 +17,12 @@ namespace fusewire::gate {
 
 bool is_known_native(int fd);
 bool is_known_virtual(int fd, VirtualFile& file);
+// The inode of the file with this token, as its connection's view has it (abi::ViewInode::handle); 0: it is not known.
+uint64_t known_inode(int fd, uint64_t token);
+void learn_inode(int fd, uint64_t token, uint64_t row);
+// Likewise its position (RingCall::position).
+uint64_t known_position(int fd, uint64_t token);
+void learn_position(int fd, uint64_t token, uint64_t position);
 // A hint, by which calls are made natively at first or not.
 bool is_expected_virtual(int fd);
 void expect_virtual(int fd, bool is_virtual);

@@ -138,7 +138,11 @@ class VirtualOpen {
     const bool close_on_exec = (open_.flags & O_CLOEXEC) != 0, serves = offered_ != 0 && call.shadow() == offered_;
     if (offered_ != 0 && !serves) drop_shadow(p, offered_);
     const long fd = serves ? serve_shadow(p, offered_, file, close_on_exec) : opened_descriptor(call, 0, close_on_exec);
-    if (fd >= 0) opened_virtual(static_cast<int>(fd), file, call.begun());
+    if (fd >= 0) {
+      opened_virtual(static_cast<int>(fd), file, call.begun());
+      learn_inode(static_cast<int>(fd), file.token, call.inode_row());
+      learn_position(static_cast<int>(fd), file.token, call.position());
+    }
     if (serves && fd < 0) drop_shadow(p, offered_);
     if (!serves) opened_alone(p, static_cast<int>(fd), file);
     return fd;

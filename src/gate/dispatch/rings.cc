@@ -168,6 +168,7 @@ TakenSlot connect_ring(Process& p, uint32_t connection, const Identity* identity
     return {};
   }
   ring->connection = connection;
+  ring->serial = ++p.rings.connected;
   ring->of_identity = identity != nullptr;
   if (identity != nullptr) ring->identity = *identity;
   ring->socket = socket;
@@ -232,6 +233,18 @@ TakenSlot take_slot(Process& p, uint32_t connection, uint32_t tid) {
   if (!p.rings.per_identity.load(std::memory_order_relaxed)) return take_for(p, connection, nullptr);
   const Identity identity = p.rings.threads.of_thread(tid);
   return take_for(p, connection, &identity);
+}
+
+TakenSlot take_slot_of_ring(Process& p, uint32_t connection, uint32_t serial) {
+  if (p.rings.per_identity.load(std::memory_order_relaxed)) return {};
+  for (Ring& ring : p.rings.ring) {
+    if (ring.state.load(std::memory_order_acquire) != RingState::live || ring.serial != serial) continue;
+    const uint32_t index = take_slot_of(p, ring, connection, nullptr);
+    if (index == abi::slot_count) return {};
+    if (ring.serial == serial) return {&ring, index};
+    give_back_slot(p, ring, index);
+  }
+  return {};
 }
 
 void unmap_area(Area& area) {

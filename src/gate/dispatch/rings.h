@@ -30,6 +30,7 @@ struct Area {
 struct Ring {
   std::atomic<RingState> state{RingState::free};
   uint32_t connection = 0;
+  uint32_t serial = 0;       // no two rings of the process have had the same
   bool of_identity = false;  // made for the threads with the credentials `identity`; else for all of the process
   Identity identity;
   int socket = -1, doorbell = -1;  // places in the process's own descriptors
@@ -49,6 +50,7 @@ struct Rings {
   std::atomic<uint32_t> next_to_go{0};  // of the idle rings, by its place
   // Threads have changed credentials, each its own: a call goes through a ring that was made with the same ones.
   std::atomic<bool> per_identity{false};
+  std::atomic<uint32_t> connected{0};
   ThreadIdentities threads;
   Ring ring[ring_pool];
 };
@@ -65,6 +67,8 @@ struct TakenSlot {
 // is none.
 TakenSlot take_slot(Process& p, uint32_t connection, uint32_t tid);
 void give_back_slot(Process& p, Ring& ring, uint32_t index);
+// A slot of the ring with this serial, as long as calls go through it; none otherwise. To be given back.
+TakenSlot take_slot_of_ring(Process& p, uint32_t connection, uint32_t serial);
 // By who has the slot.
 void unmap_area(Area& area);
 

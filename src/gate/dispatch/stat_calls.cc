@@ -125,11 +125,16 @@ long stat_path(const CallFrame& f, PathArgument argument, long at_flags, long to
 }
 
 long stat_file(const CallFrame& f, VirtualFile file, long to) {
+  const auto fd = static_cast<int>(f.arg[0]);
+  abi::Stat known;
+  if (known_fstat(file, known_inode(fd, file.token), STATX_BASIC_STATS, known) == 0) return give_stat(known, to);
   RingCall call(file.connection, CallNumber::fstat, f.nr);
   if (call.error() != 0) return call.error();
   call.set_file(file.token);
   call.set_arg(0, STATX_BASIC_STATS);
-  return give_stat(call, call.run(), to);
+  const long r = call.run();
+  if (r == 0 && call.inode_row() != 0) learn_inode(fd, file.token, call.inode_row());
+  return give_stat(call, r, to);
 }
 
 // statx(2) of a descriptor, likewise; or unsure.

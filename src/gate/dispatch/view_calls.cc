@@ -60,6 +60,26 @@ long known_stat(const Where& where, bool exact, long at_flags, uint32_t mask, ab
   });
 }
 
+long known_fstat(const VirtualFile& file, uint64_t row, uint32_t mask, abi::Stat& stat) {
+  if (tracing()) return not_known;
+  Process& p = process();
+  {
+    const ViewUse use(p, file.connection);
+    if (use) {
+      const abi::ViewWalk walk(use.view().rows, use.view().caller, latest_now);
+      abi::ViewInode inode{};
+      if (walk.find_inode(row, inode) && walk.shows(inode, mask, false, false)) {
+        stat = abi::stat_of(inode, use.view().dev);
+        use.count_hit();
+        return 0;
+      }
+      if (walk.is_cut()) use.retire();
+    }
+  }
+  count_call(p, file.connection);
+  return not_known;
+}
+
 long known_access(const Where& where, long at_flags, uint32_t mask) {
   return ask_view(where, follows(at_flags), [&](const auto& walk, const auto& start, const auto& row, const auto&) {
     return walk.allows(row, mask, start.mount_flags) ? 0L : not_known;

@@ -108,6 +108,15 @@ TEST_F(KnownDescriptors, while_another_process_is_in_this_memory_nothing_is_know
   EXPECT_EQ(known(), "native");
 }
 
+TEST_F(KnownDescriptors, what_was_learnt_of_a_file_is_not_known_of_another_at_its_number) {
+  learn_inode(fd, file.token, 12);
+  learn_position(fd, file.token, 34);
+  EXPECT_EQ(known_inode(fd, file.token), 12u);
+  EXPECT_EQ(known_position(fd, file.token), 34u);
+  EXPECT_EQ(known_inode(fd, file.token + 1), 0u);
+  EXPECT_EQ(known_position(fd, file.token + 1), 0u);
+}
+
 TEST_F(KnownDescriptors, numbers_beyond_the_table_are_looked_at) {
   constexpr int high = 1 << 20;
   found_native(high, look_begins());
