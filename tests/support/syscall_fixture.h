@@ -20,8 +20,8 @@
 
 namespace fusewire::test {
 
-// Memory for a view, which a test may read as a client would. Pages that are not written cost nothing: there are
-// tests with thousands of mounts.
+// Memory for a view, which a test may read as a client would. There are tests with thousands of mounts: pages that are
+// not written cost nothing, but to the thread sanitizer, which looks at all of them when they go.
 class TestViewMemory final : public kernel::ViewMemory {
  public:
   explicit TestViewMemory(size_t bytes) : ViewMemory(nullptr, bytes), bytes_(bytes) {
@@ -248,7 +248,7 @@ class SyscallTest : public KernelTest {
     return notify(wire::NotifyCode::inval_entry, bytes_of(out, name, '\0'));
   }
 
-  TestViewMemory view_memory{4 << 20};
+  TestViewMemory view_memory{256 << 10};
   Mount* fs = nullptr;
   kernel::Caller caller, other;
   char leave_storage[4096];
