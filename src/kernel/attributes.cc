@@ -41,13 +41,15 @@ wire::Attr attr_of(const wire::Statx& statx) {
   return attr;
 }
 
+void doubt(Inode& inode, uint32_t mask) { inode.inval_mask = static_cast<uint16_t>(mask); }
+
 // fuse_change_attributes_common: all but the size.
 void take_attributes(Inode& inode, const wire::Attr& attr, const wire::Statx* statx, uint64_t valid_until,
                      uint64_t evict_counter) {
   Connection& connection = inode.sb.connection;
   // An inode that is new because another of this nodeid was evicted meanwhile must not trust the reply (K092).
   const bool trusted = evict_counter == 0 || inode.attr_version != 0 || evict_counter == connection.evict_counter();
-  if (trusted) inode.inval_mask &= ~abi::statx_basic_stats;
+  if (trusted) doubt(inode, inode.inval_mask & ~abi::statx_basic_stats);
   inode.attr_version = connection.next_attr_version();
   inode.attr_valid_until = valid_until;
   const uint64_t size = inode.attr.size;
@@ -58,11 +60,14 @@ void take_attributes(Inode& inode, const wire::Attr& attr, const wire::Statx* st
   inode.no_security_xattr = false;
   inode.sb.changed(inode);
   if (!statx) return;
-  inode.inval_mask &= ~abi::statx_btime;
+  doubt(inode, inode.inval_mask & ~abi::statx_btime);
   if (!(statx->mask & abi::statx_btime)) return;
+  // Without memory it is not known, and asked for again.
+  InodeExtra* extra = inode.make_extra();
+  if (!extra) return doubt(inode, inode.inval_mask | abi::statx_btime);
   inode.has_btime = true;
-  inode.btime = statx->btime;
-  inode.btime.tv_nsec = sane_nanoseconds(statx->btime.tv_nsec);
+  extra->btime = statx->btime;
+  extra->btime.tv_nsec = sane_nanoseconds(statx->btime.tv_nsec);
 }
 
 Attributes cached(const Inode& inode) {
@@ -70,7 +75,7 @@ Attributes cached(const Inode& inode) {
   shown.attr = inode.attr;
   shown.mask = abi::statx_basic_stats;
   if (inode.has_btime) {
-    shown.btime = inode.btime;
+    shown.btime = inode.extra->btime;
     shown.mask |= abi::statx_btime;
   }
   return shown;
@@ -179,8 +184,8 @@ Task<Result<void>> do_setattr(Inode& inode, Caller& caller, const SetAttributes&
   const bool late = inode.attr_version > attr_version;
   take_attributes(inode, out.attr, nullptr, late ? 0 : sb.deadline(out.attr_valid, out.attr_valid_nsec), 0);
   inode.attr.size = out.attr.size;
-  if (inode.is_dir() && (set.valid & wire::fattr::mode) && inode.first_alias && !inode.first_alias->is_root())
-    sb.expire(*inode.first_alias);
+  if (inode.is_dir() && (set.valid & wire::fattr::mode) && inode.newest_alias && !inode.newest_alias->is_root())
+    sb.expire(*inode.newest_alias);
   co_return Result<void>();
 }
 
@@ -207,7 +212,7 @@ void change_attributes(Inode& inode, const wire::Attr& attr, const wire::Statx* 
 }
 
 void invalidate_attributes(Inode& inode, uint32_t mask) {
-  inode.inval_mask |= mask;
+  doubt(inode, inode.inval_mask | mask);
   inode.sb.changed(inode);
 }
 

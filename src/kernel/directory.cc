@@ -68,11 +68,13 @@ void renamed(Superblock& sb, Dentry& from, Dentry& to, uint32_t flags) {
 }
 
 void keep_link_text(Superblock& sb, Inode& inode, std::string_view text) {
-  if (!sb.has(wire::init_flag::cache_symlinks) || inode.link_text || text.empty()) return;
-  inode.link_text = static_cast<char*>(sb.kmalloc().alloc(text.size()));
-  if (!inode.link_text) return;
-  inode.link_length = static_cast<uint32_t>(text.size());
-  __builtin_memcpy(inode.link_text, text.data(), text.size());
+  if (!sb.has(wire::init_flag::cache_symlinks) || !inode.link_text().empty() || text.empty()) return;
+  InodeExtra* extra = inode.make_extra();
+  char* kept = extra ? static_cast<char*>(sb.kmalloc().alloc(text.size())) : nullptr;
+  if (!kept) return;
+  __builtin_memcpy(kept, text.data(), text.size());
+  extra->link_text = kept;
+  extra->link_length = static_cast<uint32_t>(text.size());
   sb.changed(inode);
 }
 
@@ -182,10 +184,10 @@ Task<Result<void>> rename_entry(Superblock& sb, Caller& caller, Dentry& from, De
 
 Task<Result<size_t>> read_link(Superblock& sb, Caller& caller, Inode& inode, std::span<char> storage) {
   if (inode.bad) co_return error(Errno::eio);
-  if (inode.link_text) {
-    __builtin_memcpy(storage.data(), inode.link_text, inode.link_length);
-    storage[inode.link_length] = '\0';
-    co_return size_t{inode.link_length};
+  if (const std::string_view text = inode.link_text(); !text.empty()) {
+    __builtin_memcpy(storage.data(), text.data(), text.size());
+    storage[text.size()] = '\0';
+    co_return text.size();
   }
   Args args;
   args.opcode = wire::Opcode::readlink;

@@ -48,7 +48,7 @@ void opened(File& file, const wire::OpenOut& out) {
 }  // namespace
 
 File::File(Dentry& d, uint32_t f, const Caller& caller)
-    : sb(d.sb), dentry(d), inode(*d.inode), flags(f), opener(caller) {
+    : sb(d.sb()), dentry(d), inode(*d.inode), flags(f), opener(caller) {
   opener.groups = {};
   opener.lower = nullptr;
   opener.waiting = nullptr;
@@ -56,7 +56,7 @@ File::File(Dentry& d, uint32_t f, const Caller& caller)
 }
 
 File* make_file(Dentry& dentry, uint32_t flags, const Caller& caller) {
-  return dentry.sb.connection.module().files().make<File>(dentry, flags, caller);
+  return dentry.sb().connection.module().files().make<File>(dentry, flags, caller);
 }
 
 Result<void> File::take_access() {

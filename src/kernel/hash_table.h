@@ -1,4 +1,5 @@
-// HashTable: a Boost.Intrusive unordered set that brings its buckets from kmalloc and doubles them when they fill.
+// HashTable: a Boost.Intrusive unordered set that brings its buckets from kmalloc, and doubles them when chains are two
+// objects long in the mean.
 // When there is no memory for more buckets the chains grow instead.
 // Thread rule: under the connection lock.
 #pragma once
@@ -26,7 +27,7 @@ class HashTable {
   HashTable(const HashTable&) = delete;
 
   void insert(typename Set::reference object) {
-    if (set_.size() >= count_) grow();
+    if (set_.size() >= 2 * count_) grow();
     set_.insert(object);
   }
   template <typename Key, typename Hash, typename Equal>

@@ -18,15 +18,15 @@ uint32_t target_type(const Lease& lease) {
 }
 
 Lease* lease_of(const File& file) {
-  if (!file.inode->file_locks) return nullptr;
-  for (Lease& lease : file.inode->file_locks->leases)
+  if (!file.inode->file_locks()) return nullptr;
+  for (Lease& lease : file.inode->file_locks()->leases)
     if (lease.file == &file) return &lease;
   return nullptr;
 }
 
 void remove(Inode& inode, Lease& lease) {
   if (is_broken(lease)) --inode.sb.leases.broken;
-  inode.file_locks->leases.erase(LeaseList::s_iterator_to(lease));
+  inode.file_locks()->leases.erase(LeaseList::s_iterator_to(lease));
   lease.~Lease();
   inode.kmalloc().free(&lease, sizeof(Lease));
 }
@@ -44,7 +44,7 @@ void become(Inode& inode, Lease& lease, uint32_t type) {
 // time_out_leases.
 void expire(Inode& inode) {
   const uint64_t now = inode.sb.connection.module().host().now();
-  LeaseList& leases = inode.file_locks->leases;
+  LeaseList& leases = inode.file_locks()->leases;
   for (auto it = leases.begin(); it != leases.end();) {
     Lease& lease = *it;
     ++it;
@@ -58,8 +58,8 @@ void expire(Inode& inode) {
 bool is_in_way(const Lease& lease, bool writes) { return writes || lease.type == abi::f_wrlck; }
 
 bool any_in_way(const Inode& inode, bool writes) {
-  if (!inode.file_locks) return false;
-  for (const Lease& lease : inode.file_locks->leases)
+  if (!inode.file_locks()) return false;
+  for (const Lease& lease : inode.file_locks()->leases)
     if (is_in_way(lease, writes)) return true;
   return false;
 }
@@ -111,7 +111,7 @@ void tell_holders(Inode& inode, bool writes) {
   LeaseRules& rules = inode.sb.leases;
   const uint64_t now = inode.sb.connection.module().host().now();
   const uint64_t end = rules.break_time == 0 ? lasts : now + rules.break_time;
-  for (Lease& lease : inode.file_locks->leases) {
+  for (Lease& lease : inode.file_locks()->leases) {
     if (!is_in_way(lease, writes) || (writes ? lease.ending : is_broken(lease))) continue;
     if (!is_broken(lease)) ++rules.broken;
     (writes ? lease.ending : lease.shrinking) = true;
@@ -128,12 +128,12 @@ Result<void> set_lease(File& file, const Caller& caller, uint32_t type) {
   Inode& inode = *file.inode;
   if (caller.uid != inode.attr.uid && !caller.may(Capability::lease)) return error(Errno::eacces);
   if (!inode.is_reg()) return error(Errno::einval);
-  if (inode.file_locks) expire(inode);
+  if (inode.file_locks()) expire(inode);
   return type == abi::f_unlck ? give_up(file) : add_lease(file, type);
 }
 
 uint32_t get_lease(File& file) {
-  if (!file.inode->file_locks) return abi::f_unlck;
+  if (!file.inode->file_locks()) return abi::f_unlck;
   expire(*file.inode);
   const Lease* own = lease_of(file);
   const uint32_t type = own ? target_type(*own) : abi::f_unlck;
@@ -142,7 +142,7 @@ uint32_t get_lease(File& file) {
 }
 
 Task<Result<void>> break_leases(Inode& inode, Caller& caller, bool writes, bool nonblock) {
-  if (inode.file_locks) expire(inode);
+  if (inode.file_locks()) expire(inode);
   if (!any_in_way(inode, writes)) {
     drop_if_empty(inode);
     co_return Result<void>();
@@ -152,7 +152,7 @@ Task<Result<void>> break_leases(Inode& inode, Caller& caller, bool writes, bool 
   while (any_in_way(inode, writes)) {
     auto slept = co_await wait_for_locks(inode, caller);
     if (!slept) co_return slept;
-    if (inode.file_locks) expire(inode);
+    if (inode.file_locks()) expire(inode);
   }
   drop_if_empty(inode);
   co_return Result<void>();
@@ -165,8 +165,8 @@ void drop_lease(File& file) {
 uint64_t next_lease_end(Superblock& sb) {
   uint64_t next = lasts;
   if (sb.leases.broken == 0) return next;
-  for (const Inode& inode : sb.locked_inodes) {
-    for (const Lease& lease : inode.file_locks->leases) {
+  for (const LockedInode& locked : sb.locked_inodes) {
+    for (const Lease& lease : locked.inode.file_locks()->leases) {
       if (lease.ending && lease.ends_at < next) next = lease.ends_at;
       if (lease.shrinking && lease.shrinks_at < next) next = lease.shrinks_at;
     }
@@ -177,7 +177,7 @@ uint64_t next_lease_end(Superblock& sb) {
 void expire_leases(Superblock& sb) {
   if (sb.leases.broken == 0) return;
   for (auto it = sb.locked_inodes.begin(); it != sb.locked_inodes.end();) {
-    Inode& inode = *it;
+    Inode& inode = it->inode;
     ++it;
     expire(inode);
     drop_if_empty(inode);

@@ -55,7 +55,8 @@ class LocalWaitq {
 };
 
 // SleepLock: Linux's i_rwsem: many sharers or one exclusive holder, first come first served. Ownership is handed over
-// at unlock. Waiting ends with EINTR when the task is killed.
+// at unlock. Waiting ends with EINTR when the task is killed. All uses of one lock go by the same ReadyList, where its
+// waiters stand.
 class SleepLock {
  public:
   class Guard {
@@ -79,7 +80,7 @@ class SleepLock {
 
   auto shared(ReadyList& ready, Caller& caller) { return Awaiter(*this, ready, caller, false); }
   auto exclusive(ReadyList& ready, Caller& caller) { return Awaiter(*this, ready, caller, true); }
-  bool idle() const { return holders_ == 0 && waiting_.empty(); }
+  bool idle() const { return holders_ == 0 && !waited_for_; }
   // Nobody holds it alone.
   bool shareable() const { return holders_ >= 0; }
 
@@ -95,13 +96,14 @@ class SleepLock {
     Awaiter(SleepLock& l, ReadyList& r, Caller& c, bool x)
         : lock(l), ready(r), caller(c), wait{this, &r, false}, is_exclusive(x) {}
     bool await_ready() noexcept {
-      granted = lock.waiting_.empty() && lock.free_for(is_exclusive);
+      granted = !lock.waited_for_ && lock.free_for(is_exclusive);
       if (granted) lock.take(is_exclusive);
       return granted || caller.killed;
     }
     void await_suspend(std::coroutine_handle<> self) noexcept {
       coroutine = self;
-      lock.waiting_.push_back(*this);
+      lock.waited_for_ = true;
+      ready.lock_waiters().push_back(*this);
       caller.local_wait = &wait;
     }
     Result<Guard> await_resume() noexcept {
@@ -119,18 +121,27 @@ class SleepLock {
     grant(ready);
   }
   void grant(ReadyList& ready) {
-    while (!waiting_.empty()) {
-      Awaiter& next = static_cast<Awaiter&>(waiting_.front());
+    if (!waited_for_) return;
+    WaiterList& waiters = ready.lock_waiters();
+    for (auto it = waiters.begin(); it != waiters.end();) {
+      Awaiter& next = static_cast<Awaiter&>(*it);
+      if (&next.lock != this) {
+        ++it;
+        continue;
+      }
       if (!free_for(next.is_exclusive)) return;
       take(next.is_exclusive);
       next.granted = true;
-      waiting_.pop_front();
+      it = waiters.erase(it);
       ready.push(next);
     }
+    waited_for_ = false;
   }
 
-  int32_t holders_ = 0;  // sharers, or -1: one exclusive holder
-  WaiterList waiting_;
+  int32_t holders_ : 31 = 0;  // sharers, or -1: one exclusive holder
+  // Somebody may stand in line. A killed waiter leaves the line before its coroutine runs, which looks again.
+  bool waited_for_ : 1 = false;
 };
+static_assert(sizeof(SleepLock) == 4);
 
 }  // namespace fusewire::kernel

@@ -7,31 +7,33 @@
 namespace fusewire::kernel {
 
 InodeLocks* make_inode_locks(Inode& inode) {
-  if (inode.file_locks) return inode.file_locks;
+  InodeExtra* extra = inode.make_extra();
+  if (!extra || extra->file_locks) return extra ? extra->file_locks : nullptr;
   void* memory = inode.kmalloc().alloc(sizeof(InodeLocks));
   if (!memory) return nullptr;
-  inode.file_locks = ::new (memory) InodeLocks;
-  inode.sb.locked_inodes.push_back(inode);
-  return inode.file_locks;
+  extra->file_locks = ::new (memory) InodeLocks(inode);
+  inode.sb.locked_inodes.push_back(*extra->file_locks);
+  return extra->file_locks;
 }
 
 void drop_if_empty(Inode& inode) {
-  InodeLocks* locks = inode.file_locks;
+  InodeLocks* locks = inode.file_locks();
   if (!locks || !locks->posix.empty() || !locks->flocks.empty() || !locks->leases.empty() ||
       !locks->forwarded.empty() || locks->waiting != 0)
     return;
-  inode.locked_hook.unlink();
-  inode.file_locks = nullptr;
+  LockedInodes& all = inode.sb.locked_inodes;
+  all.erase(all.iterator_to(*locks));
+  inode.extra->file_locks = nullptr;
   locks->~InodeLocks();
   inode.kmalloc().free(locks, sizeof(InodeLocks));
 }
 
 void locks_changed(Inode& inode) {
-  if (inode.file_locks) inode.file_locks->waiters.wake_all(inode.sb.ready());
+  if (inode.file_locks()) inode.file_locks()->waiters.wake_all(inode.sb.ready());
 }
 
 Task<Result<void>> wait_for_locks(Inode& inode, Caller& caller) {
-  InodeLocks& locks = *inode.file_locks;
+  InodeLocks& locks = *inode.file_locks();
   ++locks.waiting;
   co_await locks.waiters.sleep(inode.sb.ready(), caller);
   --locks.waiting;
@@ -226,7 +228,7 @@ Task<Result<void>> set_local_posix(File& file, Caller& caller, wire::FileLock lo
   const uint64_t owner = owner_of(file, caller, of);
   for (;;) {
     const LockRecord* in_way = nullptr;
-    if (inode.file_locks && lock.type != abi::f_unlck) in_way = conflict(inode.file_locks->posix, lock, owner);
+    if (inode.file_locks() && lock.type != abi::f_unlck) in_way = conflict(inode.file_locks()->posix, lock, owner);
     if (!in_way) co_return apply_posix(file, caller, lock, of);
     if (!wait) co_return error(Errno::eagain);
     if (of == LockOf::open_file || in_way->file) {
@@ -301,8 +303,8 @@ Task<Result<void>> set_local_flock(File& file, Caller& caller, uint32_t type, bo
   const uint64_t owner = flock_owner(file);
   auto own = [&file](LockRecord& record) { return record.file == &file; };
   // The old lock goes first, even when the new one cannot be had (fs/locks.c flock_lock_inode).
-  if (inode.file_locks && drop_matching(inode, inode.file_locks->flocks, own)) locks_changed(inode);
-  while (type != abi::f_unlck && inode.file_locks && conflict(inode.file_locks->flocks, lock, owner)) {
+  if (inode.file_locks() && drop_matching(inode, inode.file_locks()->flocks, own)) locks_changed(inode);
+  while (type != abi::f_unlck && inode.file_locks() && conflict(inode.file_locks()->flocks, lock, owner)) {
     if (!wait) co_return error(Errno::eagain);
     auto slept = co_await wait_for_locks(inode, caller);
     if (!slept) co_return slept;
@@ -354,8 +356,8 @@ Task<Result<wire::FileLock>> get_posix_lock(File& file, Caller& caller, wire::Fi
   const wire::FileLock none{lock.start, lock.end, abi::f_unlck, 0};
   const uint64_t owner = owner_of(file, caller, of);
   if (!file.sb.has(wire::init_flag::posix_locks) || !file.inode->is_reg()) {
-    if (!file.inode->file_locks) co_return none;
-    const LockList& locks = file.inode->file_locks->posix;
+    if (!file.inode->file_locks()) co_return none;
+    const LockList& locks = file.inode->file_locks()->posix;
     // Asked for "no lock", F_OFD_GETLK names the file's own.
     const LockRecord* found = lock.type == abi::f_unlck ? own_lock(locks, lock, owner) : conflict(locks, lock, owner);
     co_return found ? found->lock : none;
@@ -396,26 +398,26 @@ Task<Result<void>> set_flock(File& file, Caller& caller, uint32_t operation) {
 }
 
 void drop_posix_locks(Inode& inode, uint64_t owner) {
-  if (!inode.file_locks) return;
+  if (!inode.file_locks()) return;
   auto of_owner = [owner](LockRecord& record) { return record.owner == owner; };
-  drop_matching(inode, inode.file_locks->forwarded, of_owner);
-  if (drop_matching(inode, inode.file_locks->posix, of_owner)) locks_changed(inode);
+  drop_matching(inode, inode.file_locks()->forwarded, of_owner);
+  if (drop_matching(inode, inode.file_locks()->posix, of_owner)) locks_changed(inode);
   drop_if_empty(inode);
 }
 
 void drop_inode_locks(Inode& inode) {
-  if (!inode.file_locks) return;
+  if (!inode.file_locks()) return;
   auto all = [](LockRecord&) { return true; };
-  for (LockList* list : {&inode.file_locks->posix, &inode.file_locks->flocks, &inode.file_locks->forwarded})
+  for (LockList* list : {&inode.file_locks()->posix, &inode.file_locks()->flocks, &inode.file_locks()->forwarded})
     drop_matching(inode, *list, all);
   drop_if_empty(inode);
 }
 
 void drop_owner_locks(Superblock& sb, uint64_t owner) {
   for (auto it = sb.locked_inodes.begin(); it != sb.locked_inodes.end();) {
-    Inode& inode = *it;
+    Inode& inode = it->inode;
     ++it;
-    for (LockRecord& record : inode.file_locks->forwarded) {
+    for (LockRecord& record : inode.file_locks()->forwarded) {
       if (record.owner == owner) flush_for(*record.file, owner);
     }
     drop_posix_locks(inode, owner);
@@ -424,14 +426,14 @@ void drop_owner_locks(Superblock& sb, uint64_t owner) {
 
 void drop_file_locks(File& file) {
   Inode& inode = *file.inode;
-  if (!inode.file_locks) return;
-  for (LockRecord& record : inode.file_locks->forwarded) {
+  if (!inode.file_locks()) return;
+  for (LockRecord& record : inode.file_locks()->forwarded) {
     if (record.file == &file) flush_for(file, record.owner);
   }
   auto of_file = [&file](LockRecord& record) { return record.file == &file; };
-  drop_matching(inode, inode.file_locks->forwarded, of_file);
-  const bool flocks = drop_matching(inode, inode.file_locks->flocks, of_file);
-  const bool own = drop_matching(inode, inode.file_locks->posix, of_file);
+  drop_matching(inode, inode.file_locks()->forwarded, of_file);
+  const bool flocks = drop_matching(inode, inode.file_locks()->flocks, of_file);
+  const bool own = drop_matching(inode, inode.file_locks()->posix, of_file);
   drop_lease(file);
   if (flocks || own) locks_changed(inode);
   drop_if_empty(inode);

@@ -26,7 +26,9 @@ struct LockRecord : boost::intrusive::list_base_hook<> {
 using LockList = boost::intrusive::list<LockRecord, boost::intrusive::constant_time_size<false>>;
 
 // What an inode has of locks; there while there is any lock or waiter.
-struct InodeLocks {
+struct InodeLocks : LockedInode {
+  using LockedInode::LockedInode;
+
   LockList posix, flocks;
   LeaseList leases;
   LockList forwarded;  // owners that hold POSIX locks at the daemon; of the record only owner and file count

@@ -27,7 +27,7 @@ void advise_readdirplus(Inode& directory) {
 void note_use(Dentry& dentry) {
   if (!dentry.inode || !dentry.inode->made_by_readdirplus) return;
   dentry.inode->made_by_readdirplus = false;
-  dentry.sb.changed(*dentry.inode);
+  dentry.sb().changed(*dentry.inode);
   if (dentry.parent) advise_readdirplus(*dentry.parent->inode);
 }
 
@@ -66,7 +66,7 @@ Task<Result<bool>> revalidate(Superblock& sb, Caller& caller, Dentry& dentry, ui
     sb.connection.queue_forget(out.nodeid, 1);
     co_return false;
   }
-  ++inode->nlookup;
+  inode->count_lookup();
   if (!valid_attr(out.attr) || inode->stale(out.generation, out.attr.mode)) co_return false;
   const uint64_t valid_until = sb.deadline(out.attr_valid, out.attr_valid_nsec);
   change_attributes(*inode, out.attr, nullptr, valid_until, attr_version, 0);

@@ -15,8 +15,8 @@
 namespace fusewire::kernel {
 
 // Bytes of the file system's objects; they assert that they fit.
-inline constexpr size_t inode_object_size = 512;
-inline constexpr size_t dentry_object_size = 256;
+inline constexpr size_t inode_object_size = 176;
+inline constexpr size_t dentry_object_size = 112;
 inline constexpr size_t file_object_size = 256;
 
 class Module {

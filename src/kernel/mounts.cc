@@ -102,8 +102,8 @@ Result<void> Mounts::attach(uint32_t in, Dentry& dentry, uint32_t mount) {
   void* memory = kmalloc_.alloc(sizeof(Point));
   if (!memory) return error(Errno::enomem);
   points_ = ::new (memory) Point{points_, in, mount, Ref<Dentry>(dentry)};
-  ++dentry.mounted;
-  dentry.sb.changed(dentry);
+  dentry.count_mounted(1);
+  dentry.sb().changed(dentry);
   detach_behind(&points_->next, mount);
   return {};
 }
@@ -115,8 +115,8 @@ void Mounts::detach_behind(Point** at, uint32_t mount) {
     if ((*at)->mount != mount) continue;
     Point* gone = *at;
     *at = gone->next;
-    --gone->dentry->mounted;
-    gone->dentry->sb.changed(*gone->dentry);
+    gone->dentry->count_mounted(-1);
+    gone->dentry->sb().changed(*gone->dentry);
     gone->~Point();
     return kmalloc_.free(gone, sizeof(Point));
   }

@@ -51,7 +51,7 @@ class Mounts {
   void detach(uint32_t mount);
   // What is mounted there; 0: nothing.
   uint32_t mounted_on(uint32_t in, const Dentry& dentry) const {
-    return dentry.mounted == 0 ? 0 : find_mounted(in, dentry);
+    return dentry.mounted() == 0 ? 0 : find_mounted(in, dentry);
   }
   void clear();
 

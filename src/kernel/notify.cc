@@ -28,8 +28,8 @@ Result<Ref<Dentry>> changed_name(Superblock& sb, uint64_t parent_nodeid, std::st
   Inode* parent = sb.find_inode(parent_nodeid);
   if (!parent) return error(Errno::enoent);
   if (!parent->is_dir()) return error(Errno::enotdir);
-  if (!parent->first_alias) return error(Errno::enoent);
-  Ref<Dentry> dentry = sb.find_dentry(*parent->first_alias, name);
+  if (!parent->newest_alias) return error(Errno::enoent);
+  Ref<Dentry> dentry = sb.find_dentry(*parent->newest_alias, name);
   if (!dentry) return error(Errno::enoent);
   directory_changed(*parent);
   return dentry;
@@ -97,7 +97,7 @@ Result<void> Notify::delete_entry(Bytes payload) {
   sb_.invalidate(*dentry);
   if (out.child == 0 || !dentry->inode) return {};
   if (dentry->inode->nodeid != out.child) return error(Errno::enoent);
-  if (dentry->inode->is_dir() && dentry->first_child) return error(Errno::enotempty);
+  if (dentry->inode->is_dir() && dentry->first_child()) return error(Errno::enotempty);
   if (dentry->inode->is_dir()) dentry->inode->dead = true;
   dentry->inode->attr.nlink = 0;
   sb_.changed(*dentry->inode);

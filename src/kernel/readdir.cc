@@ -64,7 +64,7 @@ Result<void> link_entry(File& file, const wire::EntryOut& entry, std::string_vie
   }
   if (dentry) {
     Inode& inode = *dentry->inode;
-    ++inode.nlookup;
+    inode.count_lookup();
     const uint64_t valid_until = sb.deadline(entry.attr_valid, entry.attr_valid_nsec);
     change_attributes(inode, entry.attr, nullptr, valid_until, versions.attr_version, 0);
   } else {

@@ -36,6 +36,20 @@ void Inode::unref() {
   if (--references == 0) sb.evict(*this);
 }
 
+// More than fit are given back in between: the daemon's count stays above zero, and exact.
+void Inode::count_lookup() {
+  if (++nlookup != UINT32_MAX) return;
+  sb.connection.queue_forget(nodeid, nlookup - 1);
+  nlookup = 1;
+}
+
+InodeExtra* Inode::make_extra() {
+  if (extra) return extra;
+  void* memory = kmalloc().alloc(sizeof(InodeExtra));
+  if (memory) extra = ::new (memory) InodeExtra;
+  return extra;
+}
+
 Kmalloc& Inode::kmalloc() { return sb.kmalloc(); }
 
 uint32_t Inode::checked_mode() const { return sb.default_permissions() ? attr.mode : attr.mode & ~abi::s_isvtx; }
@@ -45,16 +59,39 @@ size_t Superblock::DentryHash::operator()(const Dentry& dentry) const {
 }
 
 void Dentry::ref() {
-  if (references++ == 0 && unused_hook.is_linked()) sb.unused_.erase(sb.unused_.iterator_to(*this));
+  if (references == 0 && hashed) sb().unused_.erase(*this);
+  ++references;
 }
 
 void Dentry::unref() {
-  Superblock& superblock = sb;
-  if (--references != 0) return;
+  if (references > 1) {
+    --references;
+    return;
+  }
+  Superblock& superblock = sb();
+  references = 0;
   if (!hashed) return superblock.free(*this);
   superblock.unused_.push_back(*this);
-  if (superblock.unused_.size() <= Superblock::max_unused_dentries) return;
-  superblock.unhash(superblock.unused_.front());
+  superblock.keep_within_bound();
+}
+
+void Superblock::keep_within_bound() {
+  while (unused_.size() > 16384) unhash(*unused_.first());
+}
+
+void UnusedDentries::push_back(Dentry& dentry) {
+  dentry.unused_ = {last_, nullptr};
+  (last_ ? last_->unused_.next : first_) = &dentry;
+  last_ = &dentry;
+  ++size_;
+}
+
+void UnusedDentries::erase(Dentry& dentry) {
+  const auto [previous, next] = dentry.unused_;
+  (previous ? previous->unused_.next : first_) = next;
+  (next ? next->unused_.previous : last_) = previous;
+  dentry.used_ = {};
+  --size_;
 }
 
 Superblock::Superblock(Connection& c, uint64_t device)
@@ -67,7 +104,7 @@ Result<Superblock*> Superblock::create(Connection& connection, uint64_t dev) {
   if (!memory) return error(Errno::enomem);
   auto* sb = ::new (memory) Superblock(connection, dev);
   Inode* inode = connection.module().inodes().make<Inode>(*sb, wire::root_id, 0u);
-  Dentry* root = connection.module().dentries().make<Dentry>(*sb);
+  Dentry* root = connection.module().dentries().make<Dentry>();
   if (!inode || !root) {
     if (inode) connection.module().inodes().drop(inode);
     if (root) connection.module().dentries().drop(root);
@@ -112,7 +149,7 @@ void Superblock::destroy() {
   end_view();
   mounts.clear();
   shrink(*root_);
-  if (root_->references != 1 || root_->first_child || dentries_.size() != 0)
+  if (root_->references != 1 || root_->first_child() || dentries_.size() != 0)
     connection.host().panic("the mount ends while dentries are held");
   Dentry* root = root_;
   root_ = nullptr;
@@ -165,7 +202,7 @@ Result<Ref<Inode>> Superblock::get_inode(const wire::EntryOut& entry, uint64_t a
     inode->hashed = true;
     inodes_.insert(*inode);
   }
-  ++inode->nlookup;
+  inode->count_lookup();
   const uint64_t valid_until = deadline(entry.attr_valid, entry.attr_valid_nsec);
   change_attributes(*inode, entry.attr, nullptr, valid_until, attr_version, evict_counter);
   return Ref<Inode>(*inode);
@@ -177,14 +214,23 @@ void Superblock::evict(Inode& inode) {
   if (active_ && inode.nlookup != 0 && inode.nodeid != wire::root_id)
     connection.queue_forget(inode.nodeid, inode.nlookup);
   connection.count_eviction();
-  if (inode.link_text) kmalloc().free(inode.link_text, inode.link_length);
   drop_inode_locks(inode);
+  if (inode.extra) {
+    free_link_text(inode);
+    kmalloc().free(inode.extra, sizeof(InodeExtra));
+  }
   connection.module().inodes().drop(&inode);
 }
 
+void Superblock::free_link_text(Inode& inode) {
+  if (!inode.extra || !inode.extra->link_text) return;
+  kmalloc().free(inode.extra->link_text, inode.extra->link_length);
+  inode.extra->link_text = nullptr;
+  inode.extra->link_length = 0;
+}
+
 void Superblock::drop_link_text(Inode& inode) {
-  if (inode.link_text) kmalloc().free(inode.link_text, inode.link_length);
-  inode.link_text = nullptr;
+  free_link_text(inode);
   changed(inode);
 }
 
@@ -199,7 +245,7 @@ Ref<Dentry> Superblock::find_dentry(Dentry& parent, std::string_view name) {
 }
 
 Result<Ref<Dentry>> Superblock::make_dentry(Dentry& parent, std::string_view name) {
-  Dentry* dentry = connection.module().dentries().make<Dentry>(*this);
+  Dentry* dentry = connection.module().dentries().make<Dentry>();
   if (!dentry) return error(Errno::enomem);
   if (!set_name(*dentry, name)) {
     connection.module().dentries().drop(dentry);
@@ -220,7 +266,7 @@ Result<Ref<Dentry>> Superblock::splice(Dentry& dentry, Inode& inode) {
     if (there->inode == &inode) return there;
     invalidate(*there);
   }
-  Dentry* alias = inode.is_dir() ? inode.first_alias : nullptr;
+  Dentry* alias = inode.is_dir() ? inode.newest_alias : nullptr;
   if (alias && alias->is_root()) return error(Errno::eio);
   if (alias && is_below(*dentry.parent, *alias)) return error(Errno::eloop);
   // Whoever renames, or has its parent locked, goes by the name and the place that it has now (Linux __d_unalias).
@@ -253,7 +299,7 @@ void Superblock::unhash(Dentry& dentry) {
   dentries_.erase(dentry);
   dentry.hashed = false;
   if (dentry.references != 0) return;
-  unused_.erase(unused_.iterator_to(dentry));
+  unused_.erase(dentry);
   free(dentry);
 }
 
@@ -280,8 +326,8 @@ void Superblock::shrink(Dentry& top) {
   Dentry* at = &top;
   at->ref();
   for (;;) {
-    if (at->first_child) {
-      at = at->first_child;
+    if (at->first_child()) {
+      at = at->first_child();
       at->ref();
       continue;
     }
@@ -304,30 +350,33 @@ void Superblock::shrink(Dentry& top) {
 
 void Superblock::prune_aliases(Inode& inode) {
   Ref<Inode> hold(inode);
-  for (Dentry* alias = inode.first_alias; alias;) {
-    Dentry* const next = alias->next_alias;
+  Dentry* const newest = inode.newest_alias;
+  for (Dentry* alias = newest ? newest->next_alias : nullptr; alias;) {
+    Dentry* const next = alias == newest ? nullptr : alias->next_alias;
     if (!alias->is_root() && alias->references == 0) unhash(*alias);
     alias = next;
   }
 }
 
 bool Superblock::set_name(Dentry& dentry, std::string_view name) {
-  char* text = dentry.inline_;
-  if (name.size() >= Dentry::inline_bytes) {
-    text = static_cast<char*>(kmalloc().alloc(name.size() + 1));
-    if (!text) return false;
-  }
-  // The name may be the dentry's own or another's that stands in place: take it before the old one goes.
-  __builtin_memmove(text, name.data(), name.size());
+  const bool is_inline = name.size() < Dentry::inline_bytes;
+  char here[Dentry::inline_bytes];
+  char* const text = is_inline ? here : static_cast<char*>(kmalloc().alloc(name.size() + 1));
+  if (!text) return false;
+  // The name may be the dentry's own: it is taken before the old one goes.
+  __builtin_memcpy(text, name.data(), name.size());
   text[name.size()] = '\0';
-  if (dentry.text_ != dentry.inline_ && dentry.text_ != text) free_name(dentry);
-  dentry.text_ = text;
-  dentry.length_ = static_cast<uint32_t>(name.size());
+  free_name(dentry);
+  dentry.length_ = static_cast<uint16_t>(name.size());
+  if (is_inline)
+    __builtin_memcpy(dentry.text_.here, here, name.size() + 1);
+  else
+    dentry.text_.elsewhere = text;
   return true;
 }
 
 void Superblock::free_name(Dentry& dentry) {
-  if (dentry.text_ != dentry.inline_) kmalloc().free(dentry.text_, dentry.length_ + 1);
+  if (dentry.length_ >= Dentry::inline_bytes) kmalloc().free(dentry.text_.elsewhere, dentry.length_ + size_t{1});
 }
 
 void Superblock::hash(Dentry& dentry) {
@@ -340,9 +389,10 @@ void Superblock::attach_to_parent(Dentry& dentry, Dentry& parent) {
   parent.ref();
   dentry.parent = &parent;
   dentry.previous_sibling = nullptr;
-  dentry.next_sibling = parent.first_child;
-  if (parent.first_child) parent.first_child->previous_sibling = &dentry;
-  parent.first_child = &dentry;
+  Dentry*& first = parent.used_.first_child;
+  dentry.next_sibling = first;
+  if (first) first->previous_sibling = &dentry;
+  first = &dentry;
 }
 
 void Superblock::detach_from_parent(Dentry& dentry) {
@@ -350,7 +400,7 @@ void Superblock::detach_from_parent(Dentry& dentry) {
   if (dentry.previous_sibling)
     dentry.previous_sibling->next_sibling = dentry.next_sibling;
   else
-    parent.first_child = dentry.next_sibling;
+    parent.used_.first_child = dentry.next_sibling;
   if (dentry.next_sibling) dentry.next_sibling->previous_sibling = dentry.previous_sibling;
   dentry.parent = nullptr;
   parent.unref();
@@ -359,20 +409,19 @@ void Superblock::detach_from_parent(Dentry& dentry) {
 void Superblock::attach_inode(Dentry& dentry, Inode& inode) {
   inode.ref();
   dentry.inode = &inode;
-  dentry.previous_alias = nullptr;
-  dentry.next_alias = inode.first_alias;
-  if (inode.first_alias) inode.first_alias->previous_alias = &dentry;
-  inode.first_alias = &dentry;
+  Dentry* const newest = inode.newest_alias;
+  dentry.next_alias = newest ? newest->next_alias : &dentry;
+  if (newest) newest->next_alias = &dentry;
+  inode.newest_alias = &dentry;
 }
 
 void Superblock::detach_inode(Dentry& dentry) {
   Inode* inode = dentry.inode;
   if (!inode) return;
-  if (dentry.previous_alias)
-    dentry.previous_alias->next_alias = dentry.next_alias;
-  else
-    inode->first_alias = dentry.next_alias;
-  if (dentry.next_alias) dentry.next_alias->previous_alias = dentry.previous_alias;
+  Dentry* before = inode->newest_alias;
+  while (before->next_alias != &dentry) before = before->next_alias;
+  before->next_alias = dentry.next_alias;
+  if (inode->newest_alias == &dentry) inode->newest_alias = before == &dentry ? nullptr : before;
   dentry.inode = nullptr;
   inode->unref();
 }

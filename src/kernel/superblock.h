@@ -22,9 +22,6 @@ struct BlockedOwner;
 
 class Superblock {
  public:
-  // Hashed dentries that nobody holds, at most.
-  static constexpr size_t max_unused_dentries = 16384;
-
   // The root inode comes from rootmode, before any request (K005).
   static Result<Superblock*> create(Connection& connection, uint64_t dev);
   // Panics when a call or an open file still holds an inode.
@@ -96,6 +93,7 @@ class Superblock {
   void evict(Inode& inode);
   void make_bad(Inode& inode);
   void drop_link_text(Inode& inode);
+  void free_link_text(Inode& inode);
 
   // --- dentries
   Ref<Dentry> find_dentry(Dentry& parent, std::string_view name);
@@ -120,11 +118,14 @@ class Superblock {
   void exchange(Dentry& a, Dentry& b);
   // Drops what nobody uses below; for NOTIFY_PRUNE and rmdir.
   void shrink(Dentry& dentry);
+  // A name came to rest: drops the least recently used ones while memory is short.
+  void keep_within_bound();
   // Drops unused dentries of the inode.
   void prune_aliases(Inode& inode);
 
   size_t inodes_in_use() const { return inodes_.size(); }
   size_t dentries_hashed() const { return dentries_.size(); }
+  size_t dentries_unused() const { return unused_.size(); }
 
   explicit Superblock(Connection& connection, uint64_t dev);
 
@@ -141,8 +142,6 @@ class Superblock {
                                            boost::intrusive::member_hook<Dentry, Dentry::HashHook, &Dentry::hash_hook>,
                                            boost::intrusive::hash<DentryHash>, boost::intrusive::equal<DentryEqual>,
                                            boost::intrusive::power_2_buckets<true>>;
-  using UnusedList =
-      boost::intrusive::list<Dentry, boost::intrusive::member_hook<Dentry, Dentry::ListHook, &Dentry::unused_hook>>;
 
   bool set_name(Dentry& dentry, std::string_view name);
   void free_name(Dentry& dentry);
@@ -157,7 +156,7 @@ class Superblock {
 
   HashTable<InodeSet> inodes_;
   HashTable<DentrySet> dentries_;
-  UnusedList unused_;
+  UnusedDentries unused_;
   Dentry* root_ = nullptr;
   bool active_ = true;  // SB_ACTIVE: evictions send FORGET
   uint32_t scramble_key_[4];

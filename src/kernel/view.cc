@@ -43,10 +43,6 @@ ViewInode contents_of(const Inode& inode) {
   return row;
 }
 
-std::string_view link_of(const Inode& inode) {
-  return inode.link_text ? std::string_view(inode.link_text, inode.link_length) : std::string_view();
-}
-
 }  // namespace
 
 Result<View*> View::create(Superblock& sb, ViewMemory& memory) {
@@ -67,21 +63,21 @@ Result<View*> View::create(Superblock& sb, ViewMemory& memory) {
 void View::destroy() {
   rows_.set_flags(flags() | view_flag::ended);
   sb_.connection.set_publisher(nullptr);
-  dentries_.clear();
-  inodes_.clear();
+  dentries_.take([](Dentry&) {});
+  inodes_.take([](Inode&) {});
   Kmalloc& kmalloc = sb_.kmalloc();
   this->~View();
   kmalloc.free(this, sizeof(View));
 }
 
 void View::forget(Dentry& dentry) {
-  if (dentry.view_hook.is_linked()) dentries_.erase(dentries_.iterator_to(dentry));
+  dentries_.remove(dentry);
   if (dentry.view_row != 0) rows_.drop_name(dentry.view_row, dentry.name());
   dentry.view_row = 0;
 }
 
 void View::forget(Inode& inode) {
-  if (inode.view_hook.is_linked()) inodes_.erase(inodes_.iterator_to(inode));
+  inodes_.remove(inode);
   if (inode.view_row != 0) rows_.drop_inode(inode.view_row);
   inode.view_row = 0;
 }
@@ -90,16 +86,8 @@ void View::forget(Inode& inode) {
 // had at once.
 void View::publish() {
   publish_header();
-  while (!inodes_.empty()) {
-    Inode& inode = inodes_.front();
-    inodes_.pop_front();
-    publish(inode);
-  }
-  while (!dentries_.empty()) {
-    Dentry& dentry = dentries_.front();
-    dentries_.pop_front();
-    publish(dentry);
-  }
+  inodes_.take([this](Inode& inode) { publish(inode); });
+  dentries_.take([this](Dentry& dentry) { publish(dentry); });
 }
 
 uint64_t View::flags() const {
@@ -132,11 +120,13 @@ void View::publish_mounts() {
 }
 
 uint64_t View::row_of(Inode& inode) {
-  if (inode.view_row == 0) inode.view_row = rows_.add_inode(contents_of(inode), link_of(inode));
-  return inode.view_row;
+  if (inode.view_row != 0) return rows_.handle_of(inode.view_row);
+  const uint64_t handle = rows_.add_inode(contents_of(inode), inode.link_text());
+  inode.view_row = layout::view_cell_of(handle);
+  return handle;
 }
 
-void View::publish(Inode& inode) { rows_.write_inode(inode.view_row, contents_of(inode), link_of(inode)); }
+void View::publish(Inode& inode) { rows_.write_inode(rows_.handle_of(inode.view_row), contents_of(inode), inode.link_text()); }
 
 // What nobody may believe for a moment needs no row.
 bool View::is_worth_it(const Dentry& dentry) const {
@@ -151,7 +141,7 @@ ViewName View::contents_of_name(const Dentry& dentry) {
   if (dentry.inode && row.child == 0) row.parent = 0;
   row.valid_until = dentry.valid_until;
   row.epoch = dentry.epoch;
-  row.flags = dentry.mounted != 0 ? layout::view_name::mounted_on : 0;
+  row.flags = dentry.mounted() != 0 ? layout::view_name::mounted_on : 0;
   return row;
 }
 
@@ -170,7 +160,7 @@ bool View::agrees(const Dentry& dentry) {
 }
 
 bool View::agrees(const Inode& inode) const {
-  return inode.view_row == 0 || rows_.has_inode(inode.view_row, contents_of(inode), link_of(inode));
+  return inode.view_row == 0 || rows_.has_inode(rows_.handle_of(inode.view_row), contents_of(inode), inode.link_text());
 }
 
 }  // namespace fusewire::kernel

@@ -52,11 +52,11 @@ class View final : private Publisher {
 
   // It is to be in the view as it will be when the lock is let go.
   void changed(Dentry& dentry) {
-    if (!dentry.view_hook.is_linked()) dentries_.push_back(dentry);
+    if (!dentries_.add(dentry)) forget(dentry);
   }
   // Only what is there already: an inode comes with its first name.
   void changed(Inode& inode) {
-    if (inode.view_row != 0 && !inode.view_hook.is_linked()) inodes_.push_back(inode);
+    if (inode.view_row != 0 && !inodes_.add(inode)) publish(inode);
   }
   // A cached name was used.
   void used(Dentry& dentry) {
@@ -75,11 +75,41 @@ class View final : private Publisher {
   View(Superblock& sb, ViewMemory& memory) : sb_(sb), memory_(memory), rows_(memory) {}
 
  private:
-  using Dentries =
-      boost::intrusive::list<Dentry, boost::intrusive::member_hook<Dentry, Dentry::ViewHook, &Dentry::view_hook>,
-                             boost::intrusive::constant_time_size<false>>;
-  using Inodes = boost::intrusive::list<Inode, boost::intrusive::member_hook<Inode, Inode::ViewHook, &Inode::view_hook>,
-                                        boost::intrusive::constant_time_size<false>>;
+  // What changed since the lock was taken. More than that at once is rare: a name goes out of the view until it is
+  // used again, an inode is written at once.
+  template <typename T>
+  class Pending {
+   public:
+    bool add(T& object) {
+      if (object.view_pending) return true;
+      if (count_ == room) return false;
+      object.view_pending = true;
+      objects_[count_++] = &object;
+      return true;
+    }
+    void remove(T& object) {
+      if (!object.view_pending) return;
+      object.view_pending = false;
+      size_t at = count_ - 1;
+      while (objects_[at] != &object) --at;
+      for (--count_; at < count_; ++at) objects_[at] = objects_[at + 1];
+    }
+    // Each in its turn, and none is pending afterwards.
+    template <typename F>
+    void take(F f) {
+      for (size_t i = 0; i < count_; ++i) {
+        objects_[i]->view_pending = false;
+        f(*objects_[i]);
+      }
+      count_ = 0;
+    }
+
+   private:
+    static constexpr size_t room = 1024;
+
+    T* objects_[room];
+    size_t count_ = 0;
+  };
 
   ~View() = default;
   void publish() override;
@@ -95,8 +125,8 @@ class View final : private Publisher {
   Superblock& sb_;
   ViewMemory& memory_;
   ViewRows<ViewMemory> rows_;
-  Dentries dentries_;
-  Inodes inodes_;
+  Pending<Dentry> dentries_;
+  Pending<Inode> inodes_;
   uint32_t mounts_version_ = UINT32_MAX;
 };
 

@@ -41,6 +41,8 @@ class ViewRows {
     write_inode(handle, row, link);
     return handle;
   }
+  // Of a row that is in use.
+  uint64_t handle_of(uint32_t cell) const { return memory_.word(at_cell(cell) + offsetof(layout::ViewInode, handle)); }
   void write_inode(uint64_t handle, layout::ViewInode row, std::string_view link) {
     const uint64_t at = at_cell(layout::view_cell_of(handle));
     row.handle = handle;

@@ -19,6 +19,9 @@ class ReadyList {
  public:
   void push(Waiter& waiter) { list_.push_back(waiter); }
   bool empty() const { return list_.empty(); }
+  // Who waits for a SleepLock (local_wait.h), first come first: one list for all locks of the connection, so that a
+  // lock, of which every inode has one, is a word.
+  WaiterList& lock_waiters() { return lock_waiters_; }
   void run() {
     while (!list_.empty()) {
       Waiter& next = list_.front();
@@ -28,7 +31,7 @@ class ReadyList {
   }
 
  private:
-  WaiterList list_;
+  WaiterList list_, lock_waiters_;
 };
 
 class Waitq {

@@ -38,8 +38,8 @@ MountImpl::MountImpl(kernel::Connection& connection, Superblock& superblock)
 }
 
 void MountImpl::inode_changed(Inode& inode, bool contents) {
-  if (!events || !inode.first_alias) return;
-  events->changed(*inode.first_alias, contents ? Change::contents : Change::attributes, nullptr);
+  if (!events || !inode.newest_alias) return;
+  events->changed(*inode.newest_alias, contents ? Change::contents : Change::attributes, nullptr);
 }
 
 void MountImpl::name_changed(Inode& directory, std::string_view name) {

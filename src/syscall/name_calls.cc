@@ -233,7 +233,7 @@ Task<Result<void>> unlink_at(MountImpl& mount, Caller& caller, Place place, uint
   auto allowed = co_await kernel::may_remove(*locked->parent->inode, *victim, caller);
   if (!allowed) co_return allowed;
   CO_TRY_VOID(removal_type(*victim, *locked->parent->inode, directory, last->trailing_slash));
-  if (dentry.mounted != 0) co_return error(Errno::ebusy);
+  if (dentry.mounted() != 0) co_return error(Errno::ebusy);
   auto removed = co_await kernel::remove_entry(sb, caller, dentry);
   if (removed && mount.events) mount.events->removed(*locked->parent->inode, dentry.name(), *victim);
   co_return removed;
@@ -346,7 +346,7 @@ Task<Result<void>> rename_locked(MountImpl& mount, Caller& caller, RenameLocks& 
   if (source->inode == target->inode) co_return Result<void>();
   auto allowed = co_await may_rename(sb, caller, *source, *target, what.flags);
   if (!allowed) co_return allowed;
-  if (source->mounted != 0 || target->mounted != 0) co_return error(Errno::ebusy);
+  if (source->mounted() != 0 || target->mounted() != 0) co_return error(Errno::ebusy);
   Ref<Inode> source_inode(*source->inode), target_inode;
   if (target->inode) target_inode = Ref<Inode>(*target->inode);
   auto renamed = co_await kernel::rename_entry(sb, caller, *source, *target, what.flags);

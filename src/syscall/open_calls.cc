@@ -357,8 +357,8 @@ Task<Result<File*>> open_handle(MountImpl& mount, Caller& caller, Place place, u
   if (!caller.may(kernel::Capability::dac_read_search)) co_return error(Errno::eperm);
   const bool served = !mount.sb.has(wire::init_flag::no_export_support) && nodeid != 0;
   Inode* inode = served ? mount.sb.find_inode(nodeid) : nullptr;
-  if (!inode || inode->bad || inode->generation != generation || !inode->first_alias) co_return error(Errno::estale);
-  Ref<Dentry> dentry(*inode->first_alias);
+  if (!inode || inode->bad || inode->generation != generation || !inode->newest_alias) co_return error(Errno::estale);
+  Ref<Dentry> dentry(*inode->newest_alias);
   if (flags & abi::o_path) co_return open_path(mount, caller, place, *dentry, flags);
   auto file = co_await open_existing(mount, caller, *dentry, mount.mount_of(place), flags, access_of(flags), false);
   co_return file;

@@ -78,7 +78,7 @@ TEST_F(ForgetTest, unmount_sends_no_forget) {
 TEST_F(ForgetTest, unused_names_are_bounded_and_the_oldest_go_first) {
   has_view = false;  // which is compared with all names after each call
   mount_tree();
-  const size_t bound = kernel::Superblock::max_unused_dentries;
+  const size_t bound = 16384;
   daemon->on(Opcode::lookup, [this](const DaemonRequest& request) {
     const uint64_t node = std::stoull(request.name()) + 10;
     nodes[node] = nodes[root];
