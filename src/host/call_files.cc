@@ -70,7 +70,7 @@ Task<Number> run_getdents64(Call& call) {
 Task<Number> run_fstat(Call& call) {
   OpenFile& file = file_of(call);
   auto result = co_await call.mount->sys_fstat(call.caller, file, arg32(call, 0));
-  call.inode_row = file.inode->view_row;
+  call.inode_row = call.view->handle_of(file.inode->view_row);
   co_return value(call, result);
 }
 

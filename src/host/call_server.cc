@@ -247,7 +247,7 @@ void CallServer::answer(Call& call) {
 }
 
 void CallServer::hand_over_file(Call& call) {
-  call.inode_row = call.opened->inode->view_row;
+  call.inode_row = view_.handle_of(call.opened->inode->view_row);
   uint64_t token = 0;
   if (call.fields.shadow != 0) token = files_.use_kept(call.fields.shadow, call.client->key, *call.opened);
   if (token != 0) {

@@ -110,6 +110,11 @@ uint64_t ConnectionView::used_bytes(syscall::Mount& mount) const {
   return view ? view->used_bytes() : 0;
 }
 
+uint64_t ConnectionView::handle_of(uint32_t cell) const {
+  if (cell == 0 || !rows_) return 0;
+  return rows_->word(cell * abi::view_cell_bytes + offsetof(abi::ViewInode, handle));
+}
+
 uint64_t ConnectionView::hits() const {
   uint64_t sum = 0;
   for (size_t i = 0; counters_ && i < abi::view_counters; i++)

@@ -29,6 +29,8 @@ class ConnectionView {
   std::expected<UniqueFd, int> counters();
   // Up to here the rows are used.
   uint64_t used_bytes(syscall::Mount& mount) const;
+  // The handle of the inode whose row begins at this cell (Inode::view_row); 0: it has none.
+  uint64_t handle_of(uint32_t cell) const;
   // How many calls clients have answered by themselves.
   uint64_t hits() const;
 

@@ -1,7 +1,6 @@
 #include "host/process_host.h"
 
 #include <linux/futex.h>
-#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -9,6 +8,7 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "host/memory_bound.h"
 #include "host/random_bits.h"
 
 namespace fusewire::host {
@@ -25,12 +25,15 @@ uint64_t clock_ns(clockid_t clock) {
 uint64_t ProcessHost::now() { return clock_ns(CLOCK_MONOTONIC); }
 uint64_t ProcessHost::wall_clock() { return clock_ns(CLOCK_REALTIME); }
 
-void* ProcessHost::alloc_pages(size_t bytes) {
-  void* pages = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  return pages == MAP_FAILED ? nullptr : pages;
-}
+void* ProcessHost::alloc_pages(size_t bytes) { return pages_.alloc(bytes); }
+void ProcessHost::free_pages(void* pages, size_t bytes) { pages_.free(pages, bytes); }
 
-void ProcessHost::free_pages(void* pages, size_t bytes) { ::munmap(pages, bytes); }
+// Without /proc nothing is known, and as little is kept as does not hurt.
+uint64_t ProcessHost::names_may_take(uint64_t used) {
+  constexpr uint64_t little = 64 << 20;
+  const std::optional<MemoryState> memory = memory_state();
+  return memory ? names_bound(*memory, used) : little;
+}
 
 uint64_t ProcessHost::random() {
   uint64_t value = 0;

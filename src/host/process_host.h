@@ -4,6 +4,7 @@
 
 #include <unordered_map>
 
+#include "host/page_pool.h"
 #include "host/trace_writer.h"
 #include "kernel/host.h"
 
@@ -17,6 +18,7 @@ class ProcessHost final : public kernel::Host {
   uint64_t wall_clock() override;
   void* alloc_pages(size_t bytes) override;
   void free_pages(void* pages, size_t bytes) override;
+  uint64_t names_may_take(uint64_t used) override;
   uint64_t random() override;
   void wait(std::atomic<uint32_t>& word, uint32_t value) override;
   void wake_one(std::atomic<uint32_t>& word) override;
@@ -30,6 +32,7 @@ class ProcessHost final : public kernel::Host {
  private:
   std::unordered_map<uint32_t, TracedCall> traced_calls_;
   TraceWriter& traces_;
+  PagePool pages_;
 };
 
 }  // namespace fusewire::host

@@ -25,7 +25,7 @@ class Dentry {
   Inode* inode = nullptr;    // held; nullptr: negative
   Dentry *next_sibling = nullptr, *previous_sibling = nullptr;
   Dentry* next_alias = nullptr;  // behind the inode's newest one the oldest
-  uint64_t valid_until = 0;  // Host::now() nanoseconds; UINT64_MAX: for ever
+  uint64_t valid_until = 0;      // Host::now() nanoseconds; UINT64_MAX: for ever
   uint32_t references = 0;
   uint32_t epoch = 0;     // of the connection when it was looked up; an older one is stale (INC_EPOCH)
   uint32_t view_row = 0;  // the cell of its row in the view; 0: it is not in the view

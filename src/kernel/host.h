@@ -18,9 +18,15 @@ class Host {
   virtual uint64_t now() = 0;
   // CLOCK_REALTIME, nanoseconds since the epoch.
   virtual uint64_t wall_clock() = 0;
-  // Zeroed memory, page aligned; bytes is a multiple of 4096. nullptr when there is none.
+  // Zeroed memory, page aligned; bytes is a multiple of 4096. Powers of two up to aligned_bytes are aligned to
+  // themselves. nullptr when there is none.
+  static constexpr size_t aligned_bytes = 64 * 1024;
+  static constexpr bool is_aligned(size_t bytes) { return bytes <= aligned_bytes && (bytes & (bytes - 1)) == 0; }
   virtual void* alloc_pages(size_t bytes) = 0;
   virtual void free_pages(void* pages, size_t bytes) = 0;
+  // How many bytes the names of one mount may take that nobody uses, while all its cached names take `used`. Asked
+  // now and then, since it depends on what memory there is.
+  virtual uint64_t names_may_take(uint64_t used) = 0;
   virtual uint64_t random() = 0;
   // Sleeps while word holds value; may return early. Used by the connection lock only.
   virtual void wait(std::atomic<uint32_t>& word, uint32_t value) = 0;

@@ -47,12 +47,12 @@ class Inode {
   const uint64_t nodeid;
   const uint32_t generation;  // 64 bits on the wire; Linux keeps 32
   uint32_t references = 0;
-  wire::Attr attr{};              // as the daemon said, nanoseconds made sane
-  uint64_t attr_valid_until = 0;  // Host::now() nanoseconds; UINT64_MAX: for ever
-  uint64_t attr_version = 0;      // of the connection's counter at the last change (K091)
-  Dentry* newest_alias = nullptr;  // of the dentries that name it, in a ring, each followed by the next younger one
-  InodeExtra* extra = nullptr;    // what few inodes have; nullptr until then
-  uint32_t nlookup = 0;           // lookups that the daemon is owed; count_lookup()
+  wire::Attr attr{};                 // as the daemon said, nanoseconds made sane
+  uint64_t attr_valid_until = 0;     // Host::now() nanoseconds; UINT64_MAX: for ever
+  uint64_t attr_version = 0;         // of the connection's counter at the last change (K091)
+  Dentry* newest_alias = nullptr;    // of the dentries that name it, in a ring, each followed by the next younger one
+  InodeExtra* extra = nullptr;       // what few inodes have; nullptr until then
+  uint32_t nlookup = 0;              // lookups that the daemon is owed; count_lookup()
   uint16_t inval_mask = UINT16_MAX;  // STATX_ bits that are doubtful (K090)
   bool hashed : 1 = false;
   bool bad : 1 = false;                  // another file took the nodeid: all I/O is EIO (K074)

@@ -14,7 +14,9 @@ namespace fusewire::kernel {
 namespace {
 
 constexpr size_t page_bytes = 4096;
-constexpr size_t slab_bytes = 16 * 1024;
+constexpr size_t small_slab_bytes = 16 * 1024, large_slab_bytes = 64 * 1024;
+static_assert(Host::is_aligned(small_slab_bytes) && Host::is_aligned(large_slab_bytes));
+constexpr size_t head_bytes = 32;  // of a slab
 constexpr size_t objects_at_least = 4;
 
 constexpr size_t round_up(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
@@ -35,52 +37,64 @@ void SlabCache::init(Host& host, const char* name, size_t object_size) {
   host_ = &host;
   name_ = name;
   object_size_ = round_up(object_size, 16);
+  slab_bytes_ = head_bytes + objects_at_least * object_size_ <= small_slab_bytes ? small_slab_bytes : large_slab_bytes;
 }
 
 void SlabCache::destroy() {
   if (in_use() != 0) panic_not_empty(*host_, name_);
-  while (pages_) {
-    Page* page = pages_;
-    pages_ = page->next;
-    ASAN_UNPOISON_MEMORY_REGION(page, page->bytes);
-    host_->free_pages(page, page->bytes);
-  }
-  free_ = nullptr;
+  while (!usable_.empty()) give_back(usable_.front());
 }
 
 bool SlabCache::grow() {
-  const size_t needed = sizeof(Page) + objects_at_least * object_size_;
-  const size_t bytes = needed <= slab_bytes ? slab_bytes : round_up(needed, page_bytes);
-  char* memory = static_cast<char*>(host_->alloc_pages(bytes));
+  static_assert(sizeof(Slab) <= head_bytes);
+  void* memory = host_->alloc_pages(slab_bytes_);
   if (!memory) return false;
-  pages_ = ::new (memory) Page{pages_, bytes};
-  for (size_t at = sizeof(Page); at + object_size_ <= bytes; at += object_size_) {
-    free_ = ::new (memory + at) Free{free_};
-    ASAN_POISON_MEMORY_REGION(memory + at, object_size_);
-  }
+  usable_.push_front(*::new (memory) Slab(head_bytes));
+  ++empty_;
+  ASAN_POISON_MEMORY_REGION(static_cast<char*>(memory) + head_bytes, slab_bytes_ - head_bytes);
   return true;
+}
+
+void SlabCache::give_back(Slab& slab) {
+  usable_.erase(usable_.iterator_to(slab));
+  --empty_;
+  ASAN_UNPOISON_MEMORY_REGION(&slab, slab_bytes_);
+  slab.~Slab();
+  host_->free_pages(&slab, slab_bytes_);
 }
 
 void* SlabCache::alloc() {
   LockGuard guard(lock_, *host_);
-  if (!free_ && !grow()) return nullptr;
-  Free* object = free_;
+  if (usable_.empty() && !grow()) return nullptr;
+  Slab& slab = usable_.front();
+  void* object = slab.free;
+  if (!object) {
+    object = reinterpret_cast<char*>(&slab) + slab.fresh;
+    slab.fresh += static_cast<uint32_t>(object_size_);
+  }
   ASAN_UNPOISON_MEMORY_REGION(object, object_size_);
-  free_ = object->next;
+  if (object == slab.free) slab.free = slab.free->next;
+  if (slab.in_use++ == 0) --empty_;
+  if (is_full(slab)) usable_.pop_front();
   in_use_.fetch_add(1, std::memory_order_relaxed);
   return object;
 }
 
 void SlabCache::free(void* object) {
   LockGuard guard(lock_, *host_);
-  free_ = ::new (object) Free{free_};
+  Slab& slab = *reinterpret_cast<Slab*>(reinterpret_cast<uintptr_t>(object) & ~(slab_bytes_ - 1));
+  if (is_full(slab)) usable_.push_front(slab);
+  slab.free = ::new (object) Free{slab.free};
   ASAN_POISON_MEMORY_REGION(object, object_size_);
   in_use_.fetch_sub(1, std::memory_order_relaxed);
+  if (--slab.in_use != 0) return;
+  if (++empty_ > 1) give_back(slab);
 }
 
 void Kmalloc::init(Host& host) {
-  static constexpr const char* names[classes] = {"kmalloc-64",   "kmalloc-128",  "kmalloc-256",  "kmalloc-512",
-                                                 "kmalloc-1024", "kmalloc-2048", "kmalloc-4096", "kmalloc-8192"};
+  static constexpr const char* names[classes] = {"kmalloc-32",   "kmalloc-64",   "kmalloc-128",
+                                                 "kmalloc-256",  "kmalloc-512",  "kmalloc-1024",
+                                                 "kmalloc-2048", "kmalloc-4096", "kmalloc-8192"};
   host_ = &host;
   for (size_t i = 0; i < classes; ++i) cache_[i].init(host, names[i], smallest << i);
 }

@@ -1,4 +1,5 @@
-// Slab caches of the kernel's half: fixed-size objects out of pages from Host, made at Module::init, freed at exit.
+// Slab caches of the kernel's half: fixed-size objects out of slabs of pages from Host. An empty slab goes back to the
+// Host, but for one that each cache keeps.
 // "kmalloc" is a row of them by size class; it serves names, coroutine frames and reply buffers.
 // Thread rule: any thread; every cache has its own lock, since the connections of a Module share the caches.
 #pragma once
@@ -10,6 +11,7 @@
 #include <utility>
 
 #include "kernel/host.h"
+#include "kernel/intrusive.h"
 #include "kernel/lock.h"
 
 namespace fusewire::kernel {
@@ -42,23 +44,30 @@ class SlabCache {
   struct Free {
     Free* next;
   };
-  struct Page {
-    Page* next;
-    size_t bytes;
+  // The head of a slab, which is aligned to its size: so an object leads to it.
+  struct Slab : boost::intrusive::list_base_hook<> {
+    Free* free = nullptr;
+    uint32_t in_use = 0;
+    uint32_t fresh;  // offset of the first object that was never out
+    explicit Slab(uint32_t first) : fresh(first) {}
   };
+  using SlabList = boost::intrusive::list<Slab, boost::intrusive::constant_time_size<false>>;
 
   bool grow();
+  void give_back(Slab& slab);
+  bool is_full(const Slab& slab) const { return !slab.free && slab.fresh + object_size_ > slab_bytes_; }
 
   Host* host_ = nullptr;
   const char* name_ = "";
   size_t object_size_ = 0;
   std::atomic<size_t> in_use_{0};
   Mutex lock_;
-  Free* free_ = nullptr;
-  Page* pages_ = nullptr;
+  size_t slab_bytes_ = 0;
+  SlabList usable_;   // those that are not full
+  size_t empty_ = 0;  // of these
 };
 
-// Size classes 64 B .. 8 KiB from slabs, larger straight from Host pages. free needs the size again, as sized delete
+// Size classes 32 B .. 8 KiB from slabs, larger straight from Host pages. free needs the size again, as sized delete
 // does.
 class Kmalloc {
  public:
@@ -69,8 +78,8 @@ class Kmalloc {
   size_t in_use() const;  // objects out, of all classes and of pages
 
  private:
-  static constexpr size_t classes = 8;  // 64, 128, 256, 512, 1024, 2048, 4096, 8192
-  static constexpr size_t smallest = 64;
+  static constexpr size_t classes = 9;  // 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192
+  static constexpr size_t smallest = 32;
   static constexpr size_t largest = smallest << (classes - 1);
 
   static size_t class_of(size_t bytes);

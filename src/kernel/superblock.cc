@@ -75,8 +75,24 @@ void Dentry::unref() {
   superblock.keep_within_bound();
 }
 
+uint64_t Superblock::bytes_of_names() const {
+  const uint64_t in_view = view ? view->names() * (sizeof(layout::ViewName) + sizeof(layout::ViewInode)) : 0;
+  return dentries_.size() * sizeof(Dentry) + inodes_.size() * sizeof(Inode) + in_view;
+}
+
 void Superblock::keep_within_bound() {
-  while (unused_.size() > 16384) unhash(*unused_.first());
+  constexpr size_t kept = 1024, rests_between = 16384;
+  constexpr uint64_t growth_between = 16 << 20;
+  // What goes lets its directory come to rest.
+  if (unused_.size() <= kept || dropping_) return;
+  if (rests_left_-- == 0 || bytes_of_names() >= grown_to_) {
+    rests_left_ = rests_between;
+    grown_to_ = bytes_of_names() + growth_between;
+    names_bound_ = connection.host().names_may_take(bytes_of_names());
+  }
+  dropping_ = true;
+  while (unused_.size() > kept && bytes_of_names() > names_bound_) unhash(*unused_.first());
+  dropping_ = false;
 }
 
 void UnusedDentries::push_back(Dentry& dentry) {

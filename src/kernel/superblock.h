@@ -124,6 +124,8 @@ class Superblock {
   void prune_aliases(Inode& inode);
 
   size_t inodes_in_use() const { return inodes_.size(); }
+  // What cached names and their inodes take, rows of the view included.
+  uint64_t bytes_of_names() const;
   size_t dentries_hashed() const { return dentries_.size(); }
   size_t dentries_unused() const { return unused_.size(); }
 
@@ -157,6 +159,9 @@ class Superblock {
   HashTable<InodeSet> inodes_;
   HashTable<DentrySet> dentries_;
   UnusedDentries unused_;
+  uint64_t names_bound_ = 0, grown_to_ = 0;  // bytes: as the host said; when it is asked again
+  size_t rests_left_ = 0;                    // or when so many more names have come to rest
+  bool dropping_ = false;
   Dentry* root_ = nullptr;
   bool active_ = true;  // SB_ACTIVE: evictions send FORGET
   uint32_t scramble_key_[4];

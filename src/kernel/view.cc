@@ -126,7 +126,9 @@ uint64_t View::row_of(Inode& inode) {
   return handle;
 }
 
-void View::publish(Inode& inode) { rows_.write_inode(rows_.handle_of(inode.view_row), contents_of(inode), inode.link_text()); }
+void View::publish(Inode& inode) {
+  rows_.write_inode(rows_.handle_of(inode.view_row), contents_of(inode), inode.link_text());
+}
 
 // What nobody may believe for a moment needs no row.
 bool View::is_worth_it(const Dentry& dentry) const {

@@ -191,6 +191,8 @@ bool Mount::may_see_view(const Caller& caller) const {
          caller.gid == caller.egid && caller.lower == nullptr && caller.root == nullptr;
 }
 bool Mount::view_agrees() { return impl(*this).sb.view_agrees(); }
+size_t Mount::cached_names() const { return static_cast<const MountImpl&>(*this).sb.dentries_hashed(); }
+size_t Mount::cached_inodes() const { return static_cast<const MountImpl&>(*this).sb.inodes_in_use(); }
 kernel::View* Mount::view() { return impl(*this).sb.view; }
 
 void Mount::shrink() { impl(*this).sb.shrink(impl(*this).sb.root()); }

@@ -91,6 +91,8 @@ class Mount {
   bool may_see_view(const Caller& caller) const;
   kernel::View* view();  // nullptr: there is none
   bool view_agrees();    // for tests
+  size_t cached_names() const;
+  size_t cached_inodes() const;
   // Forgets names that nobody uses, as a remount does (Linux reconfigure_super).
   void shrink();
 

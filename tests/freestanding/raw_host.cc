@@ -18,10 +18,16 @@ uint64_t RawHost::clock(long id) {
 
 void* RawHost::alloc_pages(size_t bytes) {
   constexpr long read_write = 3, private_anonymous = 0x22;
-  const long address = system_call(nr::mmap, 0, static_cast<long>(bytes), read_write, private_anonymous, -1);
+  // Twice as much has an aligned half.
+  const long length = static_cast<long>(bytes), mapped = is_aligned(bytes) ? 2 * length : length;
+  const long address = system_call(nr::mmap, 0, mapped, read_write, private_anonymous, -1);
   if (address < 0) return nullptr;
+  const long start = mapped == length ? address : (address + length - 1) & -length;
+  if (start != address) system_call(nr::munmap, address, start - address);
+  const long rest = address + mapped - (start + length);
+  if (rest != 0) system_call(nr::munmap, start + length, rest);
   bytes_out_ += bytes;
-  return reinterpret_cast<void*>(address);
+  return reinterpret_cast<void*>(start);
 }
 
 void RawHost::free_pages(void* pages, size_t bytes) {

@@ -11,6 +11,7 @@ class RawHost final : public kernel::Host {
   uint64_t now() override { return clock(clock_monotonic); }
   uint64_t wall_clock() override { return clock(clock_realtime); }
   void* alloc_pages(size_t bytes) override;
+  uint64_t names_may_take(uint64_t) override { return UINT64_MAX; }
   void free_pages(void* pages, size_t bytes) override;
   uint64_t random() override;
   void wait(std::atomic<uint32_t>& word, uint32_t value) override;

@@ -53,6 +53,34 @@ TEST_F(SlabTest, freed_objects_are_given_again_before_new_pages) {
   cache.destroy();
 }
 
+TEST_F(SlabTest, an_empty_slab_goes_back_and_one_stays) {
+  cache.init(host, "test", 176);
+  std::vector<void*> objects;
+  for (int i = 0; i < 1000; ++i) objects.push_back(cache.alloc());
+  const auto full = host.bytes_out();
+  EXPECT_LE(full, 1000 * 176 + 176 * 1000 / 50 + 16 * 1024) << "slabs waste little";
+  // In an order that empties no slab before the last objects.
+  for (size_t i = 0; i < objects.size(); i += 2) cache.free(objects[i]);
+  EXPECT_EQ(host.bytes_out(), full);
+  for (size_t i = 1; i < objects.size(); i += 2) cache.free(objects[i]);
+  EXPECT_EQ(host.bytes_out(), 16u * 1024);
+  cache.destroy();
+  EXPECT_EQ(host.bytes_out(), 0u);
+}
+
+TEST_F(SlabTest, a_full_slab_is_used_again_once_an_object_came_back) {
+  cache.init(host, "test", 2048);
+  std::vector<void*> objects;
+  for (int i = 0; i < 21; ++i) objects.push_back(cache.alloc());
+  const auto full = host.bytes_out();
+  for (const size_t i : {0u, 8u, 15u}) cache.free(objects[i]);
+  for (const size_t i : {0u, 8u, 15u}) objects[i] = cache.alloc();
+  EXPECT_EQ(host.bytes_out(), full);
+  EXPECT_EQ(std::set<void*>(objects.begin(), objects.end()).size(), objects.size());
+  for (void* object : objects) cache.free(object);
+  cache.destroy();
+}
+
 TEST_F(SlabTest, without_pages_alloc_gives_nullptr) {
   host.limit_allocations(0);
   cache.init(host, "test", 64);

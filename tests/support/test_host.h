@@ -35,6 +35,8 @@ class TestHost final : public kernel::Host {
 
   // No more than this many further alloc_pages succeed.
   void limit_allocations(uint64_t count) { allocations_left_ = count; }
+  // What names_may_take says.
+  uint64_t names_bound = UINT64_MAX;
   uint64_t bytes_out() const { return bytes_out_; }
 
   std::vector<RecordedEvent> events() const {
@@ -54,7 +56,7 @@ class TestHost final : public kernel::Host {
     do {
       if (left == 0) return nullptr;
     } while (!allocations_left_.compare_exchange_weak(left, left - 1));
-    void* pages = std::aligned_alloc(4096, bytes);
+    void* pages = std::aligned_alloc(is_aligned(bytes) ? bytes : 4096, bytes);
     std::memset(pages, 0, bytes);
     bytes_out_ += bytes;
     return pages;
@@ -67,6 +69,7 @@ class TestHost final : public kernel::Host {
   // middle of something; single-threaded.
   std::function<void()> instead_of_wait, before_wake;
 
+  uint64_t names_may_take(uint64_t) override { return names_bound; }
   // The same numbers in every run.
   uint64_t random() override { return (random_ += 0x9e3779b97f4a7c15) * 0xbf58476d1ce4e5b9; }
   void wait(std::atomic<uint32_t>& word, uint32_t value) override {

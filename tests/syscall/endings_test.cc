@@ -399,8 +399,9 @@ class Shortage {
     Free free;
   };
   Shortage(kernel::Module& module, TestHost& host, Kind kind, int left) : module_(module), host_(host), kind_(kind) {
-    // A FORGET without memory is counted as lost: there shall be some for them.
+    // A FORGET without memory is counted as lost, a RELEASE is not sent: there shall be some for them.
     module_.forgets().free(module_.forgets().alloc());
+    module_.kmalloc().free(module_.kmalloc().alloc(sizeof(wire::ReleaseIn)), sizeof(wire::ReleaseIn));
     host_.limit_allocations(0);
     while (void* object = kind_.alloc(module_)) taken_.push_back(object);
     for (; left > 0 && !taken_.empty(); --left) give_one_back();
@@ -430,9 +431,10 @@ constexpr Shortage::Kind kmalloc_of = {[](kernel::Module& m) { return m.kmalloc(
     [](kernel::Module& m) { return m.cache().alloc(); },                \
         [](kernel::Module& m, void* object) { m.cache().free(object); } \
   }
-constexpr Shortage::Kind kinds[] = {SLAB(requests),   SLAB(inodes),     SLAB(dentries),   SLAB(files),
-                                    kmalloc_of<64>,   kmalloc_of<128>,  kmalloc_of<256>,  kmalloc_of<512>,
-                                    kmalloc_of<1024>, kmalloc_of<2048>, kmalloc_of<4096>, kmalloc_of<8192>};
+constexpr Shortage::Kind kinds[] = {SLAB(requests),  SLAB(inodes),     SLAB(dentries),   SLAB(files),
+                                    kmalloc_of<32>,  kmalloc_of<64>,   kmalloc_of<128>,  kmalloc_of<256>,
+                                    kmalloc_of<512>, kmalloc_of<1024>, kmalloc_of<2048>, kmalloc_of<4096>,
+                                    kmalloc_of<8192>};
 #undef SLAB
 
 TEST_P(EndingsTest, a_call_that_finds_no_memory_leaves_nothing_behind) {

@@ -75,20 +75,81 @@ TEST_F(ForgetTest, unmount_sends_no_forget) {
   EXPECT_TRUE(daemon->forgotten().empty());
 }
 
-TEST_F(ForgetTest, unused_names_are_bounded_and_the_oldest_go_first) {
-  has_view = false;  // which is compared with all names after each call
-  mount_tree();
-  const size_t bound = 16384;
-  daemon->on(Opcode::lookup, [this](const DaemonRequest& request) {
-    const uint64_t node = std::stoull(request.name()) + 10;
-    nodes[node] = nodes[root];
-    nodes[node].mode = regular;
-    return DaemonReply::ok(entry_of(node));
-  });
-  for (size_t i = 0; i < bound + 3; ++i) ASSERT_EQ(stat_error(std::to_string(i)), 0);
+// Answers any LOOKUP of a number with a node of its own.
+class ManyNames : public ForgetTest {
+ protected:
+  static constexpr uint64_t first_node = 10;
+
+  void mount_numbers(size_t names_that_fit) {
+    has_view = false;  // which is compared with all names after each call
+    host.names_bound = names_that_fit * (sizeof(kernel::Dentry) + sizeof(kernel::Inode));
+    mount_tree();
+    daemon->on(Opcode::lookup, [this](const DaemonRequest& request) {
+      const uint64_t node = std::stoull(request.name()) + first_node;
+      nodes[node] = nodes[root];
+      nodes[node].mode = regular;
+      return DaemonReply::ok(entry_of(node));
+    });
+  }
+};
+
+TEST_F(ManyNames, cached_names_stay_within_the_memory_bound_and_each_is_forgotten_once) {
+  constexpr size_t count = 30'000, fit = 5'000;
+  mount_numbers(fit);
+  for (size_t i = 0; i < count; ++i) {
+    ASSERT_EQ(stat_error(std::to_string(i)), 0);
+    ASSERT_LE(fs->cached_names(), fit);
+  }
+  EXPECT_GE(fs->cached_names(), fit - 2) << "no more are dropped than must be";
   daemon->serve();
-  EXPECT_EQ(daemon->forgotten().size(), 3u);
-  for (uint64_t node : {10, 11, 12}) EXPECT_EQ(daemon->forgotten().count(node), 1u);
+  EXPECT_EQ(daemon->forgotten().size(), count - fs->cached_names());
+  for (const auto& [node, lookups] : daemon->forgotten()) {
+    EXPECT_EQ(lookups, 1u);
+    EXPECT_LT(node - first_node, count - fs->cached_names()) << "the oldest go first";
+  }
+}
+
+TEST_F(ManyNames, a_name_in_use_is_not_dropped_and_a_few_are_kept_whatever_the_bound) {
+  mount_numbers(1);
+  OpenFile* open_file = open("0", o_path);
+  for (size_t i = 1; i < 5'000; ++i) ASSERT_EQ(stat_error(std::to_string(i)), 0);
+  daemon->serve();
+  EXPECT_EQ(daemon->forgotten().count(first_node), 0u);
+  EXPECT_EQ(fs->cached_names(), 1024u + 1);
+  const uint64_t asked = daemon->count(Opcode::lookup);
+  for (const char* known : {"0", "4999", "4500", "4000"}) EXPECT_EQ(stat_error(known), 0);
+  EXPECT_EQ(daemon->count(Opcode::lookup), asked);
+  release(open_file);
+}
+
+TEST_F(ManyNames, memory_goes_back_to_the_host_with_the_names) {
+  mount_numbers(SIZE_MAX / 1024);
+  stat_error("0");
+  const uint64_t before = host.bytes_out();
+  for (size_t i = 1; i < 20'000; ++i) ASSERT_EQ(stat_error(std::to_string(i)), 0);
+  const uint64_t full = host.bytes_out();
+  EXPECT_LE((full - before) / 20'000, 512u) << "bytes of a name and its inode, hash tables included";
+  {
+    kernel::Connection::Entry entry(*connection);
+    fs->shrink();
+  }
+  daemon->serve();
+  EXPECT_EQ(daemon->forgotten().size(), 20'000u);
+  EXPECT_LE(host.bytes_out(), before + (full - before) / 8) << "but for hash tables and a slab of each kind";
+}
+
+// Names that were cached while they lay in one line of hard links, dropped in any order.
+TEST_F(ForgetTest, hard_links_are_forgotten_one_by_one) {
+  mount_tree();
+  const uint64_t node = add(root, "0", regular);
+  for (const char* name : {"1", "2", "3", "4"}) names[{root, name}] = node;
+  for (const char* name : {"0", "1", "2", "3", "4"}) ASSERT_EQ(stat_error(name), 0);
+  for (const char* name : {"2", "4", "0", "1"}) EXPECT_EQ(inval_entry(root, name), 0);
+  daemon->serve();
+  EXPECT_TRUE(daemon->forgotten().empty());
+  EXPECT_EQ(inval_entry(root, "3"), 0);
+  daemon->serve();
+  EXPECT_EQ(daemon->forgotten().at(node), 5u);
 }
 
 TEST_F(ForgetTest, a_deep_tree_is_dropped_without_deep_recursion) {
