@@ -13,7 +13,7 @@
 namespace fusewire::abi {
 
 inline constexpr uint32_t mount_table_magic = 0x4657544d;  // "FWTM"
-inline constexpr uint32_t mount_table_version = 9;
+inline constexpr uint32_t mount_table_version = 10;
 inline constexpr uint32_t connection_entries = 128;
 inline constexpr uint32_t mount_entries = 128;
 inline constexpr uint32_t mount_path_max = 4096;  // PATH_MAX, with the NUL
@@ -120,6 +120,18 @@ struct Covered {
   HashSet links;          // names of symlinks in the root: a hint, as it was when the namespace began
 };
 
+// Code of a file in which system-call sites already lead to trampolines (code/trampoline.h): in the gate's file, behind
+// the gate, and mapped in place of the file's own by a private mapping. First the trampolines, then the code.
+struct PreparedCode {
+  uint64_t device, inode, size, modified, changed;  // of the file; times in nanoseconds
+  uint64_t offset, bytes;                           // of its executable segment, whole pages
+  uint64_t place;                                   // in the gate's file
+  uint64_t trampoline_bytes;                        // whole pages
+  uint64_t below;                                   // the trampolines begin so far below the code
+  char path[256];                                   // without links; NUL-terminated
+};
+inline constexpr uint32_t prepared_codes_max = 4;
+
 struct MountTable {
   uint32_t magic, version;
   std::atomic<uint32_t> generation;
@@ -136,6 +148,8 @@ struct MountTable {
   uint64_t memory_device;    // st_dev of memfds; 0: not known
   // Of the file that is executed as the gate; written before it is.
   std::atomic<uint64_t> gate_device, gate_inode;
+  uint32_t prepared_codes;  // written before the gate is executed, as these two
+  PreparedCode prepared_code[prepared_codes_max];
   Covered covered;
   uint32_t links;  // that were made; the newest take the place of the oldest
   NamespaceLink link[namespace_links];

@@ -3,8 +3,12 @@
 // registers only; results are the raw kernel convention, 0.. or -errno.
 #pragma once
 
+#include <sys/stat.h>
+
 #include <cstddef>
 #include <cstdint>
+
+#include "abi/mount_table.h"
 
 namespace fusewire::gate {
 
@@ -74,6 +78,7 @@ size_t before_exec(char* text, size_t room, int& closing);
 // A file opened to be executed.
 struct ProgramFile {
   int fd = -1;              // its bytes; of a mount's file a memfd with all of them
+  struct stat status {};    // of fd
   bool is_virtual = false;  // a mount's file
   int held = -1;            // of a mount's file: while it is open nobody may write the file (ETXTBSY)
   // Of a mount's file whose set-id bits and capabilities count (no nosuid): mode and owner; else 0.
@@ -85,7 +90,12 @@ struct ProgramFile {
 // file opened is our own drop-in.
 int open_for_exec(int dirfd, const char* path, int at_flags, char* resolved, size_t room, ProgramFile& file);
 // For reading an interpreter by path: as open_for_exec; check: of native files too x permission is asked.
-int open_for_load(const char* path, bool check);
+int open_for_load(const char* path, bool check, ProgramFile& file);
+// The prepared code of a file, its index; -1: there is none.
+int prepared_code_of(const struct stat& file);
+// nullptr: no such index.
+const abi::PreparedCode* prepared_code(int index);
+
 // In the image that runs a mount's file: keeps ProgramFile::held until the process ends or executes something else.
 void hold_program(int held);
 // What /proc/self/exe is for this image; kept by the machinery, read by the dispatcher.
@@ -119,6 +129,9 @@ int copy_to_program(void* to, const void* from, size_t bytes);
 // Length of a NUL-terminated string in the program's memory, or -EFAULT, or -ENAMETOOLONG when room is not enough;
 // copies it with its NUL.
 long copy_string_from_program(char* to, const char* from, size_t room);
+// Maps prepared code in place of a mapping at `at` of so many bytes of its file from `offset` on. false: it does not
+// fit, or there is no room for its trampolines; what was mapped at `at` is still.
+bool map_prepared(const abi::PreparedCode& code, uint64_t at, uint64_t bytes, uint64_t offset);
 // The dispatcher's record of the process that makes the call which runs here, where that is known already.
 void* process_of_call();
 // Whether signals wait for the end of the call that runs here (see dispatch_call).

@@ -47,6 +47,14 @@ class Text {
     if (value < 0) add('-');
     return add_digits(value < 0 ? 0 - static_cast<uint64_t>(value) : static_cast<uint64_t>(value));
   }
+  // least: as many digits at least.
+  Text& add_hex(uint64_t value, int least) {
+    for (int digit = 15; digit >= 0; digit--) {
+      const uint64_t rest = value >> (4 * digit);
+      if (rest != 0 || digit < least) add("0123456789abcdef"[rest & 15]);
+    }
+    return *this;
+  }
   Text& add_digits(uint64_t value) {
     char digits[20];
     size_t at = sizeof digits;

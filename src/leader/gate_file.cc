@@ -33,15 +33,24 @@ int write_all(int fd, std::span<const std::byte> bytes) {
 
 }  // namespace
 
-GateFiles::GateFiles(std::span<const std::byte> image, std::string directory)
-    : image_(image), directory_(std::move(directory)) {}
+GateFiles::GateFiles(std::span<const std::byte> image, std::string directory, std::vector<PreparedFile> code)
+    : image_(image), directory_(std::move(directory)), code_(std::move(code)) {}
 
-std::expected<UniqueFd, int> GateFiles::make_memfd() const {
+std::expected<UniqueFd, int> GateFiles::make_memfd(std::vector<abi::PreparedCode>& codes) const {
   constexpr unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
   UniqueFd memfd(::memfd_create(name_of_program, flags | executable_memfd));
   if (!memfd && errno == EINVAL) memfd.reset(::memfd_create(name_of_program, flags));
   if (!memfd) return std::unexpected(errno);
   if (const int error = write_all(memfd.get(), image_); error < 0) return std::unexpected(-error);
+  constexpr off_t page = 4096;
+  for (const PreparedFile& file : code_) {
+    const off_t end = ::lseek(memfd.get(), 0, SEEK_END);
+    const off_t place = ::lseek(memfd.get(), (end + page - 1) / page * page, SEEK_SET);
+    if (place < 0) return std::unexpected(errno);
+    if (const int error = write_all(memfd.get(), file.bytes); error < 0) return std::unexpected(-error);
+    codes.push_back(file.code);
+    codes.back().place = static_cast<uint64_t>(place);
+  }
   const int seals = F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL;
   if (::fcntl(memfd.get(), F_ADD_SEALS, seals) != 0) return std::unexpected(errno);
   return memfd;
@@ -69,7 +78,8 @@ bool GateFiles::next(GateFile& file) {
                                         : "fusewire itself";
     if (way == 1 && directory_.empty()) continue;
     std::expected<UniqueFd, int> made = std::unexpected(ENOENT);
-    if (way == 0) made = make_memfd();
+    std::vector<abi::PreparedCode> codes;
+    if (way == 0) made = make_memfd(codes);
     if (way == 1) made = make_file();
     if (way == 2) {
       UniqueFd self(::open("/proc/self/exe", O_RDONLY | O_CLOEXEC));
@@ -82,7 +92,7 @@ bool GateFiles::next(GateFile& file) {
       failed(name, made.error());
       continue;
     }
-    file = {std::move(*made), name};
+    file = {std::move(*made), name, std::move(codes)};
     return true;
   }
   return false;

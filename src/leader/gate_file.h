@@ -10,19 +10,21 @@
 #include <vector>
 
 #include "abi/unique_fd.h"
+#include "leader/prepared_code.h"
 
 namespace fusewire::leader {
 
 struct GateFile {
-  UniqueFd fd;       // to be executed by execveat(2)
-  std::string name;  // for a person: "a sealed memfd"
+  UniqueFd fd;                           // to be executed by execveat(2)
+  std::string name;                      // for a person: "a sealed memfd"
+  std::vector<abi::PreparedCode> codes;  // that it carries
 };
 
 // The next way, or why there is none. Thread rule: none; one caller.
 class GateFiles {
  public:
-  // directory: where a file may be made; empty: none is made.
-  GateFiles(std::span<const std::byte> image, std::string directory);
+  // directory: where a file may be made; empty: none is made. code: to be carried, where the file can be mapped.
+  GateFiles(std::span<const std::byte> image, std::string directory, std::vector<PreparedFile> code = {});
   // The ways in turn; no value: there is no other one.
   bool next(GateFile& file);
   // What went wrong with each way so far: "a sealed memfd: Operation not permitted; …".
@@ -30,11 +32,12 @@ class GateFiles {
   const std::string& failures() const { return failures_; }
 
  private:
-  std::expected<UniqueFd, int> make_memfd() const;
+  std::expected<UniqueFd, int> make_memfd(std::vector<abi::PreparedCode>& codes) const;
   std::expected<UniqueFd, int> make_file() const;
 
   std::span<const std::byte> image_;
   std::string directory_;
+  std::vector<PreparedFile> code_;
   std::string failures_;
   unsigned at_ = 0;
 };

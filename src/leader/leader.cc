@@ -88,11 +88,14 @@ std::expected<std::unique_ptr<Leader>, std::string> Leader::create(const std::st
   return leader;
 }
 
-void Leader::note_gate_file(int fd) {
+void Leader::note_gate_file(const GateFile& file) {
   struct stat status;
-  if (::fstat(fd, &status) != 0) return;
-  table_.table().gate_device = status.st_dev;
-  table_.table().gate_inode = status.st_ino;
+  if (::fstat(file.fd.get(), &status) != 0) return;
+  abi::MountTable& table = table_.table();
+  table.gate_device = status.st_dev;
+  table.gate_inode = status.st_ino;
+  table.prepared_codes = static_cast<uint32_t>(file.codes.size());
+  std::ranges::copy(file.codes, table.prepared_code);
 }
 
 void Leader::serve(pid_t command) {

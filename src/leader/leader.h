@@ -28,6 +28,7 @@
 #include "host/log.h"
 #include "host/packet_socket.h"
 #include "leader/covered_points.h"
+#include "leader/gate_file.h"
 #include "leader/log_limit.h"
 #include "leader/mount_table_file.h"
 #include "leader/refusal_report.h"
@@ -48,7 +49,7 @@ class Leader {
   // The end of the line that the namespace's processes hold.
   int line_for_programs() const { return programs_line_.get(); }
   // In a child of the leader: what will be executed as the gate, which native walks must not come to.
-  void note_gate_file(int fd);
+  void note_gate_file(const GateFile& file);
   // Starts the control file system and mounts it.
   void start_control(const ControlDaemon& daemon);
   // Serves until the command has ended, or a signal ends the namespace. Then unmounts everything in reverse order,

@@ -138,16 +138,16 @@ std::string become_gate(Leader& leader, const RunOptions& options, const std::st
                         std::vector<const char*> arguments, std::string own) {
   constexpr size_t own_index = 4;
   if (!options.gate.empty()) {
-    const UniqueFd file(::open(options.gate.c_str(), O_RDONLY | O_CLOEXEC));
-    leader.note_gate_file(file.get());
-    own += fmt::format(" {}{}", abi::gate_word, hand_over(file.get()));
+    const GateFile file{UniqueFd(::open(options.gate.c_str(), O_RDONLY | O_CLOEXEC)), options.gate, {}};
+    leader.note_gate_file(file);
+    own += fmt::format(" {}{}", abi::gate_word, hand_over(file.fd.get()));
     arguments[own_index] = own.c_str();
     ::execv(options.gate.c_str(), const_cast<char* const*>(arguments.data()));
     return fmt::format("{}: {}", options.gate, std::strerror(errno));
   }
-  GateFiles files(options.gate_image, directory);
+  GateFiles files(options.gate_image, directory, prepare(usual_libraries(), entry_of_gate(options.gate_image)));
   for (GateFile file; files.next(file);) {
-    leader.note_gate_file(file.fd.get());
+    leader.note_gate_file(file);
     const UniqueFd kept(hand_over(file.fd.get()));
     const std::string words = fmt::format("{} {}{}", own, abi::gate_word, kept.get());
     arguments[own_index] = words.c_str();

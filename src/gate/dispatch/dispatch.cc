@@ -250,7 +250,7 @@ long dispatch_call(const CallFrame& frame) {
   if (handler == nullptr) return pass_on;
   tell_what_follows(frame.nr);
   if (is_on_internal(frame)) return -EBADF;
-  if (is_made_natively_first(frame)) return pass_on;
+  if (is_made_natively_first(frame)) return frame.nr == SYS_mmap ? map_native(frame) : pass_on;
   // The number, or the directory, has got another file since it was looked at: nothing was done.
   for (int tries = 0; tries < stale_tries_max; tries++) {
     const long r = handler(frame);

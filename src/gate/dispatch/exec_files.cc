@@ -56,7 +56,7 @@ struct Request {
   bool execute;
   char* resolved;
   size_t room;
-  ProgramFile* file;  // nullptr: to be loaded only
+  ProgramFile& file;
 };
 
 // Set-id bits and capabilities, where the mount does not say that they count for nothing.
@@ -84,10 +84,12 @@ long take_over(VirtualFile file, int opened, const Request& q) {
   PathText path;
   long r = path_of_file(file, path);
   if (r >= 0 && resolved != nullptr && path.length() >= q.room) r = -ENAMETOOLONG;
-  if (r >= 0 && q.file != nullptr) r = look_at_rights(file, *q.file);
+  const bool is_program = resolved != nullptr;
+  if (r >= 0 && is_program) r = look_at_rights(file, q.file);
   const long copy = r < 0 ? r : copy_to_memory(file, path);
-  if (q.file != nullptr && copy >= 0) {
-    q.file->held = opened;
+  if (copy >= 0) native::fstat(static_cast<int>(copy), &q.file.status);
+  if (is_program && copy >= 0) {
+    q.file.held = opened;
   } else {
     native::close(opened);
   }
@@ -136,9 +138,8 @@ long open_native(const Request& q, const Where& where) {
                          : raw_syscall(SYS_openat, dirfd, native::of(path),
                                        O_RDONLY | O_CLOEXEC | O_NONBLOCK | (nofollow ? O_NOFOLLOW : 0));
   if (fd < 0) return fd;
-  struct stat st;
-  long r = native::fstat(static_cast<int>(fd), &st);
-  if (r == 0 && !S_ISREG(st.st_mode)) r = -EACCES;
+  long r = native::fstat(static_cast<int>(fd), &q.file.status);
+  if (r == 0 && !S_ISREG(q.file.status.st_mode)) r = -EACCES;
   if (r == 0 && q.resolved != nullptr) r = name_native(static_cast<int>(fd), path, q.resolved, q.room);
   if (r == 0) return fd;
   native::close(static_cast<int>(fd));
@@ -184,13 +185,14 @@ long open_surely(const Request& q, const CallFrame& frame, bool& is_virtual_file
 }
 
 // The program `fusewire`, which the leader runs from, wherever that file is.
-long open_drop_in(char* resolved, size_t room) {
+long open_drop_in(char* resolved, size_t room, ProgramFile& file) {
   abi::LeaderRequest request;
   start_request(request, abi::LeaderOperation::open_drop_in);
   int fd = -1;
   long r = ask_leader(request, -1, &fd);
   if (r == 0 && fd < 0) r = -EMFILE;
   if (r == 0) r = name_native(fd, "/proc/self/exe", resolved, room);
+  if (r == 0) r = native::fstat(fd, &file.status);
   if (r == 0) return fd;
   if (fd >= 0) native::close(fd);
   return r;
@@ -200,14 +202,14 @@ long open_drop_in(char* resolved, size_t room) {
 
 int open_for_exec(int dirfd, const char* path, int at_flags, char* resolved, size_t room, ProgramFile& file) {
   file = {};
-  const Request q{dirfd, path, at_flags, true, resolved, room, &file};
+  const Request q{dirfd, path, at_flags, true, resolved, room, file};
   const CallFrame frame{SYS_execveat, {dirfd, native::of(path), 0, 0, 0, 0}};
   PathText text;
   const long n = copy_string_from_program(text.data(), path, path_room);
   if (n < 0) return static_cast<int>(n);
   text.set_length(static_cast<size_t>(n));
   long r = -ENOENT;
-  if (is_mount_helper(text.view())) r = open_drop_in(resolved, room);
+  if (is_mount_helper(text.view())) r = open_drop_in(resolved, room, file);
   // The kernel's own execve needs no descriptor.
   if (r < 0) r = with_room(process(), [&] { return open_surely(q, frame, file.is_virtual); });
   if (r < 0) return static_cast<int>(r);
@@ -215,11 +217,14 @@ int open_for_exec(int dirfd, const char* path, int at_flags, char* resolved, siz
   return 0;
 }
 
-int open_for_load(const char* path, bool check) {
-  bool is_virtual_file = false;
+int open_for_load(const char* path, bool check, ProgramFile& file) {
+  file = {};
   const CallFrame frame{SYS_execveat, {AT_FDCWD, native::of(path), 0, 0, 0, 0}};
-  const Request q{AT_FDCWD, path, 0, check, nullptr, 0, nullptr};
-  return static_cast<int>(with_room(process(), [&] { return open_surely(q, frame, is_virtual_file); }));
+  const Request q{AT_FDCWD, path, 0, check, nullptr, 0, file};
+  const long r = with_room(process(), [&] { return open_surely(q, frame, file.is_virtual); });
+  if (r < 0) return static_cast<int>(r);
+  file.fd = static_cast<int>(r);
+  return 0;
 }
 
 void hold_program(int held) {

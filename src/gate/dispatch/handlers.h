@@ -120,6 +120,7 @@ long call_ioctl(const CallFrame&);
 
 // mapping_calls.cc
 long call_mmap(const CallFrame&);
+long map_native(const CallFrame&);  // of a descriptor that is no mount's file
 long call_mprotect(const CallFrame&);
 long call_mremap(const CallFrame&);
 

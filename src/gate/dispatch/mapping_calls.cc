@@ -10,6 +10,7 @@
 #include "gate/dispatch/leader.h"
 #include "gate/dispatch/memory_files.h"
 #include "gate/dispatch/paths.h"
+#include "gate/dispatch/prepared_code.h"
 #include "gate/dispatch/process.h"
 #include "gate/dispatch/process_links.h"
 #include "gate/native.h"
@@ -125,11 +126,26 @@ bool maps(uint64_t low, uint64_t high, bool (*is_wanted)(std::string_view name))
 
 }  // namespace
 
+// Prepared code takes the place of what the loader maps of a library over a mapping of the whole of it.
+long map_native(const CallFrame& f) {
+  const long sharing = f.arg[3] & (MAP_TYPE | MAP_FIXED);
+  const bool is_code = f.arg[2] == (PROT_READ | PROT_EXEC) && sharing == (MAP_PRIVATE | MAP_FIXED);
+  if (!is_code || !code_is_prepared() || f.arg[0] % page_size != 0) return pass_on;
+  struct stat st;
+  if (native::fstat(static_cast<int>(f.arg[4]), &st) < 0) return pass_on;
+  const abi::PreparedCode* code = prepared_code(prepared_code_of(st));
+  if (code == nullptr) return pass_on;
+  const uint64_t bytes = (static_cast<uint64_t>(f.arg[1]) + page_size - 1) & ~uint64_t{page_size - 1};
+  const bool is_mapped = map_prepared(*code, static_cast<uint64_t>(f.arg[0]), bytes, static_cast<uint64_t>(f.arg[5]));
+  return is_mapped ? f.arg[0] : pass_on;
+}
+
 long call_mmap(const CallFrame& f) {
   VirtualFile file;
   const auto fd = static_cast<int>(f.arg[4]);
   const long flags = f.arg[3];
-  if ((flags & MAP_ANONYMOUS) != 0 || !is_virtual(fd, file)) return pass_on;
+  if ((flags & MAP_ANONYMOUS) != 0) return pass_on;
+  if (!is_virtual(fd, file)) return map_native(f);
   const long offset = f.arg[5], length = f.arg[1];
   if (offset % page_size != 0) return -EINVAL;
   const long opened = file_call(file, CallNumber::getfl, f.nr, {1});

@@ -4,6 +4,7 @@
 
 #include "abi/leader_protocol.h"
 #include "gate/dispatch/places.h"
+#include "gate/dispatch/prepared_code.h"
 #include "gate/dispatch/process.h"
 #include "gate/dispatch/roots.h"
 #include "gate/native.h"
@@ -117,6 +118,7 @@ int map_mounts(int fd) {
   const auto* mapped = reinterpret_cast<const MountTable*>(at);
   if (mapped->magic != abi::mount_table_magic || mapped->version != abi::mount_table_version) return -EPROTO;
   table = mapped;
+  use_prepared_codes(*mapped);
   return 0;
 }
 

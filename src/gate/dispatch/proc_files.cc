@@ -5,6 +5,7 @@
 #include "gate/dispatch/mounts.h"
 #include "gate/dispatch/paths.h"
 #include "gate/dispatch/places.h"
+#include "gate/dispatch/prepared_code.h"
 #include "gate/dispatch/process.h"
 #include "gate/dispatch/process_links.h"
 #include "gate/native.h"
@@ -209,10 +210,32 @@ long copy_native(const char* path, Output& out, MountinfoReader& seen, bool& kno
   return n;
 }
 
+// Of prepared code the file that it is of.
+bool add_prepared_code(std::string_view line, Output& out) {
+  MapsLine parts;
+  uint64_t offset = 0;
+  if (!code_is_prepared() || !read_maps_line(line, parts)) return false;
+  const abi::PreparedCode* code = prepared_code_of(parts, offset);
+  if (code == nullptr) return false;
+  const uint64_t device = code->device;
+  Text<512> text;
+  text.add(parts.front).add_hex(offset, 8).add(' ');
+  text.add_hex((device >> 8 & 0xfff) | (device >> 32 & 0xfffff000), 2).add(':');
+  text.add_hex((device & 0xff) | (device >> 12 & 0xffffff00), 2).add(' ').add_digits(code->inode);
+  // As seq_pad in fs/proc/task_mmu.c.
+  constexpr size_t name_column = 25 + sizeof(void*) * 6;
+  do text.add(' ');
+  while (text.length() < name_column);
+  text.add(std::string_view(code->path, text_length(code->path))).add('\n');
+  out.add(text.view());
+  return true;
+}
+
 // Of a mapped file the path, instead of the memfd that holds its bytes.
 long copy_maps(const char* path, Output& out) {
   LineReader maps(path);
   for (std::string_view line; maps.next(line);) {
+    if (add_prepared_code(line, out)) continue;
     const MappingName name = find_mapping_name(line);
     out.add(line.substr(0, name.length == 0 ? line.size() : name.at));
     if (name.length == 0) continue;
@@ -326,8 +349,9 @@ bool mtab_is_proc() {
 }  // namespace
 
 bool may_be_proc_file(bool starts_at_cwd, std::string_view path) {
-  if (!anything_mounted() && !possible.virtual_file) return false;
   std::string_view last = last_component(path);
+  if (is_maps(last) && code_is_prepared()) return true;
+  if (!anything_mounted() && !possible.virtual_file) return false;
   if (file_of_mounts(last) != ProcFile::none || is_maps(last)) return true;
   uint64_t number = 0;
   if (!take_digits(last, number) || !last.empty()) return false;
@@ -336,14 +360,15 @@ bool may_be_proc_file(bool starts_at_cwd, std::string_view path) {
 
 ProcName proc_file_named(std::string_view path) {
   if (path == "/proc/filesystems") return {ProcFile::filesystems};
-  if (!anything_mounted() && !possible.virtual_file) return {};
+  const bool only_maps = !anything_mounted() && !possible.virtual_file;
+  if (only_maps && !(code_is_prepared() && is_maps(last_component(path)))) return {};
   if (path == "/proc/mounts") return {ProcFile::mounts};
   if (path == "/etc/mtab") return {mtab_is_proc() ? ProcFile::mounts : ProcFile::none};
   const ProcDirectory directory = take_directory(path);
   if (directory.path.empty()) return {};
   ProcName name{file_of_mounts(path)};
   uint64_t number = 0;
-  if (is_maps(path) && (!directory.own || possible.virtual_file)) name.file = ProcFile::maps;
+  if (is_maps(path) && (!directory.own || possible.virtual_file || code_is_prepared())) name.file = ProcFile::maps;
   const bool is_fdinfo = take(path, "fdinfo/") && take_digits(path, number) && path.empty();
   if (is_fdinfo && virtual_of(directory, number, name.open_file)) name.file = ProcFile::fdinfo;
   if (name.file == ProcFile::none || directory.own || is_under_gate(directory.path)) return name;

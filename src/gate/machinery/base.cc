@@ -110,16 +110,20 @@ uint64_t place_aside(uint64_t bytes) {
 
 }  // namespace
 
-long map_aside(size_t bytes, int protection, int flags, int fd) {
+long map_aside_with_room(size_t bytes, size_t room, int protection, int flags, int fd) {
   constexpr long taken = -17;  // EEXIST
   constexpr int tries = 16;
   for (int i = 0; i < tries; i++) {
-    const uint64_t wanted = place_aside(page_ceiling(bytes));
+    const uint64_t wanted = place_aside(page_ceiling(room));
     const long r = raw_syscall(__NR_mmap, static_cast<long>(wanted), static_cast<long>(bytes), protection,
                                flags | MAP_FIXED_NOREPLACE, fd, 0);
     if (r != taken) return r;
   }
   return raw_syscall(__NR_mmap, 0, static_cast<long>(bytes), protection, flags, fd, 0);
+}
+
+long map_aside(size_t bytes, int protection, int flags, int fd) {
+  return map_aside_with_room(bytes, bytes, protection, flags, fd);
 }
 
 void* map_memory(size_t bytes) {
@@ -128,12 +132,6 @@ void* map_memory(size_t bytes) {
 }
 
 void unmap_memory(void* at, size_t bytes) { raw_syscall(__NR_munmap, argument(at), static_cast<long>(bytes)); }
-
-uint64_t random_bits() {
-  uint64_t bits = 0;
-  raw_syscall(__NR_getrandom, argument(&bits), sizeof bits, 1 /* GRND_NONBLOCK */);
-  return bits;
-}
 
 int copy_from_program(void* to, const void* from, size_t bytes) {
   return static_cast<int>(guarded_copy(to, from, bytes));

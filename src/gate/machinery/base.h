@@ -31,7 +31,7 @@ constexpr bool failed(long result) { return result < 0 && result > -4096; }
 void* map_memory(size_t bytes);
 void unmap_memory(void* at, size_t bytes);
 
-// Whether the hardware's random source or the kernel's answers: any value will do where it does not.
-uint64_t random_bits();
+// map_aside, where nothing else of the gate's will lie within `room` bytes from the address.
+long map_aside_with_room(size_t bytes, size_t room, int protection, int flags, int fd = -1);
 
 }  // namespace fusewire::gate

@@ -13,18 +13,16 @@ namespace {
 
 constexpr size_t max_program_headers = 128;
 
-// Where headers, the interpreter's name and notes stand as a rule: one read serves for all.
-constexpr size_t front_bytes = 1024;
-
 struct Headers {
   Elf64_Ehdr file;
   Elf64_Phdr program[max_program_headers];
-  unsigned char front[front_bytes];
-  size_t in_front = 0;
+  const FileFront& front;
+
+  explicit Headers(const FileFront& read) : front(read) {}
 
   bool read(int fd, void* to, size_t bytes, uint64_t offset) const {
-    if (offset < in_front && bytes <= in_front - offset) {
-      __builtin_memcpy(to, front + offset, bytes);
+    if (offset < front.length && bytes <= front.length - offset) {
+      __builtin_memcpy(to, front.bytes + offset, bytes);
       return true;
     }
     return raw_syscall(__NR_pread64, fd, argument(to), static_cast<long>(bytes), static_cast<long>(offset)) ==
@@ -33,8 +31,6 @@ struct Headers {
 };
 
 bool read_headers(int fd, Headers& h) {
-  const long n = raw_syscall(__NR_pread64, fd, argument(h.front), front_bytes, 0);
-  h.in_front = n > 0 ? static_cast<size_t>(n) : 0;
   if (!h.read(fd, &h.file, sizeof h.file, 0)) return false;
   if (elf_kind(h.file.e_ident, sizeof h.file) != ElfKind::ours) return false;
   if (h.file.e_phentsize != sizeof(Elf64_Phdr) || h.file.e_phnum == 0 || h.file.e_phnum > max_program_headers) {
@@ -45,6 +41,7 @@ bool read_headers(int fd, Headers& h) {
 
 struct Extent {
   uint64_t low = ~0ull, high = 0, alignment = page_bytes;
+  bool has_holes = false;  // pages between segments, or segments in another order than that of their addresses
 };
 
 // false: a segment that cannot be (its end before its beginning, more in the file than in memory).
@@ -54,6 +51,7 @@ bool extent_of(const Headers& h, Extent& e) {
     if (p.p_type != PT_LOAD) continue;
     constexpr uint64_t user_end = 1ull << 47;
     if (p.p_memsz < p.p_filesz || p.p_vaddr >= user_end || p.p_memsz > user_end - p.p_vaddr) return false;
+    if (e.high != 0 && page_floor(p.p_vaddr) != page_ceiling(e.high)) e.has_holes = true;
     if (p.p_vaddr < e.low) e.low = p.p_vaddr;
     if (p.p_vaddr + p.p_memsz > e.high) e.high = p.p_vaddr + p.p_memsz;
     if (p.p_align > e.alignment && (p.p_align & (p.p_align - 1)) == 0) e.alignment = p.p_align;
@@ -69,9 +67,34 @@ long map(uint64_t at, uint64_t bytes, int protection, int flags, int fd, uint64_
                      static_cast<long>(offset));
 }
 
-// Reserves the whole extent, so that nothing else gets between the segments. *bias: added to the file's addresses.
-int reserve(const Headers& h, const Extent& e, uint64_t hint, uint64_t& bias) {
+int protection_of(const Elf64_Phdr& p) {
+  return ((p.p_flags & PF_R) != 0 ? PROT_READ : 0) | ((p.p_flags & PF_W) != 0 ? PROT_WRITE : 0) |
+         ((p.p_flags & PF_X) != 0 ? PROT_EXEC : 0);
+}
+
+// The first segment where its mapping can be made as long as the whole extent, since others take the place of what it
+// is too long; nullptr: it cannot.
+const Elf64_Phdr* find_covering(const Headers& h, const Extent& e) {
+  if (h.file.e_type != ET_DYN || e.has_holes || e.alignment != page_bytes) return nullptr;
+  for (int i = 0; i < h.file.e_phnum; i++) {
+    const Elf64_Phdr& p = h.program[i];
+    if (p.p_type != PT_LOAD) continue;
+    const bool is_plain = (p.p_flags & PF_W) == 0 && p.p_filesz == p.p_memsz && p.p_filesz != 0;
+    return is_plain && p.p_offset % page_bytes == p.p_vaddr % page_bytes ? &p : nullptr;
+  }
+  return nullptr;
+}
+
+// Takes the whole extent, so that nothing else gets between the segments. covering: maps it by that. *bias: added to
+// the file's addresses.
+int reserve(int fd, const Headers& h, const Extent& e, const Elf64_Phdr* covering, uint64_t hint, uint64_t& bias) {
   const uint64_t bytes = e.high - e.low;
+  if (covering != nullptr) {
+    const long r = map(hint, bytes, protection_of(*covering), MAP_PRIVATE, fd, page_floor(covering->p_offset));
+    if (failed(r)) return static_cast<int>(r);
+    bias = static_cast<uint64_t>(r) - e.low;
+    return 0;
+  }
   constexpr int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
   if (h.file.e_type == ET_EXEC) {
     bias = 0;
@@ -93,12 +116,7 @@ int reserve(const Headers& h, const Extent& e, uint64_t hint, uint64_t& bias) {
   return 0;
 }
 
-int protection_of(const Elf64_Phdr& p) {
-  return ((p.p_flags & PF_R) != 0 ? PROT_READ : 0) | ((p.p_flags & PF_W) != 0 ? PROT_WRITE : 0) |
-         ((p.p_flags & PF_X) != 0 ? PROT_EXEC : 0);
-}
-
-int map_segment(int fd, const Elf64_Phdr& p, uint64_t bias) {
+int map_segment(int fd, const Elf64_Phdr& p, uint64_t bias, const abi::PreparedCode* code) {
   const int protection = protection_of(p);
   const uint64_t start = bias + p.p_vaddr, first_page = page_floor(start);
   const uint64_t file_end = start + p.p_filesz, memory_end = start + p.p_memsz;
@@ -106,7 +124,10 @@ int map_segment(int fd, const Elf64_Phdr& p, uint64_t bias) {
   if (p.p_filesz > 0) {
     mapped_end = page_ceiling(file_end);
     const uint64_t offset = p.p_offset - (start - first_page);
-    const long r = map(first_page, mapped_end - first_page, protection, MAP_PRIVATE | MAP_FIXED, fd, offset);
+    const bool is_prepared = code != nullptr && protection == (PROT_READ | PROT_EXEC) &&
+                             map_prepared(*code, first_page, mapped_end - first_page, offset);
+    const long r =
+        is_prepared ? 0 : map(first_page, mapped_end - first_page, protection, MAP_PRIVATE | MAP_FIXED, fd, offset);
     if (failed(r)) return static_cast<int>(r);
     if (protection == (PROT_READ | PROT_EXEC)) note_code(first_page, mapped_end);
     // The rest of the last page holds whatever follows in the file, where zeros belong.
@@ -148,11 +169,12 @@ int read_interpreter(int fd, const Headers& h, const Elf64_Phdr& p, char (&inter
   return interpreter[p.p_filesz - 1] == 0 ? 0 : -ENOEXEC;
 }
 
-int take_segment(int fd, const Headers& h, const Elf64_Phdr& p, uint64_t bias, Image& image) {
+int take_segment(int fd, const Headers& h, const Elf64_Phdr& p, uint64_t bias, const abi::PreparedCode* code,
+                 Image& image) {
   switch (p.p_type) {
     case PT_LOAD:
       note_segment(h, p, bias, image);
-      return map_segment(fd, p, bias);
+      return map_segment(fd, p, bias, code);
     case PT_PHDR:
       image.program_headers = bias + p.p_vaddr;
       return 0;
@@ -169,6 +191,12 @@ int take_segment(int fd, const Headers& h, const Elf64_Phdr& p, uint64_t bias, I
 
 }  // namespace
 
+int FileFront::read(int fd) {
+  const long n = raw_syscall(__NR_pread64, fd, argument(bytes), room, 0);
+  length = n > 0 ? static_cast<size_t>(n) : 0;
+  return n < 0 ? static_cast<int>(n) : 0;
+}
+
 ElfKind elf_kind(const unsigned char* head, size_t bytes) {
   if (bytes < SELFMAG || __builtin_memcmp(head, ELFMAG, SELFMAG) != 0) return ElfKind::none;
   if (bytes < sizeof(Elf64_Ehdr)) return ElfKind::none;
@@ -179,9 +207,9 @@ ElfKind elf_kind(const unsigned char* head, size_t bytes) {
   return h.e_type == ET_EXEC || h.e_type == ET_DYN ? ElfKind::ours : ElfKind::none;
 }
 
-int check_elf(int fd, char (&interpreter)[path_room]) {
+int check_elf(int fd, const FileFront& front, char (&interpreter)[path_room]) {
   interpreter[0] = 0;
-  Headers h;
+  Headers h(front);
   if (!read_headers(fd, h)) return -ENOEXEC;
   Extent e;
   if (!extent_of(h, e)) return -ENOEXEC;
@@ -191,15 +219,22 @@ int check_elf(int fd, char (&interpreter)[path_room]) {
   return 0;
 }
 
-int load_elf(int fd, uint64_t hint, Image& image) {
-  Headers h;
+int load_elf(int fd, uint64_t hint, const abi::PreparedCode* code, Image& image) {
+  FileFront front;
+  if (const int r = front.read(fd); r < 0) return r;
+  Headers h(front);
   if (!read_headers(fd, h)) return -ENOEXEC;
   Extent e;
   if (!extent_of(h, e)) return -ENOEXEC;
   uint64_t bias = 0;
-  if (const int r = reserve(h, e, hint, bias); r < 0) return r;
+  const Elf64_Phdr* covering = find_covering(h, e);
+  if (const int r = reserve(fd, h, e, covering, hint, bias); r < 0) return r;
   for (int i = 0; i < h.file.e_phnum; i++) {
-    if (const int r = take_segment(fd, h, h.program[i], bias, image); r < 0) return r;
+    if (&h.program[i] == covering) {
+      note_segment(h, *covering, bias, image);
+      continue;
+    }
+    if (const int r = take_segment(fd, h, h.program[i], bias, code, image); r < 0) return r;
   }
   image.base = bias;
   image.entry = bias + h.file.e_entry;

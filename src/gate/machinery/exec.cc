@@ -25,10 +25,9 @@ struct Plan {
   char name[path_room + 64];  // as the program will be told (AT_EXECFN, a script's argument)
   char resolved[path_room];
   ProgramFile file;
-  int interpreter = -1;  // that it names, opened
-  SetId ids;             // that the program takes
-  unsigned char head[head_bytes];
-  size_t head_length = 0;
+  ProgramFile interpreter;  // that it names, opened
+  SetId ids;                // that the program takes
+  FileFront head;
   // What takes the place of argv[0] when scripts are in play; points into texts.
   const char* front[max_front];
   size_t front_count = 0;
@@ -44,10 +43,10 @@ bool is_blank(char c) { return c == ' ' || c == '\t'; }
 bool parse_script(const Plan& plan, char (&text)[2 * head_bytes], const char*& interpreter,
                   const char*& argument_text) {
   // As binfmt_script.c: the line may be cut, but not within the interpreter's name.
-  const auto* head = reinterpret_cast<const char*>(plan.head);
-  std::string_view line(head + 2, plan.head_length - 2);
+  const size_t seen = plan.head.length < head_bytes ? plan.head.length : head_bytes;
+  std::string_view line(reinterpret_cast<const char*>(plan.head.bytes) + 2, seen - 2);
   const size_t newline = line.find('\n');
-  const bool cut = newline == std::string_view::npos && plan.head_length == head_bytes;
+  const bool cut = newline == std::string_view::npos && seen == head_bytes;
   line = line.substr(0, newline);
   while (!line.empty() && is_blank(line.front())) line.remove_prefix(1);
   if (line.empty() && newline != std::string_view::npos) return false;
@@ -67,18 +66,12 @@ bool parse_script(const Plan& plan, char (&text)[2 * head_bytes], const char*& i
   return true;
 }
 
-bool read_head(Plan& plan) {
-  const long n = raw_syscall(__NR_pread64, plan.file.fd, argument(plan.head), head_bytes, 0);
-  plan.head_length = n > 0 ? static_cast<size_t>(n) : 0;
-  return n >= 0;
-}
-
 void close_plan(Plan& plan) {
-  for (const int fd : {plan.file.fd, plan.file.held, plan.interpreter}) {
+  for (const int fd : {plan.file.fd, plan.file.held, plan.interpreter.fd}) {
     if (fd >= 0) raw_syscall(__NR_close, fd);
   }
   plan.file = {};
-  plan.interpreter = -1;
+  plan.interpreter = {};
 }
 
 // The argument in front of a script's own is its interpreter's; the script's name follows.
@@ -95,11 +88,9 @@ void put_interpreter_in_front(Plan& plan, const char* interpreter, const char* a
 int open_script_chain(Plan& plan) {
   const char* current = plan.name;
   for (int depth = 0;; depth++) {
-    struct stat st;
-    if (const long r = raw_syscall(__NR_fstat, plan.file.fd, argument(&st)); r < 0) return static_cast<int>(r);
-    if (!S_ISREG(st.st_mode)) return -EACCES;
-    if (!read_head(plan)) return -EIO;
-    if (plan.head_length < 2 || plan.head[0] != '#' || plan.head[1] != '!') return 0;
+    if (!S_ISREG(plan.file.status.st_mode)) return -EACCES;
+    if (plan.head.read(plan.file.fd) < 0) return -EIO;
+    if (plan.head.length < 2 || plan.head.bytes[0] != '#' || plan.head.bytes[1] != '!') return 0;
     if (depth == max_scripts) return -ELOOP;
     const char *interpreter, *argument_text;
     if (!parse_script(plan, plan.texts[depth], interpreter, argument_text)) return -ENOEXEC;
@@ -117,10 +108,10 @@ int open_script_chain(Plan& plan) {
 bool is_gate(const Plan& plan) {
   Elf64_Ehdr header;
   Elf64_Phdr first;
-  if (plan.head_length < sizeof header + sizeof first) return false;
-  __builtin_memcpy(&header, plan.head, sizeof header);
+  if (plan.head.length < sizeof header + sizeof first) return false;
+  __builtin_memcpy(&header, plan.head.bytes, sizeof header);
   if (header.e_type != ET_EXEC || header.e_phoff != sizeof header) return false;
-  __builtin_memcpy(&first, plan.head + sizeof header, sizeof first);
+  __builtin_memcpy(&first, plan.head.bytes + sizeof header, sizeof first);
   return first.p_type == PT_LOAD && first.p_vaddr == gate_address;
 }
 
@@ -140,10 +131,11 @@ void log_about(const char* what, const Plan& plan) {
 // Whether the next image will be able to load the program: afterwards there is nobody left to tell.
 int check_program(Plan& plan) {
   char interpreter[path_room];
-  if (const int r = check_elf(plan.file.fd, interpreter); r < 0 || interpreter[0] == 0) return r;
-  plan.interpreter = open_for_load(interpreter, true);
-  if (plan.interpreter < 0) return plan.interpreter;
-  const int r = check_elf(plan.interpreter, interpreter);
+  if (const int r = check_elf(plan.file.fd, plan.head, interpreter); r < 0 || interpreter[0] == 0) return r;
+  if (const int r = open_for_load(interpreter, true, plan.interpreter); r < 0) return r;
+  FileFront front;
+  if (front.read(plan.interpreter.fd) < 0) return -EIO;
+  const int r = check_elf(plan.interpreter.fd, front, interpreter);
   return r == -ENOEXEC ? -ELIBBAD : r;
 }
 
@@ -168,16 +160,13 @@ Verdict load(Plan& plan, const SetId& gains, int& error) {
 }
 
 Verdict judge(Plan& plan, int& error) {
-  struct stat st;
-  error = -EACCES;
-  if (raw_syscall(__NR_fstat, plan.file.fd, argument(&st)) < 0) return Verdict::refused;
-  const ElfKind kind = elf_kind(plan.head, plan.head_length);
+  const ElfKind kind = elf_kind(plan.head.bytes, plan.head.length);
   error = -ENOEXEC;
   if (kind == ElfKind::none) return Verdict::refused;
   const bool foreign = kind == ElfKind::foreign;
   if (plan.file.is_virtual && foreign) return Verdict::refused;
   if (!plan.file.is_virtual && kind == ElfKind::ours && is_gate(plan)) return Verdict::native;
-  const SetId gains = set_id_of(plan.file, st);
+  const SetId gains = set_id_of(plan.file);
   const bool leaves =
       foreign || (gains.any() && !plan.file.is_virtual && set_id_programs_leave() && !only_mounts(plan));
   if (!leaves) return load(plan, gains, error);
@@ -211,6 +200,7 @@ long count_pointers(uint64_t vector) {
 std::atomic<long> traced{0};
 
 void ask_to_be_traced() {
+  if (traced == 0) return;
   long self = raw_syscall(__NR_getpid);
   if (traced.compare_exchange_strong(self, 0)) raw_syscall(__NR_ptrace, 0 /* PTRACE_TRACEME */);
 }
@@ -285,7 +275,7 @@ int execute_gate(StackRecord* record, const Plan& plan, uint64_t argv, uint64_t 
   Vectors v;
   int r = build_vectors(plan, argv, envp, state.c_str(), file.c_str(), v);
   if (r == 0) {
-    for (const int fd : {plan.file.fd, plan.file.held, plan.interpreter, closing}) keep_open(fd);
+    for (const int fd : {plan.file.fd, plan.file.held, plan.interpreter.fd, closing}) keep_open(fd);
     leave_to_parent(record, v);
     ask_to_be_traced();
     r = execute_gate_file(v);
@@ -305,7 +295,8 @@ int become_gate(StackRecord* record, const Plan& plan, uint64_t argv, uint64_t e
   i.state = {text, before_exec(text, sizeof text, closing)};
   i.descriptor = plan.file.fd;
   i.held = plan.file.held;
-  i.interpreter = plan.interpreter;
+  i.interpreter = plan.interpreter.fd;
+  if (!plan.interpreter.is_virtual) i.interpreter_code = prepared_code_of(plan.interpreter.status);
   i.ids = plan.ids;
   i.trap = trap_mode();
   // The first program has its signals from before the gate.
@@ -399,7 +390,8 @@ long program_exec(StackRecord& record, const CallFrame& call) {
   const long* rest = at ? call.arg + 1 : call.arg;
   const int at_flags = at ? static_cast<int>(call.arg[4]) : 0;
   constexpr int known = AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW;
-  if ((at_flags & ~(known | (knows_check_only() ? execve_check : 0))) != 0) return -EINVAL;
+  const int unknown = at_flags & ~known;
+  if (unknown != 0 && (unknown != execve_check || !knows_check_only())) return -EINVAL;
   char path[path_room];
   if (const long n = copy_string_from_program(path, reinterpret_cast<const char*>(rest[0]), sizeof path); n < 0)
     return n;

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "code/trampoline.h"
 #include "gate/machinery/frames.h"
 #include "gate/machinery/kernel_abi.h"
 
@@ -42,6 +43,8 @@ uint64_t resume_address(uint64_t site, long nr);
 // Brings an interrupted context that stands in a trampoline back to an address of the program, where it can.
 void leave_trampoline(Registers& r);
 void patch_after_fork();
+// Whether pc stands in a trampoline of prepared code: that trampoline, else nullptr.
+code::Trampoline* prepared_trampoline_at(uint64_t pc);
 // A private mapping of a file that is code and cannot be written.
 void note_code(uint64_t low, uint64_t high);
 // From now on other processors may run this program's code: a clone shares its memory.

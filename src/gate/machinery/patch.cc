@@ -9,7 +9,8 @@
 // be one: at the beginning of a function, and with the number that the call had. The `syscall` itself stays then.
 #include <linux/mman.h>
 
-#include "gate/machinery/arch/x86_64/decode.h"
+#include "code/decode.h"
+#include "code/trampoline.h"
 #include "gate/machinery/base.h"
 #include "gate/machinery/lock.h"
 #include "gate/machinery/machinery.h"
@@ -21,37 +22,17 @@ extern "C" const char common_entry[];
 
 namespace {
 
-constexpr uint64_t syscall_bytes = 2;
-constexpr uint64_t jump_bytes = 5;
+using code::jump_bytes, code::number_bytes, code::syscall_bytes, code::Trampoline;
+
 constexpr uint64_t cache_line = 64;
 constexpr uint32_t hot = 3;
 // Sites where it takes a look at the whole code to be sure that nothing jumps behind them: a millisecond or more.
 constexpr uint32_t hot_for_the_unsure = 1000;
 
-//   0: lea  return_address(%rip), %rcx
-//   7: lea  resume(%rip), %r11
-//  14: jmp  *entry(%rip)
-//  20: resume: the displaced instructions, then jmp back
-// or, when it was the instruction in front that made room (displaced is 0):
-//   0: mov  $nr, %eax
-//   5: lea  return_address(%rip), %rcx
-//  12: mov  %rcx, %r11
-//  15: jmp  *entry(%rip)
-struct alignas(64) Trampoline {
-  uint8_t code[48];
-  uint64_t entry;
-  uint32_t displaced;  // bytes
-  int32_t to_site;     // from the trampoline
-};
-static_assert(sizeof(Trampoline) == 64);
-constexpr uint64_t resume_offset = 20;
-constexpr uint64_t max_displaced = 48 - resume_offset - jump_bytes;
-constexpr uint64_t number_bytes = 5;  // mov $nr, %eax
-
 uint64_t site_of(const Trampoline& t) {
   return address_of(&t) + static_cast<uint64_t>(static_cast<int64_t>(t.to_site));
 }
-uint64_t resume_of(const Trampoline& t) { return address_of(&t) + resume_offset; }
+uint64_t resume_of(const Trampoline& t) { return address_of(&t) + Trampoline::resume_offset; }
 
 // Mappings that hold trampolines, each near the code it serves. Only grows; read without the lock.
 struct Region {
@@ -138,36 +119,19 @@ Trampoline* take_trampoline(uint64_t site) {
   return nullptr;
 }
 
-void put_distance(uint8_t* at, uint64_t from, uint64_t to) {
-  const auto distance = static_cast<int32_t>(static_cast<int64_t>(to - from));
-  __builtin_memcpy(at, &distance, sizeof distance);
-}
-
-Trampoline* build_trampoline(uint64_t site, uint64_t displaced) {
+Trampoline* make_trampoline(uint64_t site, uint64_t displaced) {
   Trampoline* t = take_trampoline(site);
   if (t == nullptr) return nullptr;
-  const uint64_t at = address_of(t), after = site + syscall_bytes;
-  static constexpr uint8_t head[] = {0x48, 0x8d, 0x0d, 0, 0,    0,    0, 0x4c, 0x8d, 0x1d,
-                                     0,    0,    0,    0, 0xff, 0x25, 0, 0,    0,    0};
-  static_assert(sizeof head == resume_offset);
-  __builtin_memcpy(t->code, head, sizeof head);
-  put_distance(t->code + 3, at + 7, after);
-  put_distance(t->code + 10, at + 14, at + resume_offset);
-  put_distance(t->code + 16, at + 20, address_of(&t->entry));
-  __builtin_memcpy(t->code + resume_offset, reinterpret_cast<void*>(after), displaced);
-  uint8_t* back = t->code + resume_offset + displaced;
-  back[0] = 0xe9;
-  put_distance(back + 1, address_of(back) + jump_bytes, after + displaced);
-  t->entry = address_of(common_entry);
-  t->displaced = static_cast<uint32_t>(displaced);
-  t->to_site = static_cast<int32_t>(static_cast<int64_t>(site - at));
+  const auto* behind = reinterpret_cast<const uint8_t*>(site + syscall_bytes);
+  code::build_trampoline(*t, address_of(t), site, behind, displaced, address_of(common_entry));
   return t;
 }
 
 // Whether the bytes at the site are still those that the trampoline was made from: code may have been unmapped and
 // something else mapped in its place. Another thread may be rewriting it at this moment.
 bool still_the_same(const Trampoline& t, uint64_t site) {
-  return __builtin_memcmp(reinterpret_cast<void*>(site + syscall_bytes), t.code + resume_offset, t.displaced) == 0;
+  return __builtin_memcmp(reinterpret_cast<void*>(site + syscall_bytes), t.code + Trampoline::resume_offset,
+                          t.displaced) == 0;
 }
 
 bool is_syscall(uint64_t site) {
@@ -175,42 +139,18 @@ bool is_syscall(uint64_t site) {
   return p[0] == 0x0f && p[1] == 0x05;
 }
 
-Trampoline* build_number_trampoline(uint64_t site) {
-  Trampoline* t = take_trampoline(site);
-  if (t == nullptr) return nullptr;
-  const uint64_t at = address_of(t);
-  static constexpr uint8_t tail[] = {0x48, 0x8d, 0x0d, 0, 0, 0, 0, 0x49, 0x89, 0xcb, 0xff, 0x25, 0, 0, 0, 0};
-  __builtin_memcpy(t->code, reinterpret_cast<void*>(site - number_bytes), number_bytes);
-  __builtin_memcpy(t->code + number_bytes, tail, sizeof tail);
-  put_distance(t->code + 8, at + 12, site + syscall_bytes);
-  put_distance(t->code + 17, at + 21, address_of(&t->entry));
-  t->entry = address_of(common_entry);
-  t->displaced = 0;
-  t->to_site = static_cast<int32_t>(static_cast<int64_t>(site - at));
-  return t;
-}
-
 // Whether the instruction before the site is the `mov $nr, %eax` of a function that does nothing else.
 bool is_number_stub(uint64_t site, long nr) {
-  constexpr uint64_t function_alignment = 16, landing_bytes = 4;  // endbr64
-  const uint64_t start = site - number_bytes;
-  if (start % function_alignment != 0 && start % function_alignment != landing_bytes) return false;
-  const auto* p = reinterpret_cast<const uint8_t*>(start);
-  const bool landing =
-      start % function_alignment != landing_bytes || __builtin_memcmp(p - 4, "\xf3\x0f\x1e\xfa", 4) == 0;
   int32_t number;
-  __builtin_memcpy(&number, p + 1, sizeof number);
-  return landing && p[0] == 0xb8 && number == nr;
+  const uint64_t start = site - number_bytes;
+  return code::is_number_stub(reinterpret_cast<const uint8_t*>(start), start, number) && number == nr;
 }
 
-// How many bytes behind the `syscall` may be displaced: whole instructions, at least three bytes, none of which cares
-// where it stands. 0: none.
+// code::displaceable_bytes, but for a program that reads its own code no more than was verified for it.
 uint64_t displaceable(uint64_t site) {
   const auto* p = reinterpret_cast<const uint8_t*>(site + syscall_bytes);
-  if (const uint64_t n = error_check_bytes(p); n != 0) return n;
-  if (site >= cautious_low && site < cautious_high) return 0;
-  const uint64_t n = movable_bytes(p, jump_bytes - syscall_bytes);
-  return n <= max_displaced ? n : 0;
+  if (const uint64_t n = code::error_check_bytes(p); n != 0) return n;
+  return site >= cautious_low && site < cautious_high ? 0 : code::displaceable_bytes(p);
 }
 
 // Private, executable, from a file and not writable: a program's or a library's code, and not that of a just-in-time
@@ -324,14 +264,18 @@ bool nothing_jumps_behind(uint64_t site, bool is_error_check) {
   uint64_t low, high;
   if (!code_around(site, reach, low, high)) return false;
   const bool too_much_code = high - low > whole_code;
-  return !too_much_code && !is_jumped_into(site, low, high);
+  return !too_much_code && !code::is_jumped_into(site, low, high);
 }
 
 // The other form, for sites whose successors cannot be moved.
 void rewrite_number(uint64_t site, long nr) {
   if (!is_number_stub(site, nr)) return;
-  const Trampoline* t = build_number_trampoline(site);
-  if (t != nullptr) rewrite(site - number_bytes, *t);
+  Trampoline* t = take_trampoline(site);
+  if (t == nullptr) return;
+  const uint64_t start = site - number_bytes;
+  code::build_number_trampoline(*t, address_of(t), site, reinterpret_cast<const uint8_t*>(start),
+                                address_of(common_entry));
+  rewrite(start, *t);
 }
 
 // Mappings of code that are known without a look: what the loader has mapped, what the program has mapped as code, and
@@ -363,11 +307,12 @@ void first_trampoline(Site& s, uint64_t site) {
   }
   if (site + syscall_bytes + longest_displaced > end) return;
   const uint64_t n = displaceable(site);
-  if (n != 0) s.trampoline.store(build_trampoline(site, n), std::memory_order_release);
+  if (n != 0) s.trampoline.store(make_trampoline(site, n), std::memory_order_release);
 }
 
 // The trampoline whose code pc stands in, or nullptr.
 Trampoline* trampoline_at(uint64_t pc) {
+  if (Trampoline* prepared = prepared_trampoline_at(pc); prepared != nullptr) return prepared;
   for (Region& region : regions) {
     const uint64_t low = region.low.load(std::memory_order_acquire);
     if (low == 0) return nullptr;
@@ -430,7 +375,7 @@ uint64_t resume_address(uint64_t site, long nr) {
   }
   if (!is_syscall(site)) return resume_of(*t);
   if (!still_the_same(*t, site)) return after;
-  const bool sure = error_check_bytes(reinterpret_cast<uint8_t*>(after)) != 0;
+  const bool sure = code::error_check_bytes(reinterpret_cast<uint8_t*>(after)) != 0;
   if (hits == (sure ? hot : hot_for_the_unsure) && nothing_jumps_behind(site, sure)) rewrite(site, *t);
   return resume_of(*t);
 }
@@ -442,12 +387,13 @@ void leave_trampoline(Registers& r) {
   const uint64_t after = site_of(*t) + syscall_bytes;
   if (t->displaced == 0) {
     r.rip = offset == 0 ? site_of(*t) - number_bytes : site_of(*t);
-  } else if (offset < resume_offset) {
+  } else if (offset < Trampoline::resume_offset) {
     r.rip = site_of(*t);
-  } else if (offset == resume_offset + t->displaced) {
+  } else if (offset == Trampoline::resume_offset + t->displaced) {
     r.rip = after + t->displaced;
-  } else if (offset == resume_offset && error_check_bytes(t->code + resume_offset) == t->displaced) {
-    do_error_check(t->code + resume_offset, r.rax, r.flags);
+  } else if (offset == Trampoline::resume_offset &&
+             code::error_check_bytes(t->code + Trampoline::resume_offset) == t->displaced) {
+    code::do_error_check(t->code + Trampoline::resume_offset, r.rax, r.flags);
     r.rip = after + t->displaced;
   }
 }

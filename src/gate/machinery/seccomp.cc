@@ -134,12 +134,11 @@ class Book {
 };
 
 constinit Book book;
-constinit std::atomic<long> owner{0};  // the process that the common filters are those of
 
 bool is_only_thread() {
   struct stat st;
   constexpr unsigned links_of_one_thread = 3;
-  if (const long pid = owner; pid != 0 && pid != raw_syscall(__NR_getpid)) return false;
+  if (is_guest()) return false;
   return raw_syscall(__NR_stat, argument("/proc/self/task"), argument(&st)) == 0 && st.st_nlink == links_of_one_thread;
 }
 
@@ -362,10 +361,7 @@ extern "C" void child_has_filters(const ProgramFrame& frame) {
   book.set(raw_syscall(__NR_gettid), reinterpret_cast<const ProgramFilter*>(frame.scratch[0] & ~1ull));
 }
 
-void filters_after_fork(const StackRecord& record) {
-  owner = raw_syscall(__NR_getpid);
-  book.after_fork(record.filters);
-}
+void filters_after_fork(const StackRecord& record) { book.after_fork(record.filters); }
 
 int write_filters() {
   const ProgramFilter* filters = book.find();
@@ -383,7 +379,6 @@ int write_filters() {
 }
 
 bool read_filters(int fd) {
-  owner = raw_syscall(__NR_getpid);
   if (fd < 0) return true;
   const ProgramFilter* newest = nullptr;
   ProgramFilter* last = nullptr;

@@ -34,15 +34,15 @@ bool will_have(int capability) {
 
 }  // namespace
 
-SetId set_id_of(const ProgramFile& file, const struct stat& st) {
-  const uint32_t mode = file.is_virtual ? file.mode : st.st_mode;
+SetId set_id_of(const ProgramFile& file) {
+  const uint32_t mode = file.is_virtual ? file.mode : file.status.st_mode;
   const auto user = static_cast<uint32_t>(raw_syscall(__NR_geteuid));
-  const auto group = static_cast<uint32_t>(raw_syscall(__NR_getegid));
+  constexpr uint32_t gives_group = S_ISGID | S_IXGRP;
   SetId ids;
-  ids.uid = file.is_virtual ? file.uid : st.st_uid;
-  ids.gid = file.is_virtual ? file.gid : st.st_gid;
+  ids.uid = file.is_virtual ? file.uid : file.status.st_uid;
+  ids.gid = file.is_virtual ? file.gid : file.status.st_gid;
   ids.user = (mode & S_ISUID) != 0 && ids.uid != user;
-  ids.group = (mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP) && ids.gid != group;
+  ids.group = (mode & gives_group) == gives_group && ids.gid != static_cast<uint32_t>(raw_syscall(__NR_getegid));
   ids.capabilities = user != 0 && has_capabilities(file);
   if (!ids.any()) return ids;
   return gives_nothing(file.fd) ? SetId{} : ids;
@@ -58,7 +58,7 @@ bool may_take(const SetId& ids) {
 // bprm_fill_uid: without a mapping of both there is neither.
 long take_ids(SetId& ids) {
   constexpr long unmapped = -22;  // EINVAL
-  const long old_group = raw_syscall(__NR_getegid);
+  const long old_group = ids.group ? raw_syscall(__NR_getegid) : keep_id;
   long r = ids.group ? raw_syscall(__NR_setresgid, keep_id, ids.gid, ids.gid) : 0;
   if (r == 0 && ids.user) {
     r = raw_syscall(__NR_setresuid, keep_id, ids.uid, ids.uid);

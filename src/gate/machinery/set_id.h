@@ -20,7 +20,7 @@ struct SetId {
 };
 
 // Nothing where Linux gives nothing: on mounts with nosuid, under no_new_privs, and when the process has it all.
-SetId set_id_of(const ProgramFile& file, const struct stat& st);
+SetId set_id_of(const ProgramFile& file);
 // Whether this process may take the ids. Capabilities of a file cannot be taken.
 bool may_take(const SetId& ids);
 // In the image that runs the program, before it does. 0 or -errno. Ids that the process's user namespace does not know

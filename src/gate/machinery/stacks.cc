@@ -32,12 +32,9 @@ void free_all(uint64_t from, uint64_t to) {
 }  // namespace
 
 void stacks_start() {
-  // Room to grow into is taken and given back.
   constexpr uint64_t all_bytes = GATE_STACKS * stack_bytes, first_bytes = first_stacks * stack_bytes;
   constexpr int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
-  long at = map_aside(all_bytes, PROT_READ | PROT_WRITE, flags);
-  if (!failed(at)) raw_syscall(__NR_munmap, at + static_cast<long>(first_bytes), all_bytes - first_bytes);
-  if (failed(at)) at = map_aside(first_bytes, PROT_READ | PROT_WRITE, flags);
+  const long at = map_aside_with_room(first_bytes, all_bytes, PROT_READ | PROT_WRITE, flags);
   // Without the pool every call runs on the program's own stack.
   if (failed(at)) return;
   gate_stacks = static_cast<uint64_t>(at);

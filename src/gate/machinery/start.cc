@@ -102,18 +102,28 @@ Loaded loaded;
 // Where the kernel puts position independent programs (ELF_ET_DYN_BASE), and by how much it moves them.
 constexpr uint64_t program_base = 0x555555554000, random_pages = 0xfffffff;
 
-bool is_randomised() {
-  constexpr long ask = 0xffffffff, no_randomisation = 0x40000;
-  return (raw_syscall(__NR_personality, ask) & no_randomisation) == 0;
+// The kernel has moved the stack and not told: a stack that ends at the very end is one that it was told not to move.
+// The random bytes that it gives every program (AT_RANDOM) are mixed, since the program keeps them secret.
+uint64_t random_offset(const StartBlock& b) {
+  constexpr uint64_t end_of_stacks = 0x7ffffffff000;
+  uint64_t offset = 0, bytes[2];
+  for (const Elf64_auxv_t* a = b.auxiliary; a->a_type != AT_NULL; a++) {
+    if (a->a_type == AT_EXECFN && page_ceiling(a->a_un.a_val) == end_of_stacks) return 0;
+    if (a->a_type != AT_RANDOM) continue;
+    __builtin_memcpy(bytes, reinterpret_cast<const void*>(a->a_un.a_val), sizeof bytes);
+    const __uint128_t product = static_cast<__uint128_t>(bytes[0] ^ 0x9e3779b97f4a7c15) * (bytes[1] | 1);
+    offset = (static_cast<uint64_t>(product >> 64) & random_pages) << 12;
+  }
+  return offset;
 }
 
-void load_program(const Inheritance& i) {
-  const uint64_t hint = program_base + (is_randomised() ? (random_bits() & random_pages) << 12 : 0);
-  if (load_elf(i.descriptor, hint, loaded.program) < 0)
+void load_program(const StartBlock& b, const Inheritance& i) {
+  const uint64_t hint = program_base + random_offset(b);
+  if (load_elf(i.descriptor, hint, nullptr, loaded.program) < 0)
     die("cannot map the program (is it damaged, or is there no memory left?):", program_path);
   raw_syscall(__NR_close, i.descriptor);
   if (i.interpreter < 0) return;
-  if (load_elf(i.interpreter, 0, loaded.interpreter) < 0)
+  if (load_elf(i.interpreter, 0, prepared_code(i.interpreter_code), loaded.interpreter) < 0)
     die("cannot map the interpreter (is it damaged, or is there no memory left?) of", program_path);
   raw_syscall(__NR_close, i.interpreter);
   loaded.has_interpreter = true;
@@ -206,7 +216,7 @@ void allow_executable_stack(uint64_t* stack) {
   // The strings are the environment's, each with a NUL; the state's is where the string ends.
   dispatch_start(namespace_path, i.state.data());
   hold_program(i.held);
-  load_program(i);
+  load_program(start_block(stack), i);
   stacks_start();
   build_entry_table();
   if (!read_filters(i.filters)) die("no memory for the program's seccomp filters");
@@ -284,6 +294,7 @@ void write_inheritance(const Inheritance& from, StateText& state, FileText& file
   state.add_decimal(from.filters + 1).add(' ');
   state.add_decimal(from.held + 1).add(' ');
   state.add_decimal(from.interpreter + 1).add(' ');
+  state.add_decimal(from.interpreter_code + 1).add(' ');
   // In halves: parse_decimal takes no more than 30 bits.
   for (const uint32_t id : {from.ids.uid, from.ids.gid})
     state.add_digits(id >> 16).add(' ').add_digits(id & 0xffff).add(' ');
@@ -296,11 +307,11 @@ bool read_inheritance(const char* state, const char* file, Inheritance& to) {
   std::string_view rest(state), name(file);
   if (!rest.starts_with(state_variable) || !name.starts_with(file_variable)) return false;
   rest.remove_prefix(state_variable.size());
-  uint64_t descriptor, flags, filters, held, interpreter, name_space_bytes, exe_bytes;
+  uint64_t descriptor, flags, filters, held, interpreter, interpreter_code, name_space_bytes, exe_bytes;
   if (!take_number(rest, descriptor) || !take_number(rest, flags) || !take_number(rest, filters) ||
-      !take_number(rest, held) || !take_number(rest, interpreter) || !take_id(rest, to.ids.uid) ||
-      !take_id(rest, to.ids.gid) || !take_number(rest, name_space_bytes) || !take_number(rest, exe_bytes) ||
-      rest.size() < name_space_bytes + exe_bytes) {
+      !take_number(rest, held) || !take_number(rest, interpreter) || !take_number(rest, interpreter_code) ||
+      !take_id(rest, to.ids.uid) || !take_id(rest, to.ids.gid) || !take_number(rest, name_space_bytes) ||
+      !take_number(rest, exe_bytes) || rest.size() < name_space_bytes + exe_bytes) {
     return false;
   }
   to.descriptor = static_cast<int>(descriptor);
@@ -310,6 +321,7 @@ bool read_inheritance(const char* state, const char* file, Inheritance& to) {
   to.filters = static_cast<int>(filters) - 1;
   to.held = static_cast<int>(held) - 1;
   to.interpreter = static_cast<int>(interpreter) - 1;
+  to.interpreter_code = static_cast<int>(interpreter_code) - 1;
   for (int i = 0; i < 3; i++) to.ignored[i] = (flags & (2u << i)) != 0;
   to.name_space = take_field(rest, name_space_bytes);
   to.exe = take_field(rest, exe_bytes);

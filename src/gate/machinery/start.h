@@ -14,6 +14,7 @@ struct Inheritance {
   int descriptor = -1;          // of the file to load
   int held = -1;                // ProgramFile::held
   int interpreter = -1;         // that the program's file names, opened; -1: it names none
+  int interpreter_code = -1;    // its prepared code; -1: none
   SetId ids;                    // that the program gets
   bool trap = false;            // the seccomp filter is installed
   int filters = -1;             // a descriptor of the seccomp filters, -1: there are none

@@ -130,12 +130,19 @@ int open_for_exec(int dirfd, const char* path, int at_flags, char* resolved, siz
   const long n = raw_syscall(__NR_readlink, argument(link.c_str()), argument(resolved), static_cast<long>(room - 1));
   resolved[n > 0 ? n : 0] = 0;
   file.fd = fd;
-  return 0;
+  return static_cast<int>(raw_syscall(__NR_fstat, fd, argument(&file.status)));
 }
 
-int open_for_load(const char* path, bool) {
-  return static_cast<int>(raw_syscall(__NR_openat, AT_FDCWD, argument(path), O_RDONLY | O_CLOEXEC));
+int open_for_load(const char* path, bool, ProgramFile& file) {
+  file = {};
+  const long fd = raw_syscall(__NR_openat, AT_FDCWD, argument(path), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return static_cast<int>(fd);
+  file.fd = static_cast<int>(fd);
+  return static_cast<int>(raw_syscall(__NR_fstat, fd, argument(&file.status)));
 }
+
+int prepared_code_of(const struct stat&) { return -1; }
+const abi::PreparedCode* prepared_code(int) { return nullptr; }
 
 int gate_descriptor() { return -1; }
 void log_line(const char*) {}

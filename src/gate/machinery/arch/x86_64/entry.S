@@ -31,6 +31,14 @@
 \name:
 .endm
 
+// Where code that is rewritten in advance enters (leader/prepared_code.h): a note, "fusewire", type 1.
+  .section .note.fusewire, "a", @note
+  .balign 4
+  .long 9, 8, 1
+  .asciz "fusewire"
+  .balign 4
+  .quad common_entry
+
   .section .stub, "ax", @progbits
   .balign 4096
 label stub_begin

@@ -1,8 +1,6 @@
-#include "gate/machinery/arch/x86_64/decode.h"
+#include "code/decode.h"
 
-#include "gate/machinery/base.h"
-
-namespace fusewire::gate {
+namespace fusewire::code {
 
 namespace {
 
@@ -13,7 +11,7 @@ struct Form {
   uint8_t immediate = 0;
 };
 
-// Moves and arithmetic between registers and memory; what compilers put behind a system call.
+// Moves and arithmetic between registers and memory, push and pop; what compilers put behind a system call.
 Form form_of(uint8_t opcode) {
   switch (opcode) {
     case 0x01:
@@ -57,6 +55,22 @@ Form form_of(uint8_t opcode) {
     case 0xbf:
       return {true, false, 4};
     case 0x90:
+    case 0x50:
+    case 0x51:
+    case 0x52:
+    case 0x53:
+    case 0x54:
+    case 0x55:
+    case 0x56:
+    case 0x57:
+    case 0x58:
+    case 0x59:
+    case 0x5a:
+    case 0x5b:
+    case 0x5c:
+    case 0x5d:
+    case 0x5e:
+    case 0x5f:
       return {true, false, 0};
     default:
       return {};
@@ -103,14 +117,13 @@ int32_t read_distance(const uint8_t* p) {
   return distance;
 }
 
+}  // namespace
+
 bool is_short_jump(uint8_t opcode) { return opcode == 0xeb || (opcode & 0xf0) == 0x70 || (opcode & 0xfc) == 0xe0; }
 
-// Whether the four bytes of a distance at p, if they are one, belong to a jump or call.
 bool has_near_opcode(const uint8_t* p) {
   return p[-1] == 0xe8 || p[-1] == 0xe9 || (p[-2] == 0x0f && (p[-1] & 0xf0) == 0x80);
 }
-
-}  // namespace
 
 size_t error_check_bytes(const uint8_t* p) {
   const bool of_rax = p[0] == 0x48 && p[1] == 0x3d;
@@ -160,4 +173,4 @@ bool is_jumped_into(uint64_t site, uint64_t low, uint64_t high) {
   return false;
 }
 
-}  // namespace fusewire::gate
+}  // namespace fusewire::code
