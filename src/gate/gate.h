@@ -129,9 +129,10 @@ int copy_to_program(void* to, const void* from, size_t bytes);
 // Length of a NUL-terminated string in the program's memory, or -EFAULT, or -ENAMETOOLONG when room is not enough;
 // copies it with its NUL.
 long copy_string_from_program(char* to, const char* from, size_t room);
-// Maps prepared code in place of a mapping at `at` of so many bytes of its file from `offset` on. false: it does not
-// fit, or there is no room for its trampolines; what was mapped at `at` is still.
-bool map_prepared(const abi::PreparedCode& code, uint64_t at, uint64_t bytes, uint64_t offset);
+// Maps prepared code in place of a mapping at `at` of so many bytes of its file from `offset` on, for a loader whose own
+// code is prepared. false: another caller, as an emulator that reads the code and runs it by itself; or it does not
+// fit, or there is no room for its trampolines. What was mapped at `at` is still then.
+bool map_prepared_for_loader(const abi::PreparedCode& code, uint64_t at, uint64_t bytes, uint64_t offset);
 // The dispatcher's record of the process that makes the call which runs here, where that is known already.
 void* process_of_call();
 // Whether signals wait for the end of the call that runs here (see dispatch_call).

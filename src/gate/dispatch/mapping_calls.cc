@@ -136,7 +136,8 @@ long map_native(const CallFrame& f) {
   const abi::PreparedCode* code = prepared_code(prepared_code_of(st));
   if (code == nullptr) return pass_on;
   const uint64_t bytes = (static_cast<uint64_t>(f.arg[1]) + page_size - 1) & ~uint64_t{page_size - 1};
-  const bool is_mapped = map_prepared(*code, static_cast<uint64_t>(f.arg[0]), bytes, static_cast<uint64_t>(f.arg[5]));
+  const bool is_mapped =
+      map_prepared_for_loader(*code, static_cast<uint64_t>(f.arg[0]), bytes, static_cast<uint64_t>(f.arg[5]));
   return is_mapped ? f.arg[0] : pass_on;
 }
 

@@ -43,6 +43,8 @@ uint64_t resume_address(uint64_t site, long nr);
 // Brings an interrupted context that stands in a trampoline back to an address of the program, where it can.
 void leave_trampoline(Registers& r);
 void patch_after_fork();
+// As map_prepared_for_loader, whoever asks.
+bool map_prepared(const abi::PreparedCode& code, uint64_t at, uint64_t bytes, uint64_t offset);
 // Whether pc stands in a trampoline of prepared code: that trampoline, else nullptr.
 code::Trampoline* prepared_trampoline_at(uint64_t pc);
 // A private mapping of a file that is code and cannot be written.

@@ -52,7 +52,22 @@ bool map_trampolines(const abi::PreparedCode& code, uint64_t low) {
   return true;
 }
 
+bool is_in_prepared_code(uint64_t address) {
+  for (const Trampolines& t : trampolines) {
+    const uint64_t low = t.low.load(std::memory_order_acquire);
+    if (low != 0 && address - (low + t.code->below) < t.code->bytes) return true;
+  }
+  return false;
+}
+
 }  // namespace
+
+bool map_prepared_for_loader(const abi::PreparedCode& code, uint64_t at, uint64_t bytes, uint64_t offset) {
+  const char here = 0;
+  if (!on_gate_stack(address_of(&here))) return false;
+  const uint64_t caller = record_of_stack(address_of(&here)).program->return_address;
+  return is_in_prepared_code(caller) && map_prepared(code, at, bytes, offset);
+}
 
 bool map_prepared(const abi::PreparedCode& code, uint64_t at, uint64_t bytes, uint64_t offset) {
   if (gate_descriptor() < 0 || offset != code.offset || bytes != code.bytes || at <= code.below) return false;
