@@ -32,6 +32,8 @@ enum class MountState : uint32_t {
 struct MountStatistics {
   std::atomic<uint64_t> requests, replies, rejected, forgets;
   std::atomic<uint64_t> hits;  // calls that clients answered out of the view
+  // Cached names and inodes, and the bytes that the half has in all, the view included.
+  std::atomic<uint64_t> names, inodes, cache_bytes;
   std::atomic<uint32_t> waiting, max_background, congestion_threshold, open_files;
 };
 

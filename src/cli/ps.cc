@@ -48,7 +48,10 @@ nlohmann::json to_json(const leader::MountInfo& mount) {
           {"forgets", mount.forgets},
           {"max_background", mount.max_background},
           {"congestion_threshold", mount.congestion_threshold},
-          {"open_files", mount.open_files}};
+          {"open_files", mount.open_files},
+          {"names", mount.names},
+          {"inodes", mount.inodes},
+          {"cache_bytes", mount.cache_bytes}};
 }
 
 nlohmann::json to_json(const std::vector<leader::NamespaceInfo>& namespaces) {

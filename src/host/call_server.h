@@ -53,6 +53,7 @@ class CallServer final : CallEnd {
   // How many calls there have ever been, those that clients answered themselves among them.
   uint64_t begun() const { return begun_ + view_.hits(); }
   uint64_t hits() const { return view_.hits(); }
+  uint64_t view_bytes(syscall::Mount& mount) const { return view_.used_bytes(mount); }
   uint64_t refused() const { return refused_; }
 
  private:

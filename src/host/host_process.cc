@@ -335,6 +335,9 @@ void HostProcess::publish() {
   put(statistics->rejected, counters.rejected.load(std::memory_order_relaxed));
   put(statistics->forgets, counters.forgets.load(std::memory_order_relaxed));
   put(statistics->hits, calls_.hits());
+  put(statistics->names, mount_ ? mount_->cached_names() : 0);
+  put(statistics->inodes, mount_ ? mount_->cached_inodes() : 0);
+  put(statistics->cache_bytes, host_.bytes_out() + (mount_ ? calls_.view_bytes(*mount_) : 0));
   put(statistics->waiting, counters.waiting.load(std::memory_order_relaxed));
   put(statistics->max_background, connection_->limits().max_background);
   put(statistics->congestion_threshold, connection_->limits().congestion_threshold);

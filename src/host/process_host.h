@@ -28,6 +28,8 @@ class ProcessHost final : public kernel::Host {
   // The system call that a thread is in, for its call and returned steps.
   void set_traced_call(uint32_t pid, const TracedCall& call) { traced_calls_.insert_or_assign(pid, call); }
   void forget_traced_call(uint32_t pid) { traced_calls_.erase(pid); }
+  // What the half has of memory.
+  size_t bytes_out() const { return pages_.bytes_out(); }
 
  private:
   std::unordered_map<uint32_t, TracedCall> traced_calls_;

@@ -68,7 +68,8 @@ abi::LeaderReply Leader::open_device(uint32_t daemon_pid, uint32_t uid, uint32_t
   const uint32_t id = next_id_;
   abi::ConnectionEntry& entry = table_.table().connection[*index];
   for (auto* count :
-       {&entry.statistics.requests, &entry.statistics.replies, &entry.statistics.rejected, &entry.statistics.forgets})
+       {&entry.statistics.requests, &entry.statistics.replies, &entry.statistics.rejected, &entry.statistics.forgets,
+        &entry.statistics.hits, &entry.statistics.names, &entry.statistics.inodes, &entry.statistics.cache_bytes})
     count->store(0);
   for (auto* count : {&entry.statistics.waiting, &entry.statistics.open_files}) count->store(0);
   auto host = start_host({.connection = id,

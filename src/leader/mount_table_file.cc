@@ -48,6 +48,9 @@ void add_connection(MountInfo& info, const abi::ConnectionEntry& entry) {
   info.connection = entry.id;
   info.daemon_pid = entry.daemon_pid;
   info.host_pid = entry.host_pid;
+  info.names = statistics.names.load(std::memory_order_relaxed);
+  info.inodes = statistics.inodes.load(std::memory_order_relaxed);
+  info.cache_bytes = statistics.cache_bytes.load(std::memory_order_relaxed);
   info.hits = statistics.hits.load(std::memory_order_relaxed);
   info.requests = statistics.requests.load(std::memory_order_relaxed);
   info.replies = statistics.replies.load(std::memory_order_relaxed);

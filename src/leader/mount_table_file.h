@@ -38,6 +38,7 @@ struct MountInfo {  // a copy of one MountEntry with its connection, checked
   uint32_t id = 0;
   uint32_t connection = 0, daemon_pid = 0, host_pid = 0, user_id = 0, view = 0;
   std::string path{}, type{}, source{};
+  uint64_t names = 0, inodes = 0, cache_bytes = 0;
   uint64_t hits = 0, requests = 0, replies = 0, rejected = 0, forgets = 0;
   uint32_t waiting = 0, max_background = 0, congestion_threshold = 0, open_files = 0;
 };

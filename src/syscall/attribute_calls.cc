@@ -42,6 +42,8 @@ Task<Result<Stat>> statx_at(MountImpl& mount, Caller& caller, Place place, uint3
 
 Task<Result<Stat>> stat_file(MountImpl& mount, Caller& caller, File& file, uint32_t mask) {
   FileUse use(file);
+  // Who asks again finds the inode in the view, which it comes to with its name.
+  if (file.dentry->hashed && !file.dentry->is_root()) mount.sb.used(*file.dentry);
   auto stat = co_await stat_inode(mount, caller, *file.inode, mask, kernel::Sync::as_needed);
   co_return stat;
 }
