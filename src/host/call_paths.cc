@@ -61,6 +61,7 @@ Task<Number> run_chdir(Call& call) {
 Task<Number> run_statx(Call& call) {
   const Place place = place1(call);
   auto result = co_await call.mount->sys_statx(call.caller, place, arg32(call, 0), arg32(call, 1), call.leave);
+  if (place.start) call.inode_row = call.view->handle_of(place.start->inode->view_row);
   co_return value(call, result);
 }
 

@@ -27,12 +27,18 @@ Task<Result<Stat>> stat_inode(MountImpl& mount, Caller& caller, Inode& inode, ui
   co_return stat;
 }
 
+// Who asks again finds the inode in the view, which it comes to with its name.
+void show_name(MountImpl& mount, File& file) {
+  if (file.dentry->hashed && !file.dentry->is_root()) mount.sb.used(*file.dentry);
+}
+
 Task<Result<Stat>> statx_at(MountImpl& mount, Caller& caller, Place place, uint32_t at_flags, uint32_t mask,
                             Leave& leave) {
   constexpr uint32_t syncs = abi::at_statx_force_sync | abi::at_statx_dont_sync;
   constexpr uint32_t known = syncs | abi::at_symlink_nofollow | abi::at_no_automount | abi::at_empty_path;
   if ((at_flags & ~known) || (at_flags & syncs) == syncs || (mask & abi::statx_reserved))
     co_return error(Errno::einval);
+  if (place.start) show_name(mount, *place.start);
   auto found = co_await resolve(mount, caller, place, at_flags, leave);
   if (!found) co_return error(found.error());
   Ref<Inode> inode(*(*found)->inode);
@@ -42,8 +48,7 @@ Task<Result<Stat>> statx_at(MountImpl& mount, Caller& caller, Place place, uint3
 
 Task<Result<Stat>> stat_file(MountImpl& mount, Caller& caller, File& file, uint32_t mask) {
   FileUse use(file);
-  // Who asks again finds the inode in the view, which it comes to with its name.
-  if (file.dentry->hashed && !file.dentry->is_root()) mount.sb.used(*file.dentry);
+  show_name(mount, file);
   auto stat = co_await stat_inode(mount, caller, *file.inode, mask, kernel::Sync::as_needed);
   co_return stat;
 }

@@ -64,3 +64,4 @@ if command -v gdb > /dev/null; then
     'import os; os.getppid()' > gdb.out 2>&1
   rule "a debugger stops in its functions" grep -q 'Breakpoint 1, .*getppid' gdb.out
 fi
+finish

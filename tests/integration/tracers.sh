@@ -11,7 +11,7 @@ has gdb && rule_sh "gdb stops it at a breakpoint and reads its memory" "$(declar
 has gdb && rule_sh "a debugger sees no signal of the gate's" "! grep SIGSYS out"
 has strace && rule_sh "strace starts a program" 'strace -o out mnt/program || test $? = 5; grep "exited with 5" out'
 has strace && rule_sh "strace follows six hundred processes, one after the other, each to its end" \
-  'strace -f -o out sh -c "for i in $(seq -s " " 600); do /bin/true; done"; test $(grep -c "exit_group(0)" out) = 601'
+  'strace -f -o out sh -c "for i in $(seq -s " " 600); do /bin/true; done"; test $(grep -c "+++ exited with 0 +++" out) = 601'
 has valgrind && rule_sh "valgrind runs a program" 'valgrind -q mnt/program || test $? = 5'
 rule "umount" fusewire umount mnt
 finish

@@ -50,6 +50,46 @@ child.wait()
 PY
 rule "what another process changes is seen at once" python3 sees.py
 
+# From a directory that is open, and from the working directory: it is that directory, whatever it is called by now.
+cat > relative.py << 'PY'
+import os, subprocess, sys
+def fails(error, f):
+    try: f()
+    except error: return True
+os.makedirs("mnt/r/s")
+open("mnt/r/s/g", "w").write("12345")
+top = os.getcwd()
+directory = os.open("mnt/r", os.O_RDONLY)
+looks = {"dirfd": lambda name: os.stat(name, dir_fd=directory), "cwd": os.stat}
+for way in sys.argv[1:]:
+    look = looks[way]
+    if way == "cwd": os.chdir("mnt/r")
+    hits = int(subprocess.check_output(["bash", "-c", "cd " + top + "; hits mnt"]))
+    for i in range(500): assert look("s/g").st_size == 5
+    for i in range(500): assert fails(FileNotFoundError, lambda: look("s/missing"))
+    subprocess.check_call(["bash", "-c", f"cd {top}; wait_until has_hits mnt {hits + 450}"])
+    # Another one with its name.
+    subprocess.check_call(f"cd {top}; mv mnt/r mnt/away && mkdir -p mnt/r/s && echo > mnt/r/s/g", shell=True)
+    for i in range(100): assert look("s/g").st_size == 5
+    subprocess.check_call(f"cd {top}; chmod 600 mnt/away/s/g; rm -r mnt/r; mv mnt/away mnt/r", shell=True)
+    assert look("s/g").st_mode & 0o777 == 0o600
+    # It is no directory, and one that is gone.
+    assert fails(NotADirectoryError, lambda: look("s/g/x"))
+subprocess.check_call(f"cd {top}; rm -r mnt/r", shell=True)
+for way in sys.argv[1:]:
+    for i in range(100): assert fails(FileNotFoundError, lambda: looks[way]("s/g"))
+# A number that another directory has by now.
+os.chdir(top)
+os.mkdir("mnt/other")
+open("mnt/other/s", "w").write("1")
+os.dup2(os.open("mnt/other", os.O_RDONLY), directory)
+for i in range(100): assert os.stat("s", dir_fd=directory).st_size == 1
+os.close(directory)
+assert fails(OSError, lambda: os.stat("s", dir_fd=directory))
+PY
+export -f wait_until
+rule "relative paths are answered too" python3 relative.py dirfd cwd
+
 cat > forks.py << 'PY'
 import os
 for i in range(200): os.stat("mnt/f")

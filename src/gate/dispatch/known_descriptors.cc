@@ -1,5 +1,7 @@
 #include "gate/dispatch/known_descriptors.h"
 
+#include <fcntl.h>
+
 #include <atomic>
 #include <cstddef>
 
@@ -37,6 +39,7 @@ struct Known {
   OfFile row, position;
 };
 GATE_LARGE Known known[numbers];
+OfFile row_of_cwd;
 std::atomic<uint32_t> changes{0};
 std::atomic<uint32_t> age{0};
 std::atomic<bool> is_shared{false};
@@ -104,9 +107,13 @@ bool is_known_virtual(int fd, VirtualFile& file) {
   return true;
 }
 
-uint64_t known_inode(int fd, uint64_t token) { return is_kept(fd) ? known[fd].row.get(token) : 0; }
+uint64_t known_inode(int fd, uint64_t token) {
+  if (fd == AT_FDCWD) return row_of_cwd.get(token);
+  return is_kept(fd) ? known[fd].row.get(token) : 0;
+}
 
 void learn_inode(int fd, uint64_t token, uint64_t row) {
+  if (fd == AT_FDCWD) row_of_cwd.put(token, row);
   if (is_kept(fd)) known[fd].row.put(token, row);
 }
 

@@ -19,7 +19,7 @@ bool is_known_native(int fd);
 bool is_known_virtual(int fd, VirtualFile& file);
 // The inode of the file with this token, as its connection's view has it (abi::ViewInode::handle); 0: it is not known.
 uint64_t known_inode(int fd, uint64_t token);
-void learn_inode(int fd, uint64_t token, uint64_t row);
+void learn_inode(int fd, uint64_t token, uint64_t row);  // fd: AT_FDCWD is the working directory
 // Likewise its position (RingCall::position).
 uint64_t known_position(int fd, uint64_t token);
 void learn_position(int fd, uint64_t token, uint64_t position);

@@ -130,6 +130,8 @@ void NativeLook::look() {
   absolute = text.view().starts_with('/');
   if (possible.virtual_root && process().virtual_root.fd >= 0) return;
   if (!absolute && dirfd == AT_FDCWD && possible.virtual_cwd && process().cwd.fd >= 0) return;
+  VirtualFile start;
+  if (!absolute && dirfd != AT_FDCWD && is_known_virtual(dirfd, start)) return;
   std::string_view rest = text.view();
   while (!rest.empty()) {
     const std::string_view name = rest.substr(0, rest.find('/'));

@@ -65,6 +65,7 @@ long path_call(const CallFrame& frame, const PathArgument& argument, abi::CallNu
     r = place_path(call, where, at);
     if (r == 0) r = fill(call);
     if (r == 0) r = call.run();
+    if (call.inode_row() != 0 && number == abi::CallNumber::statx) learn_start(where, call.inode_row());
     if (r != left_mount) return finish(call, r);
     r = follow_leave(call, argument.how, leaves, where);
   }

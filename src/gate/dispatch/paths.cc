@@ -299,7 +299,10 @@ long resolve_text(int dirfd, Walk& walk, How how, Where& where) {
   const std::string_view path = walk.pending.view();
   const bool absolute = path.starts_with('/');
   VirtualFile start;
-  if (!absolute && virtual_start(dirfd, start)) return enter(where, start, path);
+  if (!absolute && virtual_start(dirfd, start)) {
+    where.start_fd = dirfd;
+    return enter(where, start, path);
+  }
   if (absolute && enter_root(where, path)) return where.text.overflowed() ? -ENAMETOOLONG : 0;
   const bool special = path.starts_with("/proc") || path.starts_with("/dev/");
   if (!special && !anything_mounted() && !possible.virtual_file) return 0;
@@ -314,6 +317,7 @@ long resolve_text(int dirfd, Walk& walk, How how, Where& where) {
 void reset(Where& where) {
   where.is_virtual = where.rewritten = false;
   where.start = {};
+  where.start_fd = -1;
   where.magic = Magic::none;
   where.text.clear();
 }

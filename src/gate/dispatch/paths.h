@@ -39,6 +39,7 @@ struct Where {
   // Virtual: an open file to start from, or token 0: the mount's root; then text is the rest of the path, relative,
   // "" for the start itself.
   VirtualFile start;
+  int start_fd = -1;  // of a relative path: what names its start, a descriptor or AT_FDCWD
   // Native, last component not followed: what that link stands for (start is filled for file and cwd).
   Magic magic = Magic::none;
   Text<40> process;    // of Magic::program: its directory in /proc

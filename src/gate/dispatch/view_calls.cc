@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include "gate/dispatch/clock.h"
+#include "gate/dispatch/known_descriptors.h"
 #include "gate/dispatch/mapped_views.h"
 #include "gate/dispatch/mounts.h"
 #include "gate/dispatch/process.h"
@@ -17,6 +18,12 @@ uint64_t latest_now() {
   return now == 0 ? UINT64_MAX : now + coarse_clock_behind;
 }
 
+bool find_start(const abi::ViewWalk<abi::MappedView, uint64_t (*)()>& walk, const Where& where, abi::ViewStart& start) {
+  if (where.start.token == 0) return walk.start_of(where.start.mount, start) == abi::ViewAnswer::found;
+  start.inode = known_inode(where.start_fd, where.start.token);
+  return start.inode != 0;
+}
+
 // judge(walk, start, row, view): what a file that was found makes of the call, or not_known. A trace shows every call,
 // so while there is one the host is told of each.
 template <class Judge>
@@ -28,11 +35,11 @@ long ask_view(const Where& where, bool follow, Judge judge) {
   {
     const ViewUse use(p, connection);
     if (use) {
-      abi::ViewWalk walk(use.view().rows, use.view().caller, latest_now);
+      abi::ViewWalk<abi::MappedView, uint64_t (*)()> walk(use.view().rows, use.view().caller, latest_now);
       abi::ViewStart start;
       abi::ViewInode row{};
-      const bool starts = where.start.token == 0 && walk.start_of(where.start.mount, start) == abi::ViewAnswer::found;
-      const abi::ViewAnswer answer = starts ? walk.walk(start, where.text.view(), follow, row) : abi::ViewAnswer::miss;
+      const abi::ViewAnswer answer =
+          find_start(walk, where, start) ? walk.walk(start, where.text.view(), follow, row) : abi::ViewAnswer::miss;
       if (answer == abi::ViewAnswer::absent) result = -ENOENT;
       if (answer == abi::ViewAnswer::found) result = judge(walk, start, row, use.view());
       if (result != not_known) {
@@ -49,6 +56,10 @@ long ask_view(const Where& where, bool follow, Judge judge) {
 bool follows(long at_flags) { return (at_flags & AT_SYMLINK_NOFOLLOW) == 0; }
 
 }  // namespace
+
+void learn_start(const Where& where, uint64_t row) {
+  if (where.start.token != 0) learn_inode(where.start_fd, where.start.token, row);
+}
 
 long known_stat(const Where& where, bool exact, long at_flags, uint32_t mask, abi::Stat& stat) {
   if ((at_flags & AT_STATX_FORCE_SYNC) != 0) return not_known;
@@ -80,7 +91,9 @@ long known_fstat(const VirtualFile& file, uint64_t row, uint32_t mask, abi::Stat
   return not_known;
 }
 
+// What is on the mount, as noexec, is not known of where an open file stands.
 long known_access(const Where& where, long at_flags, uint32_t mask) {
+  if (where.start.token != 0) return not_known;
   return ask_view(where, follows(at_flags), [&](const auto& walk, const auto& start, const auto& row, const auto&) {
     return walk.allows(row, mask, start.mount_flags) ? 0L : not_known;
   });
