@@ -59,22 +59,17 @@ a = opened("a"); socket.send_fds(one, [b"x"], [a]); os.close(a); others()
 received = socket.recv_fds(other, 1, 1)[1][0]
 assert look(received) == "a"'
 rule "other processes find by /proc what stands at the number now" python '
-r, w = os.pipe()
+r, w = os.pipe(); ready, tell = os.pipe()
 if (child := os.fork()) == 0:
-    warm(); a = opened("a"); assert os.read(r, 1)
+    warm(); a = opened("a"); os.write(tell, bytes([a])); os.read(r, 1)
     os.close(a); b = opened("b"); assert b == a, (a, b)
-    os.write(1, b""); os.read(r, 1); os._exit(0)
-import time
-def path():
-    for fd in os.listdir(f"/proc/{child}/fd"):
-        try: link = os.readlink(f"/proc/{child}/fd/{fd}")
-        except FileNotFoundError: continue
-        if "/mnt/" in link: return fd, link[-1]
-while not (seen := path()) or seen[1] != "a": time.sleep(0.01)
-assert look(os.open(f"/proc/{child}/fd/{seen[0]}", os.O_RDONLY)) == "a"
-os.write(w, b"x")
-while not (seen := path()) or seen[1] != "b": time.sleep(0.01)
-assert look(os.open(f"/proc/{child}/fd/{seen[0]}", os.O_RDONLY)) == "b"
+    os.write(tell, b"x"); os.read(r, 1); os._exit(0)
+path = f"/proc/{child}/fd/{os.read(ready, 1)[0]}"
+assert os.readlink(path).endswith("/mnt/a")
+assert look(os.open(path, os.O_RDONLY)) == "a"
+os.write(w, b"x"); os.read(ready, 1)
+assert os.readlink(path).endswith("/mnt/b")
+assert look(os.open(path, os.O_RDONLY)) == "b"
 os.write(w, b"x")
 assert os.waitpid(child, 0)[1] == 0'
 rule "a descriptor taken from another process is of the file that it has there" python '

@@ -167,7 +167,8 @@ long open_path(const CallFrame& frame, Open open) {
   VirtualOpen to_open(open, path);
   const long opened = path_call(
       frame, open.argument, abi::CallNumber::openat, start_itself, [&](RingCall& call) { return to_open.fill(call); },
-      [&](RingCall& call, long result) { return to_open.finish(call, result); });
+      [&](RingCall& call, long result) { return to_open.finish(call, result); }, pass_natively,
+      [&](const Where& where) { return open.argument.how.makes ? not_known : known_missing(where, open.flags); });
   return to_open.descriptor(opened);
 }
 

@@ -1,5 +1,6 @@
 #include "gate/dispatch/view_calls.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 
 #include "gate/dispatch/clock.h"
@@ -89,6 +90,11 @@ long known_fstat(const VirtualFile& file, uint64_t row, uint32_t mask, abi::Stat
   }
   count_call(p, file.connection);
   return not_known;
+}
+
+long known_missing(const Where& where, uint64_t open_flags) {
+  return ask_view(where, (open_flags & O_NOFOLLOW) == 0,
+                  [](const auto&, const auto&, const auto&, const auto&) { return not_known; });
 }
 
 // What is on the mount, as noexec, is not known of where an open file stands.
