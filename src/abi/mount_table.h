@@ -10,6 +10,8 @@
 #include <cstdint>
 #include <string_view>
 
+#include "abi/prepared_code.h"
+
 namespace fusewire::abi {
 
 inline constexpr uint32_t mount_table_magic = 0x4657544d;  // "FWTM"
@@ -121,18 +123,6 @@ struct Covered {
   HashSet devices;        // of Cover::own_device
   HashSet links;          // names of symlinks in the root: a hint, as it was when the namespace began
 };
-
-// Code of a file in which system-call sites already lead to trampolines (code/trampoline.h): in the gate's file, behind
-// the gate, and mapped in place of the file's own by a private mapping. First the trampolines, then the code.
-struct PreparedCode {
-  uint64_t device, inode, size, modified, changed;  // of the file; times in nanoseconds
-  uint64_t offset, bytes;                           // of its executable segment, whole pages
-  uint64_t place;                                   // in the gate's file
-  uint64_t trampoline_bytes;                        // whole pages
-  uint64_t below;                                   // the trampolines begin so far below the code
-  char path[256];                                   // without links; NUL-terminated
-};
-inline constexpr uint32_t prepared_codes_max = 4;
 
 struct MountTable {
   uint32_t magic, version;

@@ -107,8 +107,6 @@ size_t instruction_bytes(const uint8_t* p) {
   return n + form.immediate;
 }
 
-constexpr uint64_t jump_bytes = 5;
-
 bool lands_inside(uint64_t target, uint64_t site) { return target > site && target < site + jump_bytes; }
 
 int32_t read_distance(const uint8_t* p) {

@@ -6,6 +6,10 @@
 
 namespace fusewire::code {
 
+inline constexpr uint64_t syscall_bytes = 2;
+// Of the jump that takes the place of a `syscall` and of what follows it.
+inline constexpr uint64_t jump_bytes = 5;
+
 // The C library's check for an error, `cmp $-4095|-4096, %rax` or the same of %eax, at p: its length, else 0.
 size_t error_check_bytes(const uint8_t* p);
 // What that instruction does: sets the arithmetic flags from rax.

@@ -1,10 +1,10 @@
 #include "code/trampoline.h"
 
-#include "code/decode.h"
-
 namespace fusewire::code {
 
 namespace {
+
+constexpr uint64_t landing_bytes = 4;
 
 void put_distance(uint8_t* at, uint64_t from, uint64_t to) {
   const auto distance = static_cast<int32_t>(static_cast<int64_t>(to - from));
@@ -46,12 +46,15 @@ void build_number_trampoline(Trampoline& t, uint64_t at, uint64_t site, const ui
   finish(t, at, site, 0, entry);
 }
 
+bool follows_landing(const uint8_t* p) {
+  return __builtin_memcmp(p - landing_bytes, "\xf3\x0f\x1e\xfa", landing_bytes) == 0;
+}
+
 bool is_number_stub(const uint8_t* start, uint64_t address, int32_t& nr) {
-  constexpr uint64_t function_alignment = 16, landing_bytes = 4;  // endbr64
+  constexpr uint64_t function_alignment = 16;
   const uint64_t place = address % function_alignment;
   if ((place != 0 && place != landing_bytes) || start[0] != 0xb8) return false;
-  if (place == landing_bytes && __builtin_memcmp(start - landing_bytes, "\xf3\x0f\x1e\xfa", landing_bytes) != 0)
-    return false;
+  if (place == landing_bytes && !follows_landing(start)) return false;
   __builtin_memcpy(&nr, start + 1, sizeof nr);
   return true;
 }

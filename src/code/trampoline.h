@@ -17,10 +17,10 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "code/decode.h"
+
 namespace fusewire::code {
 
-inline constexpr uint64_t syscall_bytes = 2;
-inline constexpr uint64_t jump_bytes = 5;
 inline constexpr uint64_t number_bytes = 5;  // mov $nr, %eax
 
 struct alignas(64) Trampoline {
@@ -40,6 +40,8 @@ void build_trampoline(Trampoline& t, uint64_t at, uint64_t site, const uint8_t* 
 // The other form; number: the `mov` in front of the site.
 void build_number_trampoline(Trampoline& t, uint64_t at, uint64_t site, const uint8_t* number, uint64_t entry);
 
+// Whether an endbr64, where a function begins that is called by its address, stands in front of p.
+bool follows_landing(const uint8_t* p);
 // Whether the instruction at `start`, in front of a `syscall`, is the `mov $nr, %eax` of a function that does nothing
 // else: its address says that it begins one. The four bytes before must be readable. nr: what it loads.
 bool is_number_stub(const uint8_t* start, uint64_t address, int32_t& nr);

@@ -8,7 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "abi/mount_table.h"
+#include "abi/prepared_code.h"
 
 namespace fusewire::gate {
 
@@ -95,7 +95,6 @@ int open_for_load(const char* path, bool check, ProgramFile& file);
 int prepared_code_of(const struct stat& file);
 // nullptr: no such index.
 const abi::PreparedCode* prepared_code(int index);
-
 // In the image that runs a mount's file: keeps ProgramFile::held until the process ends or executes something else.
 void hold_program(int held);
 // What /proc/self/exe is for this image; kept by the machinery, read by the dispatcher.
@@ -129,8 +128,8 @@ int copy_to_program(void* to, const void* from, size_t bytes);
 // Length of a NUL-terminated string in the program's memory, or -EFAULT, or -ENAMETOOLONG when room is not enough;
 // copies it with its NUL.
 long copy_string_from_program(char* to, const char* from, size_t room);
-// Maps prepared code in place of a mapping at `at` of so many bytes of its file from `offset` on, for a loader whose own
-// code is prepared. false: another caller, as an emulator that reads the code and runs it by itself; or it does not
+// Maps prepared code in place of a mapping at `at` of so many bytes of its file from `offset` on, for a loader whose
+// own code is prepared. false: another caller, as an emulator that reads the code and runs it by itself; or it does not
 // fit, or there is no room for its trampolines. What was mapped at `at` is still then.
 bool map_prepared_for_loader(const abi::PreparedCode& code, uint64_t at, uint64_t bytes, uint64_t offset);
 // The dispatcher's record of the process that makes the call which runs here, where that is known already.

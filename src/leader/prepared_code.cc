@@ -27,10 +27,6 @@ constexpr int32_t call_numbers = 512;
 uint64_t page_floor(uint64_t n) { return n & ~(page_bytes - 1); }
 uint64_t page_ceiling(uint64_t n) { return page_floor(n + page_bytes - 1); }
 
-uint64_t nanoseconds(const timespec& t) {
-  return static_cast<uint64_t>(t.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(t.tv_nsec);
-}
-
 template <class T>
 std::optional<T> read_at(std::span<const std::byte> bytes, uint64_t offset) {
   if (offset > bytes.size() || sizeof(T) > bytes.size() - offset) return std::nullopt;
@@ -122,7 +118,7 @@ class Segment {
   bool begins_function(uint64_t start) const {
     constexpr std::array<uint8_t, 4> ends = {0xc3, 0xcc, 0x90, 0x00};
     if (start < number_bytes) return false;
-    if (std::memcmp(bytes_ + start - 4, "\xf3\x0f\x1e\xfa", 4) == 0) return true;
+    if (code::follows_landing(bytes_ + start)) return true;
     return std::ranges::find(ends, bytes_[start - 1]) != ends.end();
   }
 
@@ -239,12 +235,7 @@ std::optional<PreparedFile> prepare_file(const std::string& path, uint64_t entry
   segment.rewrite(sites, trampolines.data(), layout->low - trampoline_bytes, entry);
 
   PreparedFile prepared;
-  const struct stat& status = file.status();
-  prepared.code = {.device = status.st_dev,
-                   .inode = status.st_ino,
-                   .size = static_cast<uint64_t>(status.st_size),
-                   .modified = nanoseconds(status.st_mtim),
-                   .changed = nanoseconds(status.st_ctim),
+  prepared.code = {.file = abi::identity_of(file.status()),
                    .offset = offset,
                    .bytes = bytes,
                    .place = 0,

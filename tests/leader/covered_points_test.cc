@@ -10,6 +10,8 @@
 #include <filesystem>
 #include <fstream>
 
+#include "support/temporary_directory.h"
+
 namespace fusewire::leader {
 namespace {
 
@@ -17,22 +19,16 @@ using testing::ElementsAre;
 
 class CoveredPointsTest : public testing::Test {
  protected:
-  void SetUp() override {
-    char name[] = "/tmp/covered-test-XXXXXX";
-    ASSERT_NE(::mkdtemp(name), nullptr);
-    root_ = name;
-    ASSERT_EQ(::mkdir(at("empty").c_str(), 0700), 0);
-  }
-  void TearDown() override { std::filesystem::remove_all(root_); }
+  void SetUp() override { ASSERT_EQ(::mkdir(at("empty").c_str(), 0700), 0); }
 
-  std::string at(const std::string& name) const { return root_ + "/" + name; }
+  std::string at(const std::string& name) const { return root_.at(name); }
   abi::Cover cover(const std::string& name) { return points_.cover(1, at(name), 0, 0).cover; }
   bool has_changes() const {
     pollfd ready{points_.changes(), POLLIN, 0};
     return ::poll(&ready, 1, 0) == 1;
   }
 
-  std::string root_;
+  const TemporaryDirectory root_;
   CoveredPoints points_;
 };
 

@@ -15,6 +15,7 @@
 #include <initializer_list>
 
 #include "code/trampoline.h"
+#include "support/temporary_directory.h"
 
 // What the gate does, in short: the call, and on to where r11 says.
 asm(R"(
@@ -50,13 +51,6 @@ std::string jump_to(int32_t distance) {
 
 class PreparedCodeTest : public testing::Test {
  protected:
-  void SetUp() override {
-    char name[] = "/tmp/prepared-test-XXXXXX";
-    ASSERT_NE(::mkdtemp(name), nullptr);
-    root_ = name;
-  }
-  void TearDown() override { std::filesystem::remove_all(root_); }
-
   // A library: a page of headers, a page of code in which each function begins at a multiple of 64.
   std::string make(std::initializer_list<std::string> functions) {
     std::string code;
@@ -79,7 +73,7 @@ class PreparedCodeTest : public testing::Test {
     file.append(reinterpret_cast<const char*>(segments), sizeof segments);
     file.resize(page);
     file += code;
-    const std::string path = root_ + "/library";
+    const std::string path = root_.at("library");
     std::ofstream(path, std::ios::binary) << file;
     return path;
   }
@@ -91,7 +85,7 @@ class PreparedCodeTest : public testing::Test {
     return {reinterpret_cast<const char*>(file.bytes.data()) + file.code.trampoline_bytes, file.code.bytes};
   }
 
-  std::string root_;
+  const TemporaryDirectory root_;
 };
 
 // The trampolines and the code as far apart as a gate maps them.
@@ -153,14 +147,14 @@ TEST_F(PreparedCodeTest, two_bytes_of_another_instruction_are_no_site) {
 }
 
 TEST_F(PreparedCodeTest, what_is_no_library_gives_nothing) {
-  std::ofstream(root_ + "/text") << "text";
-  std::ofstream(root_ + "/empty");
+  std::ofstream(root_.at("text")) << "text";
+  std::ofstream(root_.at("empty"));
   const std::string cut = make({call + check + ret});
   std::filesystem::resize_file(cut, page + 8);
-  EXPECT_TRUE(prepare_one(root_ + "/text").empty());
-  EXPECT_TRUE(prepare_one(root_ + "/empty").empty());
-  EXPECT_TRUE(prepare_one(root_ + "/missing").empty());
-  EXPECT_TRUE(prepare_one(root_).empty());
+  EXPECT_TRUE(prepare_one(root_.at("text")).empty());
+  EXPECT_TRUE(prepare_one(root_.at("empty")).empty());
+  EXPECT_TRUE(prepare_one(root_.at("missing")).empty());
+  EXPECT_TRUE(prepare_one(root_.path()).empty());
   EXPECT_TRUE(prepare_one(cut).empty());
   EXPECT_TRUE(prepare_one(make({ret})).empty());
   EXPECT_TRUE(prepare({make({call + check + ret})}, 0).empty());
@@ -172,8 +166,9 @@ TEST_F(PreparedCodeTest, every_file_is_known_by_what_it_is) {
   ASSERT_EQ(files.size(), 1u);
   struct stat status;
   ASSERT_EQ(::stat(path.c_str(), &status), 0);
-  EXPECT_EQ(files[0].code.inode, status.st_ino);
-  EXPECT_EQ(files[0].code.size, static_cast<uint64_t>(status.st_size));
+  EXPECT_EQ(files[0].code.file.inode, status.st_ino);
+  EXPECT_EQ(files[0].code.file.size, static_cast<uint64_t>(status.st_size));
+  EXPECT_EQ(files[0].code.file, abi::identity_of(status));
   EXPECT_EQ(files[0].code.offset, page);
   EXPECT_EQ(files[0].code.bytes, page);
   EXPECT_EQ(files[0].code.below, page + files[0].code.trampoline_bytes);

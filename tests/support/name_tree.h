@@ -2,12 +2,10 @@
 #pragma once
 
 #include <gtest/gtest.h>
-#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstring>
-#include <filesystem>
 #include <initializer_list>
 #include <memory>
 #include <string>
@@ -17,15 +15,13 @@
 #include "gate/dispatch/known_descriptors.h"
 #include "gate/dispatch/mounts.h"
 #include "gate/dispatch/process.h"
+#include "support/temporary_directory.h"
 
 namespace fusewire::gate {
 
 class NameTree : public testing::Test {
  protected:
   void make_tree(std::initializer_list<const char*> directories) {
-    char name[] = "/tmp/name-tree-XXXXXX";
-    ASSERT_NE(::mkdtemp(name), nullptr);
-    root_ = std::filesystem::canonical(name);
     for (const char* directory : directories) ASSERT_EQ(::mkdir(at(directory).c_str(), 0755), 0);
     table_ = std::make_unique<abi::MountTable>();
     std::memset(static_cast<void*>(table_.get()), 0, sizeof *table_);
@@ -37,15 +33,14 @@ class NameTree : public testing::Test {
     descriptors_start();
     forget_known_descriptors();
     possible.virtual_file = true;
-    ASSERT_EQ(::chdir(root_.c_str()), 0);
+    ASSERT_EQ(::chdir(root_.path().c_str()), 0);
   }
   void TearDown() override {
     use_mounts(nullptr);
     ASSERT_EQ(::chdir("/"), 0);
-    std::filesystem::remove_all(root_);
   }
 
-  std::string at(const std::string& name) const { return root_ + "/" + name; }
+  std::string at(const std::string& name) const { return root_.at(name); }
   void link(const std::string& target, const char* name) { ASSERT_EQ(::symlink(target.c_str(), at(name).c_str()), 0); }
   // In the native file system.
   abi::MountEntry& mount_at_path(const std::string& path) {
@@ -58,7 +53,7 @@ class NameTree : public testing::Test {
     return entry;
   }
 
-  std::string root_;
+  const TemporaryDirectory root_;
   std::unique_ptr<abi::MountTable> table_;
 };
 

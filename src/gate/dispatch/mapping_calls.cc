@@ -26,20 +26,6 @@ constexpr long page_size = 4096;
 constexpr unsigned memfd_cloexec = 1, memfd_allow_sealing = 2;
 constexpr int add_seals = 1033, seal_future_write = 16;  // F_ADD_SEALS, F_SEAL_FUTURE_WRITE
 
-// A descriptor for the length of a call.
-class OwnDescriptor {
- public:
-  explicit OwnDescriptor(int fd) : fd_(fd) {}
-  ~OwnDescriptor() {
-    if (fd_ >= 0) native::close(fd_);
-  }
-  OwnDescriptor(const OwnDescriptor&) = delete;
-  int get() const { return fd_; }
-
- private:
-  const int fd_;
-};
-
 // One piece of the file, from the ring's memory. The bytes copied, 0 at the end.
 long copy_piece(VirtualFile file, MemoryFile& to, long offset, long bytes) {
   RingCall call(file.connection, CallNumber::read, SYS_mmap);
@@ -93,35 +79,15 @@ long map_copy(const CallFrame& f, VirtualFile file, bool no_exec) {
   return raw_syscall(SYS_mmap, f.arg[0], f.arg[1], f.arg[2], f.arg[3], memory.fd(), f.arg[5]);
 }
 
-// The name in a line of /proc/self/maps, "low-high rwxp offset dev inode name", of a mapping within the range; empty:
-// it is another one.
-std::string_view name_within(std::string_view line, uint64_t low, uint64_t high) {
-  size_t digits = 0;
-  const uint64_t start = parse_hex(line, &digits);
-  if (digits == 0 || digits + 1 >= line.size()) return {};
-  line.remove_prefix(digits + 1);
-  const uint64_t end = parse_hex(line, &digits);
-  const size_t name = line.find('/');
-  return start >= high || end <= low || name == std::string_view::npos ? std::string_view() : line.substr(name);
-}
-
 // Whether a mapping within the range has a name that is wanted. Without /proc none has.
 bool maps(uint64_t low, uint64_t high, bool (*is_wanted)(std::string_view name)) {
-  const OwnDescriptor maps(static_cast<int>(native::OwnFile("maps").open(O_RDONLY | O_CLOEXEC)));
-  char buffer[1024];
-  Text<512> line;  // what is left out is the end of a long name
-  for (;;) {
-    const long n = maps.get() < 0 ? 0 : native::read(maps.get(), buffer, sizeof buffer);
-    if (n <= 0) return false;
-    for (long i = 0; i < n; i++) {
-      if (buffer[i] != '\n') {
-        if (line.length() < 500) line.add(buffer[i]);
-        continue;
-      }
-      if (const auto name = name_within(line.view(), low, high); !name.empty() && is_wanted(name)) return true;
-      line.set_length(0);
-    }
+  LineReader maps(native::OwnFile("maps"));
+  MapsLine mapping;
+  for (std::string_view line; maps.next(line);) {
+    if (!read_maps_line(line, mapping) || mapping.low >= high || mapping.high <= low) continue;
+    if (!mapping.name.empty() && is_wanted(mapping.name)) return true;
   }
+  return false;
 }
 
 }  // namespace

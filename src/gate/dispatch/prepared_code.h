@@ -2,12 +2,10 @@
 // /proc/PID/maps shall say of it.
 #pragma once
 
-#include <sys/stat.h>
-
 #include <cstdint>
-#include <string_view>
 
 #include "abi/mount_table.h"
+#include "gate/dispatch/process_links.h"
 
 namespace fusewire::gate {
 
@@ -16,14 +14,6 @@ void use_prepared_codes(const abi::MountTable& table);
 
 // Whether any process of the namespace may have some mapped.
 bool code_is_prepared();
-
-// A line of maps or smaps that tells of a mapping: "low-high rwxp offset dev inode  name".
-struct MapsLine {
-  std::string_view front;   // to the offset
-  std::string_view behind;  // the name
-  uint64_t offset = 0;
-};
-bool read_maps_line(std::string_view line, MapsLine& parts);
 
 // The prepared code that the line tells of, nullptr: another mapping. *offset: in the file whose code it is.
 const abi::PreparedCode* prepared_code_of(const MapsLine& line, uint64_t& offset);

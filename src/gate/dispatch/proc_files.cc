@@ -1,5 +1,7 @@
 #include "gate/dispatch/proc_files.h"
 
+#include <sys/sysmacros.h>
+
 #include "gate/dispatch/file_call.h"
 #include "gate/dispatch/memory_files.h"
 #include "gate/dispatch/mounts.h"
@@ -150,9 +152,9 @@ void add_mountinfo_line(Output& out, const MountEntry& e, std::string_view path,
   const uint64_t native_parent = e.parent == 0 ? native_mount_of(path) : 0;
   out.add(e.parent != 0 ? number_of(e.parent, seen) : native_parent != 0 ? native_parent : seen.root_id());
   out.add(" ");
-  out.add(e.dev >> 8 & 0xfff);
+  out.add(major(e.dev));
   out.add(":");
-  out.add((e.dev & 0xff) | (e.dev >> 12 & 0xfff00));
+  out.add(minor(e.dev));
   out.add(" ");
   add_root(out, e);
   out.add(" ");
@@ -217,11 +219,10 @@ bool add_prepared_code(std::string_view line, Output& out) {
   if (!code_is_prepared() || !read_maps_line(line, parts)) return false;
   const abi::PreparedCode* code = prepared_code_of(parts, offset);
   if (code == nullptr) return false;
-  const uint64_t device = code->device;
   Text<512> text;
   text.add(parts.front).add_hex(offset, 8).add(' ');
-  text.add_hex((device >> 8 & 0xfff) | (device >> 32 & 0xfffff000), 2).add(':');
-  text.add_hex((device & 0xff) | (device >> 12 & 0xffffff00), 2).add(' ').add_digits(code->inode);
+  text.add_hex(major(code->file.device), 2).add(':').add_hex(minor(code->file.device), 2);
+  text.add(' ').add_digits(code->file.inode);
   // As seq_pad in fs/proc/task_mmu.c.
   constexpr size_t name_column = 25 + sizeof(void*) * 6;
   do text.add(' ');

@@ -12,12 +12,6 @@ constexpr std::string_view memfd = "/memfd:";
 constexpr std::string_view name_prefix = "fusewire-mapping:", no_exec_prefix = "fusewire-mapping-noexec:";
 constexpr uint64_t program_headers = 3;  // AT_PHDR
 
-template <size_t room>
-Text<room>& add_hex(Text<room>& text, uint64_t value) {
-  for (int shift = 60; shift >= 0; shift -= 4) text.add("0123456789abcdef"[value >> shift & 15]);
-  return text;
-}
-
 Text<64> file_in(std::string_view directory, std::string_view name) {
   Text<64> path;
   path.add(directory).add('/').add(name);
@@ -43,21 +37,13 @@ uint64_t headers_of(std::string_view directory) {
   return 0;
 }
 
-// "low-high rwxp offset dev inode   name\n"
-bool holds(std::string_view line, uint64_t address) {
+// A number at the front of rest, with what stands behind it.
+bool take_hex(std::string_view& rest, char behind, uint64_t& value) {
   size_t digits = 0;
-  const uint64_t low = parse_hex(line, &digits);
-  if (digits == 0 || digits + 1 >= line.size()) return false;
-  const uint64_t high = parse_hex(line.substr(digits + 1), &digits);
-  return low <= address && address < high;
-}
-
-std::string_view name_in(std::string_view line) {
-  const size_t name = line.find('/');
-  if (name == std::string_view::npos) return {};
-  line.remove_prefix(name);
-  if (line.ends_with('\n')) line.remove_suffix(1);
-  return line;
+  value = parse_hex(rest, &digits);
+  if (digits == 0 || digits >= rest.size() || rest[digits] != behind) return false;
+  rest.remove_prefix(digits + 1);
+  return true;
 }
 
 }  // namespace
@@ -65,7 +51,7 @@ std::string_view name_in(std::string_view line) {
 Text<80> nowhere_name(VirtualFile file) {
   Text<80> name;
   name.add(abi::void_name).add('-').add_decimal(file.connection).add(':');
-  return add_hex(name, file.token).add(':').add_decimal(native::gettid()), name;
+  return name.add_hex(file.token, 16).add(':').add_decimal(native::gettid());
 }
 
 bool parse_nowhere_link(std::string_view link, VirtualFile& file) {
@@ -104,6 +90,19 @@ MappingName find_mapping_name(std::string_view text) {
   return {at, memfd.size() + prefix.size() + end + deleted.size(), name.substr(0, end)};
 }
 
+bool read_maps_line(std::string_view line, MapsLine& parts) {
+  constexpr size_t rights = 5;
+  std::string_view rest = line;
+  if (!take_hex(rest, '-', parts.low) || !take_hex(rest, ' ', parts.high) || rest.size() < rights) return false;
+  rest.remove_prefix(rights);
+  parts.front = line.substr(0, line.size() - rest.size());
+  if (!take_hex(rest, ' ', parts.offset)) return false;
+  if (rest.ends_with('\n')) rest.remove_suffix(1);
+  const size_t name = rest.find('/');
+  parts.name = name == std::string_view::npos ? std::string_view() : rest.substr(name);
+  return true;
+}
+
 bool is_no_exec_name(std::string_view name) {
   return name.starts_with(memfd) && name.substr(memfd.size()).starts_with(no_exec_prefix);
 }
@@ -119,9 +118,10 @@ bool program_of(std::string_view directory, PathText& path) {
   const uint64_t headers = headers_of(directory);
   LineReader maps(file_in(directory, "maps").c_str());
   for (std::string_view line; headers != 0 && maps.next(line);) {
-    if (!holds(line, headers)) continue;
-    const MappingName mapping = find_mapping_name(line);
-    path.assign(mapping.length != 0 ? mapping.path : name_in(line));
+    MapsLine parts;
+    if (!read_maps_line(line, parts) || headers < parts.low || headers >= parts.high) continue;
+    const MappingName mapping = find_mapping_name(parts.name);
+    path.assign(mapping.length != 0 ? mapping.path : parts.name);
     PathText gate;
     return path.view().starts_with('/') && read_link("/proc/self/exe", gate) && gate.view() != path.view();
   }

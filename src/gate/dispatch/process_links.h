@@ -25,6 +25,13 @@ struct MappingName {
   std::string_view path;
 };
 MappingName find_mapping_name(std::string_view text);
+// A line of maps or smaps that tells of a mapping: "low-high rwxp offset dev inode   name". false: another line.
+struct MapsLine {
+  uint64_t low = 0, high = 0, offset = 0;
+  std::string_view front;  // up to the offset
+  std::string_view name;   // a path; empty: it has none
+};
+bool read_maps_line(std::string_view line, MapsLine& parts);
 // Whether a mapped file of this name may not be executed.
 bool is_no_exec_name(std::string_view name);
 

@@ -1,5 +1,6 @@
 // Looking at files: stat, statfs, access, readlink.
 #include <sys/statfs.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "abi/types.h"
@@ -19,9 +20,6 @@ namespace {
 using abi::CallNumber;
 
 void* pointer(long argument) { return reinterpret_cast<void*>(argument); }
-
-uint32_t major_of(uint64_t dev) { return static_cast<uint32_t>((dev >> 8 & 0xfff) | (dev >> 32 & ~uint64_t{0xfff})); }
-uint32_t minor_of(uint64_t dev) { return static_cast<uint32_t>((dev & 0xff) | (dev >> 12 & ~uint64_t{0xff})); }
 
 template <class T>
 T result_of(const RingCall& call) {
@@ -72,10 +70,10 @@ long give_statx(const abi::Stat& from, long to) {
   st.stx_mtime = {from.mtime, from.mtime_nsec, {}};
   st.stx_ctime = {from.ctime, from.ctime_nsec, {}};
   st.stx_btime = {from.btime, from.btime_nsec, {}};
-  st.stx_rdev_major = major_of(from.rdev);
-  st.stx_rdev_minor = minor_of(from.rdev);
-  st.stx_dev_major = major_of(from.dev);
-  st.stx_dev_minor = minor_of(from.dev);
+  st.stx_rdev_major = major(from.rdev);
+  st.stx_rdev_minor = minor(from.rdev);
+  st.stx_dev_major = major(from.dev);
+  st.stx_dev_minor = minor(from.dev);
   return copy_to_program(pointer(to), &st, sizeof st);
 }
 

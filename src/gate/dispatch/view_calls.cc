@@ -19,30 +19,19 @@ uint64_t latest_now() {
   return now == 0 ? UINT64_MAX : now + coarse_clock_behind;
 }
 
-bool find_start(const abi::ViewWalk<abi::MappedView, uint64_t (*)()>& walk, const Where& where, abi::ViewStart& start) {
-  if (where.start.token == 0) return walk.start_of(where.start.mount, start) == abi::ViewAnswer::found;
-  start.inode = known_inode(where.start_fd, where.start.token);
-  return start.inode != 0;
-}
+using Walk = abi::ViewWalk<abi::MappedView, uint64_t (*)()>;
 
-// judge(walk, start, row, view): what a file that was found makes of the call, or not_known. A trace shows every call,
-// so while there is one the host is told of each.
-template <class Judge>
-long ask_view(const Where& where, bool follow, Judge judge) {
-  if (tracing() || where.text.overflowed()) return not_known;
+// look(walk, view): what the view makes of the call, or not_known. A trace shows every call, so while there is one the
+// host is told of each.
+template <class Look>
+long ask_view_of(uint32_t connection, Look look) {
+  if (tracing()) return not_known;
   Process& p = process();
-  const uint32_t connection = where.start.connection;
-  long result = not_known;
   {
     const ViewUse use(p, connection);
     if (use) {
-      abi::ViewWalk<abi::MappedView, uint64_t (*)()> walk(use.view().rows, use.view().caller, latest_now);
-      abi::ViewStart start;
-      abi::ViewInode row{};
-      const abi::ViewAnswer answer =
-          find_start(walk, where, start) ? walk.walk(start, where.text.view(), follow, row) : abi::ViewAnswer::miss;
-      if (answer == abi::ViewAnswer::absent) result = -ENOENT;
-      if (answer == abi::ViewAnswer::found) result = judge(walk, start, row, use.view());
+      Walk walk(use.view().rows, use.view().caller, latest_now);
+      const long result = look(walk, use.view());
       if (result != not_known) {
         use.count_hit();
         return result;
@@ -52,6 +41,26 @@ long ask_view(const Where& where, bool follow, Judge judge) {
   }
   count_call(p, connection);
   return not_known;
+}
+
+bool find_start(const Walk& walk, const Where& where, abi::ViewStart& start) {
+  if (where.start.token == 0) return walk.start_of(where.start.mount, start) == abi::ViewAnswer::found;
+  start.inode = known_inode(where.start_fd, where.start.token);
+  return start.inode != 0;
+}
+
+// judge(walk, start, row, view): what a file that was found makes of the call, or not_known.
+template <class Judge>
+long ask_view(const Where& where, bool follow, Judge judge) {
+  if (where.text.overflowed()) return not_known;
+  return ask_view_of(where.start.connection, [&](Walk& walk, const MappedViewSlot& view) -> long {
+    abi::ViewStart start;
+    if (!find_start(walk, where, start)) return not_known;
+    abi::ViewInode row{};
+    const abi::ViewAnswer answer = walk.walk(start, where.text.view(), follow, row);
+    if (answer == abi::ViewAnswer::absent) return -ENOENT;
+    return answer == abi::ViewAnswer::found ? judge(walk, start, row, view) : not_known;
+  });
 }
 
 bool follows(long at_flags) { return (at_flags & AT_SYMLINK_NOFOLLOW) == 0; }
@@ -73,23 +82,12 @@ long known_stat(const Where& where, bool exact, long at_flags, uint32_t mask, ab
 }
 
 long known_fstat(const VirtualFile& file, uint64_t row, uint32_t mask, abi::Stat& stat) {
-  if (tracing()) return not_known;
-  Process& p = process();
-  {
-    const ViewUse use(p, file.connection);
-    if (use) {
-      const abi::ViewWalk walk(use.view().rows, use.view().caller, latest_now);
-      abi::ViewInode inode{};
-      if (walk.find_inode(row, inode) && walk.shows(inode, mask, false, false)) {
-        stat = abi::stat_of(inode, use.view().dev);
-        use.count_hit();
-        return 0;
-      }
-      if (walk.is_cut()) use.retire();
-    }
-  }
-  count_call(p, file.connection);
-  return not_known;
+  return ask_view_of(file.connection, [&](const Walk& walk, const MappedViewSlot& view) {
+    abi::ViewInode inode{};
+    if (!walk.find_inode(row, inode) || !walk.shows(inode, mask, false, false)) return not_known;
+    stat = abi::stat_of(inode, view.dev);
+    return 0L;
+  });
 }
 
 long known_missing(const Where& where, uint64_t open_flags) {

@@ -17,7 +17,6 @@
 #include <unistd.h>
 
 #include <cstring>
-#include <filesystem>
 #include <fstream>
 #include <functional>
 #include <memory>
@@ -29,6 +28,7 @@
 #include "abi/leader_protocol.h"
 #include "gate/dispatch/mounts.h"
 #include "gate/dispatch/process.h"
+#include "support/temporary_directory.h"
 
 namespace fusewire::gate {
 namespace {
@@ -172,10 +172,7 @@ class FakeHost {
 class Client : public testing::Test {
  protected:
   void SetUp() override {
-    char name[] = "/tmp/client-test-XXXXXX";
-    ASSERT_NE(::mkdtemp(name), nullptr);
-    directory_ = name;
-    set_namespace_directory(name);
+    set_namespace_directory(directory_.path().c_str());
     table_ = std::make_unique<abi::MountTable>();
     std::memset(static_cast<void*>(table_.get()), 0, sizeof *table_);
     table_->mounted = 1;
@@ -193,10 +190,9 @@ class Client : public testing::Test {
   void TearDown() override {
     retire_rings(process());
     use_mounts(nullptr);
-    std::filesystem::remove_all(directory_);
   }
 
-  std::string directory_;
+  const TemporaryDirectory directory_;
   std::unique_ptr<abi::MountTable> table_;
 };
 
