@@ -10,6 +10,7 @@
 #include <cstring>
 #include <filesystem>
 #include <optional>
+#include <string_view>
 
 #include "abi/unique_fd.h"
 #include "code/decode.h"
@@ -56,20 +57,24 @@ struct Site {
   uint64_t displaced;      // 0: the number's
 };
 
-// The executable segment of a library, in memory of ours.
+// The executable segment of a library.
 class Segment {
  public:
   // address: of its first byte, in the file's own addresses.
-  Segment(uint8_t* bytes, uint64_t size, uint64_t address) : bytes_(bytes), size_(size), address_(address) {}
+  Segment(std::span<const std::byte> bytes, uint64_t address)
+      : bytes_(reinterpret_cast<const uint8_t*>(bytes.data())), size_(bytes.size()), address_(address) {}
 
   // What a jump may lead into is left alone.
   std::vector<Site> find_sites() const {
+    constexpr std::string_view syscall = "\x0f\x05";
+    const std::string_view text(reinterpret_cast<const char*>(bytes_), size_);
     std::vector<Site> sites;
-    for (uint64_t at = number_bytes; at + syscall_bytes + longest_displaced <= size_; ++at)
-      if (const auto site = site_at(at); site && (sites.empty() || sites.back().syscall + jump_bytes <= site->jump))
-        sites.push_back(*site);
-    constexpr size_t most = UINT16_MAX - 1;
-    if (sites.size() > most) sites.resize(most);
+    for (size_t at = text.find(syscall, number_bytes);
+         at != std::string_view::npos && at + syscall_bytes + longest_displaced <= size_;
+         at = text.find(syscall, at + 1)) {
+      const auto site = site_at(at);
+      if (site && (sites.empty() || sites.back().syscall + jump_bytes <= site->jump)) sites.push_back(*site);
+    }
     const std::vector<bool> jumped = find_jumped(sites);
     std::vector<Site> kept;
     for (size_t i = 0; i < sites.size(); ++i)
@@ -77,33 +82,36 @@ class Segment {
     return kept;
   }
 
-  // trampolines: room for one a site; at: its address.
-  void rewrite(const std::vector<Site>& sites, Trampoline* trampolines, uint64_t at, uint64_t entry) {
-    for (size_t i = 0; i < sites.size(); ++i) {
-      const Site& site = sites[i];
-      const uint64_t here = at + i * sizeof(Trampoline), syscall = address_ + site.syscall;
+  // code: a copy of the segment. trampolines: room for one a site; at: the address that they will have.
+  void rewrite(const std::vector<Site>& sites, std::byte* code, std::byte* trampolines, uint64_t at,
+               uint64_t entry) const {
+    for (const Site& site : sites) {
+      Trampoline trampoline{};
+      const uint64_t syscall = address_ + site.syscall;
       if (site.displaced == 0) {
-        code::build_number_trampoline(trampolines[i], here, syscall, bytes_ + site.jump, entry);
+        code::build_number_trampoline(trampoline, at, syscall, bytes_ + site.jump, entry);
       } else {
         const uint8_t* behind = bytes_ + site.syscall + syscall_bytes;
-        code::build_trampoline(trampolines[i], here, syscall, behind, site.displaced, entry);
+        code::build_trampoline(trampoline, at, syscall, behind, site.displaced, entry);
       }
-      put_jump(site.jump, here);
+      std::memcpy(trampolines, &trampoline, sizeof trampoline);
+      put_jump(code + site.jump, address_ + site.jump, at);
+      trampolines += sizeof trampoline;
+      at += sizeof trampoline;
     }
   }
 
  private:
-  void put_jump(uint64_t place, uint64_t target) {
-    const auto distance = static_cast<int32_t>(static_cast<int64_t>(target - (address_ + place + jump_bytes)));
-    bytes_[place] = 0xe9;
-    std::memcpy(bytes_ + place + 1, &distance, sizeof distance);
+  static void put_jump(std::byte* place, uint64_t address, uint64_t target) {
+    const auto distance = static_cast<int32_t>(static_cast<int64_t>(target - (address + jump_bytes)));
+    *place = std::byte{0xe9};
+    std::memcpy(place + 1, &distance, sizeof distance);
   }
 
   // Two bytes may be a part of anything. What is behind or in front of them says that they are a `syscall`: the check
   // for an error, or the number that is loaded; where an instruction's last four bytes are that, the next one begins.
   std::optional<Site> site_at(uint64_t at) const {
     const uint8_t* p = bytes_ + at;
-    if (p[0] != 0x0f || p[1] != 0x05) return std::nullopt;
     if (const uint64_t n = code::error_check_bytes(p + syscall_bytes); n != 0) return Site{at, at, n};
     int32_t number;
     std::memcpy(&number, p - sizeof number, sizeof number);
@@ -133,26 +141,34 @@ class Segment {
     }
   }
 
-  // Whether a jump may lead to such a place.
+  // Whether a jump may lead to such a place, for each site.
   std::vector<bool> find_jumped(const std::vector<Site>& sites) const {
-    std::vector<uint16_t> inside(size_);  // the site's index + 1
-    for (size_t i = 0; i < sites.size(); ++i)
-      for_each_inner(sites[i], [&](uint64_t at) { inside[at] = static_cast<uint16_t>(i + 1); });
+    std::vector<Inner> inners;
+    for (size_t i = 0; i < sites.size(); ++i) for_each_inner(sites[i], [&](uint64_t at) { inners.push_back({at, i}); });
     std::vector<bool> jumped(sites.size());
-    const auto note = [&](uint64_t target) {
-      if (target < size_ && inside[target] != 0) jumped[inside[target] - 1] = true;
-    };
+    for (const Inner& inner : inners)
+      if (is_target_of_short_jump(inner.place)) jumped[inner.site] = true;
     constexpr uint64_t opcode_bytes = 2;
     for (uint64_t at = opcode_bytes; at + sizeof(int32_t) <= size_; ++at) {
       const uint8_t* p = bytes_ + at;
-      if (code::is_short_jump(p[-1]) && !is_distance_of_data(at - 1))
-        note(at + 1 + static_cast<uint64_t>(int64_t{static_cast<int8_t>(p[0])}));
       if (!code::has_near_opcode(p)) continue;
       int32_t distance;
       std::memcpy(&distance, p, sizeof distance);
-      note(at + sizeof distance + static_cast<uint64_t>(int64_t{distance}));
+      const uint64_t target = at + sizeof distance + static_cast<uint64_t>(int64_t{distance});
+      const auto inner = std::ranges::lower_bound(inners, target, {}, &Inner::place);
+      if (inner != inners.end() && inner->place == target) jumped[inner->site] = true;
     }
     return jumped;
+  }
+
+  bool is_target_of_short_jump(uint64_t place) const {
+    constexpr uint64_t reach = 130;
+    const uint64_t end = std::min(place + reach, size_ - sizeof(int32_t));
+    for (uint64_t at = std::max<uint64_t>(place, reach + 2) - reach; at <= end; ++at) {
+      const uint64_t target = at + 1 + static_cast<uint64_t>(int64_t{static_cast<int8_t>(bytes_[at])});
+      if (target == place && code::is_short_jump(bytes_[at - 1]) && !is_distance_of_data(at - 1)) return true;
+    }
+    return false;
   }
 
   // Whether the byte belongs to the distance of an operand relative to the instruction, as in `lea name(%rip), %rdi`:
@@ -167,7 +183,12 @@ class Segment {
     return false;
   }
 
-  uint8_t* bytes_;
+  struct Inner {
+    uint64_t place;
+    size_t site;
+  };
+
+  const uint8_t* bytes_;
   uint64_t size_;
   uint64_t address_;
 };
@@ -220,19 +241,12 @@ std::optional<PreparedFile> prepare_file(const std::string& path, uint64_t entry
   const MappedFile file(path);
   const auto layout = layout_of(file.bytes());
   if (!layout || path.size() >= sizeof(abi::PreparedCode::path)) return std::nullopt;
-  const uint64_t offset = page_floor(layout->code.p_offset);
-  const uint64_t bytes = page_ceiling(layout->code.p_offset + layout->code.p_filesz) - offset;
-  // Whole pages, as a mapping shows them: behind the segment whatever follows in the file.
-  std::vector<uint8_t> code(bytes);
-  std::memcpy(code.data(), file.bytes().data() + offset, std::min<uint64_t>(bytes, file.bytes().size() - offset));
-
-  const uint64_t skipped = layout->code.p_offset - offset;
-  Segment segment(code.data() + skipped, layout->code.p_filesz, layout->code.p_vaddr);
+  const Segment segment(file.bytes().subspan(layout->code.p_offset, layout->code.p_filesz), layout->code.p_vaddr);
   const std::vector<Site> sites = segment.find_sites();
   if (sites.empty()) return std::nullopt;
+  const uint64_t offset = page_floor(layout->code.p_offset);
+  const uint64_t bytes = page_ceiling(layout->code.p_offset + layout->code.p_filesz) - offset;
   const uint64_t trampoline_bytes = page_ceiling(sites.size() * sizeof(Trampoline));
-  std::vector<Trampoline> trampolines(trampoline_bytes / sizeof(Trampoline));
-  segment.rewrite(sites, trampolines.data(), layout->low - trampoline_bytes, entry);
 
   PreparedFile prepared;
   prepared.code = {.file = abi::identity_of(file.status()),
@@ -243,11 +257,12 @@ std::optional<PreparedFile> prepare_file(const std::string& path, uint64_t entry
                    .below = page_floor(layout->code.p_vaddr) - layout->low + trampoline_bytes,
                    .path = {}};
   std::memcpy(prepared.code.path, path.data(), path.size());
-  const auto append = [&](std::span<const std::byte> part) {
-    prepared.bytes.insert(prepared.bytes.end(), part.begin(), part.end());
-  };
-  append(std::as_bytes(std::span(trampolines)));
-  append(std::as_bytes(std::span(code)));
+  prepared.bytes.resize(trampoline_bytes + bytes);
+  // Whole pages, as a mapping shows them: behind the segment whatever follows in the file.
+  std::byte* const code = prepared.bytes.data() + trampoline_bytes;
+  std::memcpy(code, file.bytes().data() + offset, std::min<uint64_t>(bytes, file.bytes().size() - offset));
+  segment.rewrite(sites, code + (layout->code.p_offset - offset), prepared.bytes.data(), layout->low - trampoline_bytes,
+                  entry);
   return prepared;
 }
 
